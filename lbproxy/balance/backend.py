@@ -1,0 +1,156 @@
+"""A backend: one server of a pool, as an immutable value, and how an operator writes it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+import attrs
+
+from ..errors import ConfigurationError
+
+__all__ = ["MAX_WEIGHT", "Backend", "parse_backends"]
+
+#: As nginx and HAProxy do, weights are small integers; beyond this a share is better said with tiers.
+MAX_WEIGHT = 1000
+
+_FORMS = "HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
+_OPTION = re.compile(r":([a-z][a-z0-9-]*)=([^:,]*)")
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
+
+
+@attrs.frozen(cache_hash=True)
+class Backend:
+    """One server: where it is and how large its share is. What is known of its health is kept elsewhere.
+
+    :ivar host: a name or an IP address without brackets; for a Unix socket, its path.
+    :ivar port: 1 to 65535; None says that ``host`` is a Unix socket's path.
+    :ivar weight: 1 to 1000, its share relative to the others'.
+    """
+
+    host: str
+    port: int | None = None
+    weight: int = attrs.field(default=1)
+
+    @weight.validator
+    def _check_weight(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WEIGHT:
+            raise ConfigurationError(
+                f"backend {self.address}: weight {value!r} was given; allowed is a whole number from 1 to {MAX_WEIGHT}"
+            )
+
+    @property
+    def address(self) -> str:
+        """Its identity in words: ``10.0.0.1:8000``, ``[::1]:8000`` or ``unix:/run/app.sock``."""
+        if self.port is None:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Backend:
+        """Read one backend as an operator writes it.
+
+        :raises ConfigurationError: names *text*, what is wrong with it, and what is allowed.
+        """
+        place, options = _split_options(text.strip())
+        host, port = _parse_place(text, place)
+        return cls(host, port, weight=_parse_weight(text, options))
+
+
+def parse_backends(texts: Iterable[str]) -> list[Backend]:
+    """Read comma-separated lists of backends, in order.
+
+    :raises ConfigurationError: for a malformed one, for one named twice, and for none at all.
+    """
+    backends: list[Backend] = []
+    seen: set[str] = set()
+    for part in ",".join(texts).split(","):
+        if not part.strip():
+            continue
+        backend = Backend.parse(part)
+        if backend.address in seen:
+            raise ConfigurationError(f"backend {backend.address} is named twice; name each backend once, with a :weight= for its share")
+        seen.add(backend.address)
+        backends.append(backend)
+    if not backends:
+        raise ConfigurationError(f"no backend was given; name at least one, as {_FORMS}")
+    return backends
+
+
+def _split_options(text: str) -> tuple[str, dict[str, str]]:
+    """Cut the options (``:name=value`` …) off the end of a backend's description."""
+    first = _OPTION.search(text)
+    if first is None:
+        return text, {}
+    place, rest = text[: first.start()], text[first.start() :]
+    options: dict[str, str] = {}
+    for found in _OPTION.finditer(rest):
+        if found[1] in options:
+            raise ConfigurationError(f"backend {text!r}: option {found[1]!r} is given twice")
+        options[found[1]] = found[2]
+    if "".join(f":{name}={value}" for name, value in options.items()) != rest:
+        raise _malformed(text, "its options cannot be read")
+    return place, options
+
+
+def _parse_weight(text: str, options: dict[str, str]) -> int:
+    unknown = sorted(set(options) - {"weight"})
+    if unknown:
+        raise ConfigurationError(f"backend {text!r}: option {unknown[0]!r} is not known; known is weight (1 to {MAX_WEIGHT})")
+    weight = options.get("weight", "1")
+    if not (weight.isascii() and weight.isdigit()) or len(weight) > 9:
+        raise ConfigurationError(
+            f"backend {text!r}: weight {weight!r} was given; allowed is a whole number from 1 to {MAX_WEIGHT}"
+        )
+    return int(weight)
+
+
+def _parse_place(text: str, place: str) -> tuple[str, int | None]:
+    if place.startswith("unix:"):
+        return _parse_socket_path(text, place[len("unix:") :]), None
+    if place.startswith("http://"):
+        place = place[len("http://") :].removesuffix("/")
+    elif "://" in place:
+        raise _malformed(text, f"scheme {place.partition('://')[0]!r} is not served; only http is")
+    host, colon, port = place.rpartition(":")
+    if not colon:
+        raise _malformed(text, "it has no port")
+    return _parse_host(text, host), _parse_port(text, port)
+
+
+def _parse_socket_path(text: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise _malformed(text, "a Unix socket's path must begin with a slash")
+    # sockaddr_un.sun_path on Linux holds 108 bytes with the closing NUL.
+    if len(path.encode()) > 107:
+        raise _malformed(text, "a Unix socket's path must not be longer than 107 bytes")
+    return path
+
+
+def _parse_host(text: str, host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise _malformed(text, f"{host[1:-1]!r} is no IPv6 address") from None
+    if ":" in host:
+        raise _malformed(text, "an IPv6 address must stand in brackets")
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise _malformed(text, f"{host!r} is no IPv4 address") from None
+    if not 0 < len(host) <= 253 or not all(_HOST_LABEL.match(label) for label in host.removesuffix(".").split(".")):
+        raise _malformed(text, f"{host!r} is no host name or address")
+    return host.lower()
+
+
+def _parse_port(text: str, port: str) -> int:
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise _malformed(text, f"{port!r} is no port; allowed is 1 to 65535")
+    return int(port)
+
+
+def _malformed(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"backend {text!r} cannot be read: {why}. Allowed are {_FORMS}")

@@ -1,0 +1,1 @@
+"""Who is well? Probes without traffic and their schedule; what traffic teaches is told to the pool by the exchanges."""

@@ -1,0 +1,470 @@
+"""The server side of HTTP/1.1: connections from clients, lean.
+
+A connection reads one head at a time, makes an exchange of it, streams the request's body into it, and writes the response that
+comes back. What a client pipelines waits, unparsed, until the exchange before it is over, so that answers keep their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..errors import BadMessage
+from ..interfaces import IDownstream
+from ..wire import adopt
+from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
+from .fields import response_fields
+from .head import HeadLimits, RequestHead, ResponseHead, parse_request_head
+
+__all__ = ["ExchangeMaker", "RequestReceiver", "ServerConnection", "ServerFactory"]
+
+NEVER = float("inf")
+
+#: Pipelined bytes that wait at most; beyond this the client is read no further until its turn comes.
+PIPELINE_LIMIT = 64 * 1024
+#: Seconds for which a connection is still read, and what comes thrown away, after an answer that ends it early: closing at once
+#: would reset it, and the reset could overtake the answer (RFC 9112 section 9.6; nginx's lingering_timeout is 5).
+LINGER = 2.0
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestReceiver(Protocol):
+    """Who gets the request: the exchange made of it."""
+
+    end: str
+
+    def body_data(self, data: bytes) -> None:
+        """A part of the request's body, never empty."""
+
+    def body_end(self) -> None:
+        """The request's body is complete."""
+
+    def client_lost(self, end: str = "client-left") -> None:
+        """The client is gone."""
+
+    def pause_response(self) -> None:
+        """The client takes no more for now."""
+
+    def resume_response(self) -> None:
+        """The client takes more."""
+
+
+class ExchangeMaker(Protocol):
+    """Who makes exchanges of requests, and forwards them."""
+
+    def client(self, address: str, secure: bool) -> Any:
+        """What is to be remembered of a client for all its requests."""
+
+    def exchange(self, downstream: IDownstream, head: RequestHead, client: Any) -> Any:
+        """Make an exchange, a :class:`RequestReceiver`; nothing happens yet."""
+
+    def forward(self, exchange: Any) -> None:
+        """Carry it."""
+
+
+class ListenerCounts(Protocol):
+    """What a listener counts (:class:`lbproxy.proxy.counters.ListenerCounters`)."""
+
+    accepted: int
+    open: int
+    rejected: dict[str, int]
+    timed_out: dict[str, int]
+
+
+class ServerFactory(Factory):
+    """Makes a :class:`ServerConnection` for each client that connects.
+
+    :param maker: makes and carries exchanges.
+    :param limits: of request heads.
+    :param idle_timeout: seconds of silence: without a request, in mid-head, in mid-body, and without reading a response.
+    :param seconds: the clock.
+    :param watched: the set of things whose deadlines are watched (:class:`lbproxy.proxy.deadlines.DeadlineSweep`).
+    :param counters: what is counted.
+    :ivar draining: whether connections are to be closed after the response that is being given.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        maker: ExchangeMaker,
+        limits: HeadLimits,
+        idle_timeout: float,
+        seconds: Callable[[], float],
+        watched: set[Any],
+        counters: ListenerCounts,
+    ) -> None:
+        self.maker = maker
+        self.limits = limits
+        self.idle_timeout = idle_timeout
+        self.seconds = seconds
+        self.watched = watched
+        self.counters = counters
+        self.draining = False
+        self.connections: set[ServerConnection] = set()
+
+    def buildProtocol(self, addr: object) -> ServerConnection:
+        """One for each client."""
+        return ServerConnection(self)
+
+
+@implementer(IDownstream, IPushProducer)
+class ServerConnection(TwistedProtocol):
+    """One client's connection: at each time idle, in a head, in an exchange, or lingering before its end.
+
+    The slots are for memory: there may be many thousands, most of them idle.
+    """
+
+    __slots__ = (
+        "_body", "_buffer", "_chunked", "_client", "_exchange", "_keep", "_reading_paused", "_request", "_responding", "_state",
+        "_stepping", "connected", "deadline", "factory", "transport",
+    )  # fmt: skip
+
+    def __init__(self, factory: ServerFactory) -> None:
+        self.factory: Any = factory
+        self.deadline = NEVER
+        self._state = _IDLE
+        self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
+        self._exchange: RequestReceiver | None = None
+        self._request: RequestHead | None = None
+        self._body: SizedBody | ChunkedBody | None = None  # while more of the request's body is to come
+        self._client: Any = None
+        self._responding = False
+        self._chunked = False  # how the response's body is framed
+        self._keep = True
+        self._stepping = False
+        self._reading_paused = False
+
+    # What the wire calls.
+
+    def connectionMade(self) -> None:
+        """Take the socket over, and remember who it is."""
+        transport: Any = self.transport
+        factory = self.factory
+        secure = ISSLTransport.providedBy(transport)
+        peer = transport.getPeer()
+        address = getattr(peer, "host", None) or ("unix" if hasattr(peer, "name") else "unknown")
+        self._client = factory.maker.client(address, secure)
+        self.transport = transport = adopt(transport, self)
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        transport.registerProducer(self, True)
+        self.deadline = factory.seconds() + factory.idle_timeout
+        factory.counters.accepted += 1
+        factory.counters.open += 1
+        factory.connections.add(self)
+        factory.watched.add(self)
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
+        """The client is gone, and with it the exchange that runs."""
+        self._state = _CLOSED
+        self.deadline = NEVER
+        factory = self.factory
+        factory.counters.open -= 1
+        factory.connections.discard(self)
+        factory.watched.discard(self)
+        exchange, self._exchange = self._exchange, None
+        self._buffer = b""
+        if exchange is not None:
+            exchange.client_lost()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client: a head, a body, or more than its turn."""
+        state = self._state
+        if state == _IDLE:
+            if self._buffer:
+                data = self._buffer + data
+            self._step(data)
+        elif state == _EXCHANGE:
+            if self._body is not None:
+                self._continue_body(self._body, data)
+            else:
+                self._buffer += data
+                if len(self._buffer) > PIPELINE_LIMIT and not self._reading_paused:
+                    self._reading_paused = True
+                    self.transport.pauseProducing()
+        # Lingering or closed: thrown away.
+
+    # From bytes to exchanges.
+
+    def _step(self, data: bytes) -> None:
+        """Make exchanges of what is here, one after the other, until one runs on or a head is not complete."""
+        self._stepping = True
+        try:
+            while self._state == _IDLE:
+                head_bytes, data = self._cut_head(data)
+                if not head_bytes:
+                    self._buffer = data
+                    break
+                try:
+                    request = parse_request_head(head_bytes, self.factory.limits)
+                except BadMessage as error:
+                    self._refuse(error)
+                    break
+                self._begin(request, data)
+                data, self._buffer = (self._buffer, b"") if self._state == _IDLE else (b"", self._buffer)
+        finally:
+            self._stepping = False
+
+    def _cut_head(self, data: bytes) -> tuple[bytes, bytes]:
+        """A whole head and what follows it; an empty head when it is not complete (or has been refused)."""
+        if data[:2] == b"\r\n":
+            data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request line are ignored
+        end = data.find(b"\r\n\r\n") + 4
+        limit = self.factory.limits.size
+        if (end if end > 3 else len(data)) > limit:
+            self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
+            return b"", b""
+        if end > 3:
+            return data[:end], data[end:]
+        if data and not self._buffer:
+            # The head's time runs from its first byte, however slowly the others come.
+            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        return b"", data
+
+    def _begin(self, request: RequestHead, data: bytes) -> None:
+        """An exchange begins: give it what is here of its body, then let it be carried."""
+        factory = self.factory
+        self._state = _EXCHANGE
+        self._request = request
+        self._keep = request.keep_alive
+        self._responding = False
+        self.deadline = NEVER
+        self._exchange = exchange = factory.maker.exchange(self, request, self._client)
+        if request.chunked or request.length > 0:
+            self._body = ChunkedBody() if request.chunked else SizedBody(request.length)
+            self._begin_body(exchange, self._body, data)
+        else:
+            self._buffer = data
+        if self._exchange is exchange:
+            factory.maker.forward(exchange)
+            if request.expects_continue and self._body is not None and not data and not self._responding:
+                self.transport.write(_CONTINUE)
+
+    def _begin_body(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody, data: bytes) -> None:
+        self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        try:
+            data = body.feed(data)
+        except BadMessage as error:
+            self._exchange = None
+            self._refuse(error)
+            return
+        if data:
+            exchange.body_data(data)
+        if body.done:
+            self._body_done(exchange, body)
+
+    def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
+        self._body = None
+        self._buffer = body.rest
+        self.deadline = NEVER
+        exchange.body_end()
+
+    def _continue_body(self, body: SizedBody | ChunkedBody, data: bytes) -> None:
+        """More of the body of the request whose exchange runs."""
+        exchange = self._exchange
+        assert exchange is not None
+        if not self._reading_paused:
+            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        try:
+            data = body.feed(data)
+        except BadMessage as error:
+            self._exchange = None
+            exchange.client_lost("bad-request")
+            if self._responding:
+                self.abort()
+            else:
+                self._refuse(error)
+            return
+        if data:
+            exchange.body_data(data)
+        if body.done and self._exchange is exchange:
+            self._body_done(exchange, body)
+
+    def _refuse(self, error: BadMessage) -> None:
+        """Answer a malformed request, and end the connection: nothing after it can be trusted."""
+        rejected = self.factory.counters.rejected
+        rejected[error.cause] = rejected.get(error.cause, 0) + 1
+        self._say(error.status, str(error))
+        self._linger()
+
+    def _say(self, status: int, why: str) -> None:
+        """A short answer outside any exchange."""
+        text = f"{status}: {why}\n".encode("ascii", "replace")
+        date = formatdate(usegmt=True).encode("ascii")
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (status, _PHRASES.get(status, b"Bad Request"), date, len(text), text)
+        )
+
+    # IDownstream: what the exchange calls.
+
+    def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
+        """Send the response's head, framed for this client, and the beginning of its body."""
+        if self._state != _EXCHANGE:
+            return
+        request = self._request
+        assert request is not None
+        self._responding = True
+        framing = b""
+        self._chunked = False
+        if self._body is not None or self.factory.draining:
+            self._keep = False  # an early response: whatever still comes of the body would be taken for a request
+        if head.length < 0:
+            if request.minor:
+                self._chunked = True
+                framing = b"Transfer-Encoding: chunked\r\n"
+                data = (chunk(data) if data else b"") + (LAST_CHUNK if complete else b"")
+            else:
+                self._keep = False  # HTTP/1.0 knows no chunks: the connection's end ends the body
+        if not self._keep:
+            framing += b"Connection: close\r\n"
+        elif not request.minor:
+            framing += b"Connection: keep-alive\r\n"
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (head.status, head.reason, response_fields(head), framing, data)
+        )
+        if complete:
+            self._response_done()
+
+    def write(self, data: bytes) -> None:
+        """Send a further part of the body."""
+        self.transport.write(chunk(data) if self._chunked else data)
+
+    def finish(self) -> None:
+        """The response is whole."""
+        if self._state != _EXCHANGE:
+            return
+        if self._chunked:
+            self.transport.write(LAST_CHUNK)
+        self._response_done()
+
+    def abort(self) -> None:
+        """Drop the connection with a reset."""
+        self._exchange = None
+        self._state = _CLOSED
+        self.deadline = NEVER
+        self.transport.unregisterProducer()
+        self.transport.abortConnection()
+
+    def pause_body(self) -> None:
+        """Read no more of the request's body."""
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.deadline = NEVER
+            self.transport.pauseProducing()
+
+    def resume_body(self) -> None:
+        """Read on."""
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._body is not None:
+                self.deadline = self.factory.seconds() + self.factory.idle_timeout
+            self.transport.resumeProducing()
+
+    def _response_done(self) -> None:
+        """The exchange is over: on to what was pipelined, or to the connection's end."""
+        self._exchange = self._request = None
+        if self._body is not None:
+            self._linger()
+        elif not self._keep or self.factory.draining:
+            self.close()
+        else:
+            self._state = _IDLE
+            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+            self.resume_body()
+            if self._buffer and not self._stepping:
+                data, self._buffer = self._buffer, b""
+                self._step(data)
+
+    # Ends.
+
+    def close(self) -> None:
+        """Close when all that was written has been sent."""
+        self._state = _CLOSED
+        self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def close_if_idle(self) -> None:
+        """Close unless an exchange runs."""
+        if self._state == _IDLE:
+            self.close()
+
+    def _linger(self) -> None:
+        """Half-close, and for a while throw away what still comes, so that no reset overtakes the answer."""
+        self._state = _LINGERING
+        self._body = None
+        self._buffer = b""
+        self.deadline = self.factory.seconds() + LINGER
+        self.transport.unregisterProducer()
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resumeProducing()
+        half_close = getattr(self.transport, "loseWriteConnection", None)
+        if half_close is None:
+            self.close()
+        else:
+            half_close()
+
+    def deadline_passed(self) -> None:
+        """The client was silent, or did not read, for too long."""
+        state, exchange = self._state, self._exchange
+        if state in (_LINGERING, _CLOSED):
+            self.transport.abortConnection()
+            return
+        silent_in = "body" if exchange is not None and self._body is not None else "write" if exchange is not None else "head"
+        if exchange is None and not self._buffer:
+            silent_in = "idle"
+        timed_out = self.factory.counters.timed_out
+        timed_out[silent_in] = timed_out.get(silent_in, 0) + 1
+        self._exchange = None
+        if exchange is not None:
+            exchange.client_lost("client-timeout")
+        if silent_in == "idle":
+            self.close()
+        elif self._responding and exchange is not None:
+            self.abort()
+        else:
+            self._say(408, f"nothing came for {self.factory.idle_timeout:g} s")
+            self._linger()
+
+    # IPushProducer: what the wire says when the client is slow to read.
+
+    def pauseProducing(self) -> None:
+        """The client does not keep up with the response."""
+        if self._exchange is not None:
+            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+            self._exchange.pause_response()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            if self._body is None:
+                self.deadline = NEVER
+            self._exchange.resume_response()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; :meth:`connectionLost` says so."""
+
+
+_IDLE, _EXCHANGE, _LINGERING, _CLOSED = range(4)
+
+_PHRASES = {
+    400: b"Bad Request",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+    505: b"HTTP Version Not Supported",
+}

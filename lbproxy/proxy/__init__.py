@@ -1,0 +1,1 @@
+"""One exchange's way: attempts, retry rules, header fields, relay with backpressure, upstream connections."""

@@ -1,0 +1,36 @@
+"""What the balancer answers in its own name."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from math import ceil
+
+from ..http1.head import ResponseHead
+
+__all__ = ["own_answer"]
+
+_WHY = {
+    502: "The backend's answer could not be understood, or it gave none.",
+    503: "No backend is up just now.",
+    504: "The backend did not answer in time.",
+}
+
+
+def own_answer(status: int, *, why: str = "", retry_after: float | None = None) -> tuple[ResponseHead, bytes]:
+    """A short plain-text response: its head and its body.
+
+    :param why: a sentence for the one who reads it; there is one for each of 502, 503 and 504.
+    :param retry_after: seconds until it makes sense to come back.
+    """
+    phrase = HTTPStatus(status).phrase
+    body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode()
+    fields = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Cache-Control", b"no-store"),
+    ]
+    if retry_after is not None:
+        fields.append((b"Retry-After", b"%d" % max(1, ceil(retry_after))))
+    head = ResponseHead(status, phrase.encode("ascii"), fields, [name.lower() for name, _ in fields])
+    head.length = len(body)
+    return head, body

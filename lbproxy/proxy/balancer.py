@@ -1,0 +1,66 @@
+"""The balancer: one pool's engine, which every listener hands its exchanges to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..balance.pool import Pool
+from ..health.schedule import ProbeSchedule
+from ..interfaces import IExchangeObserver, IProbe
+from ..settings import Settings
+from .counters import BalancerCounters
+from .deadlines import DeadlineSweep
+from .exchange import Exchange
+from .upstreams import Upstreams
+
+__all__ = ["Balancer"]
+
+
+class Balancer:
+    """Carries exchanges to a pool's backends, and probes them.
+
+    :param pool: where exchanges go.
+    :param reactor: connects and gives the time; pass one that is also an ``IReactorTime``.
+    :param settings: retries, time-outs, limits.
+    :param probe: how backends are probed; by default a connection is made.
+    :param observers: are told of every finished exchange.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        reactor: Any,
+        settings: Settings | None = None,
+        *,
+        probe: IProbe | None = None,
+        observers: tuple[IExchangeObserver, ...] = (),
+    ) -> None:
+        self.pool = pool
+        self.settings = settings = Settings() if settings is None else settings
+        self.counters = BalancerCounters()
+        self.observers = observers
+        self.seconds = reactor.seconds
+        shortest = min(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
+        self.sweep = DeadlineSweep(reactor, shortest)
+        self.upstreams = Upstreams(reactor, settings, self.sweep)
+        self.probes = ProbeSchedule(pool, reactor, settings, probe)
+        self.running = False
+
+    def forward(self, exchange: Exchange) -> None:
+        """Carry an exchange: from here on its downstream is told what comes of it."""
+        if not self.running:
+            self.start()
+        exchange.start(self)
+
+    def start(self) -> None:
+        """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
+        self.running = True
+        self.sweep.start()
+        self.probes.start()
+
+    def stop(self) -> None:
+        """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over."""
+        self.running = False
+        self.probes.stop()
+        self.sweep.stop()
+        self.upstreams.close()

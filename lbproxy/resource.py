@@ -1,0 +1,87 @@
+"""A ``twisted.web`` resource that hands its requests to a balancer.
+
+By type it is a :class:`~twisted.web.proxy.ReverseProxyResource`, so that it fits wherever one is expected; it inherits none of
+its behaviour (which reads whole bodies, opens a connection for each request, and finishes truncated answers as if whole).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.proxy import ReverseProxyResource
+
+from .balance.pool import Pool
+from .http1.fields import forwarded_for
+from .http1.head import RequestHead
+from .interfaces import IDownstream, IExchangeObserver, IProbe
+from .proxy.balancer import Balancer
+from .proxy.exchange import Client, Exchange
+from .settings import Settings
+from .web import WebDownstream
+
+__all__ = ["LoadBalancerResource"]
+
+
+class LoadBalancerResource(ReverseProxyResource):
+    """Balances what reaches it, and all below it, over a pool.
+
+    It works anywhere in a ``twisted.web`` tree; the request target goes on as it came, the path above this resource included.
+    ``twistd lbproxy`` serves the same resource through its own listener, which calls :meth:`forward` where ``twisted.web``
+    calls :meth:`render`.
+
+    Probes begin with the first request, or with :meth:`start`; :meth:`stop` ends them.
+
+    :param pool: where requests go.
+    :param reactor: connects, and gives the time.
+    :param settings: retries, time-outs, limits.
+    :param probe: how backends are probed; by default a connection is made.
+    :param observers: are told of every finished exchange.
+    """
+
+    isLeaf = True
+
+    def __init__(  # the base class's host and port mean nothing here, so its __init__ is not called
+        self,
+        pool: Pool,
+        *,
+        reactor: Any,
+        settings: Settings | None = None,
+        probe: IProbe | None = None,
+        observers: tuple[IExchangeObserver, ...] = (),
+    ) -> None:
+        from twisted.web.resource import Resource
+
+        Resource.__init__(self)
+        self.reactor = reactor
+        self.pool = pool
+        self.balancer = Balancer(pool, reactor, settings, probe=probe, observers=observers)
+
+    def start(self) -> None:
+        """Begin to probe now instead of with the first request."""
+        self.balancer.start()
+
+    def stop(self) -> None:
+        """Stop probing, and close what is idle."""
+        self.balancer.stop()
+
+    def getChild(self, path: bytes, request: Any) -> LoadBalancerResource:
+        """Everything below is this resource's."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """Make an exchange of a ``twisted.web`` request and carry it."""
+        return WebDownstream(request).begin(self)
+
+    # ExchangeMaker: the same for both kinds of listener.
+
+    def client(self, address: str, secure: bool) -> Client:
+        """What is remembered of a client."""
+        return Client(address, secure, forwarded_for(address.encode("ascii", "replace"), secure))
+
+    def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
+        """Make an exchange; nothing happens before :meth:`forward`."""
+        return Exchange(downstream, head, client, self.balancer.settings.replay_limit)
+
+    def forward(self, exchange: Exchange) -> None:
+        """Carry an exchange."""
+        self.balancer.forward(exchange)
