@@ -41,7 +41,7 @@ __all__ = ["HIGH_WATER", "READ_SIZE", "Wire", "adopt"]
 #: Unsent bytes at which the producer is paused (Twisted's transports: 64 KiB); it goes on when all of them are sent.
 HIGH_WATER = 64 * 1024
 #: Bytes read at once. Small enough that a paused side holds little, large enough that a 1 MiB body takes few turns.
-READ_SIZE = 128 * 1024
+READ_SIZE = 64 * 1024
 
 
 def adopt(transport: Any, protocol: Protocol) -> Any:

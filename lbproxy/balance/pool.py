@@ -78,14 +78,18 @@ class Pool:
                 observer(member)
 
     def candidates(self) -> Iterator[BackendState]:
-        """The members fit to be tried for one exchange, in the policy's order, each at most once.
+        """The members to be tried for one exchange, in the policy's order, each at most once.
 
-        A member that went down meanwhile is passed over. A pool's only backend is yielded even when it is down, as long as
-        that is known from traffic alone: refusing unseen would make one lost connection an outage until the next probe.
+        Whoever takes one asks :meth:`is_fit` first: a member may have gone down since the policy was told.
         """
-        return filter(self._is_fit, self.policy.candidates())
+        return self.policy.candidates()
 
-    def _is_fit(self, member: BackendState) -> bool:
+    def is_fit(self, member: BackendState) -> bool:
+        """Whether a member may be tried: judged here alone, so that no policy needs to know of health.
+
+        A pool's only backend may be tried even when it is down, as long as that is known from traffic alone: refusing unseen
+        would make one lost connection an outage until the next probe.
+        """
         return member.up or (len(self.members) == 1 and member.source == "traffic")
 
     @property
@@ -95,4 +99,4 @@ class Pool:
 
     def _tell_policy(self) -> None:
         # Members that are not fit are withheld from the policy, so that a pool that is mostly down costs a pick nothing.
-        self.policy.set_members([member for member in self.members.values() if self._is_fit(member)])
+        self.policy.set_members([member for member in self.members.values() if self.is_fit(member)])

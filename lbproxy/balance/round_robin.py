@@ -25,32 +25,32 @@ class RoundRobin:
     name = "round-robin"
 
     def __init__(self) -> None:
-        # (due, place in the order given, turns taken, member); the place is unique, so members are never compared.
-        self._turns: list[tuple[float, int, int, BackendState]] = []
+        # (due, place in the order given, turns taken, weight, member); the place is unique, so members are never compared.
+        self._turns: list[tuple[float, int, int, int, BackendState]] = []
         self._members: Sequence[BackendState] = ()
 
     def set_members(self, members: Sequence[BackendState]) -> None:
-        """Take these members from now on. Those that stay keep their place in the cycle; the new ones start at its present."""
-        kept = {id(member): turns for _, _, turns, member in self._turns}
-        now = min((turns / member.backend.weight for _, _, turns, member in self._turns), default=0.0)
+        """Take these members from now on. Those that stay keep their place in the cycle; the new ones, and those whose weight
+        changed, start at its present, so that nobody makes up for what it missed."""
+        now = max(((turns - 0.5) / weight for _, _, turns, weight, _ in self._turns), default=0.0)
+        kept = {(id(member), weight): turns for _, _, turns, weight, member in self._turns}
         self._members = members
-        self._turns = [
-            self._turn(place, kept.get(id(member), round(now * member.backend.weight)), member)
-            for place, member in enumerate(members)
-        ]
+        self._turns = []
+        for place, member in enumerate(members):
+            weight = member.backend.weight
+            turns = kept.get((id(member), weight))
+            if turns is None:
+                turns = max(0, int(now * weight + 0.5))
+            self._turns.append(((turns + 0.5) / weight, place, turns, weight, member))
         heapify(self._turns)
 
     def candidates(self) -> Iterator[BackendState]:
         """The member whose turn it is, then the others in their order from there, each once."""
         if not self._turns:
             return
-        _, place, turns, member = self._turns[0]
-        heapreplace(self._turns, self._turn(place, turns + 1, member))
+        members = self._members  # as they are now: the first may be taken out while it is being tried
+        _, place, turns, weight, member = self._turns[0]
+        heapreplace(self._turns, ((turns + 1.5) / weight, place, turns + 1, weight, member))
         yield member
-        members = self._members
         yield from members[place + 1 :]
         yield from members[:place]
-
-    @staticmethod
-    def _turn(place: int, turns: int, member: BackendState) -> tuple[float, int, int, BackendState]:
-        return (turns + 0.5) / member.backend.weight, place, turns, member

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -75,11 +75,17 @@ class ProbeSchedule:
     def _one(self, backend: Backend, delay: float) -> Deferred[Any]:
         probing: Deferred[Any] = deferLater(self._reactor, delay, self._check, backend) if delay else self._check(backend)
         self._running.add(probing)
+        probing.addErrback(self._unexpected)
         return probing.addBoth(lambda _: self._running.discard(probing))
+
+    def _unexpected(self, failure: Failure) -> None:
+        """Not the probe failed, which is a finding, but whoever was told of it; a stop cancels those that wait."""
+        if not failure.check(CancelledError):
+            _log.failure("a probe's finding could not be told", failure)
 
     def _check(self, backend: Backend) -> Deferred[Any]:
         checking: Deferred[Any] = maybeDeferred(self._probe.check, backend)
-        checking.addTimeout(self._settings.probe_timeout, self._reactor)
+        checking.addTimeout(self._settings.probe_timeout, self._reactor, _timed_out)
         checking.addCallbacks(self._passed, self._not_passed, callbackArgs=(backend,), errbackArgs=(backend,))
         return checking
 
@@ -99,3 +105,10 @@ class ProbeSchedule:
         key = (backend.address, up)
         self.counts[key] = self.counts.get(key, 0) + 1
         self._control.apply(Verdict(backend.address, up, reason, "probe"))
+
+
+def _timed_out(result: Any, timeout: float) -> Any:
+    """A check that its time-out cancelled. Twisted's endpoints and a user's probe each have their own error for that."""
+    if isinstance(result, Failure):
+        raise TimeoutError(timeout)
+    return result

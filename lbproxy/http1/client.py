@@ -216,19 +216,27 @@ class UpstreamConnection(TwistedProtocol):
 
     def _begin(self, head: ResponseHead, data: bytes) -> None:
         """The head is here: hand it over with what came after it."""
-        body = ChunkedBody() if head.chunked else SizedBody(head.length) if head.length >= 0 else UntilCloseBody()
-        if data:
-            data = body.feed(data)
-        self._reusable = head.keep_alive
         waiting, self._waiting = self._waiting, None
-        complete = body.done
-        if complete:
-            self._complete(body)
+        assert waiting is not None
+        self._reusable = head.keep_alive
+        if len(data) == head.length and not head.chunked:  # most small responses come whole
+            self._complete(b"")
+            waiting.callback((head, data, True))
+            return
+        body = ChunkedBody() if head.chunked else SizedBody(head.length) if head.length >= 0 else UntilCloseBody()
+        try:
+            data = body.feed(data)
+        except BadMessage as error:
+            self._waiting = waiting
+            self._fail(BadResponse(str(error)))
+            return
+        if body.done:
+            self._complete(body.rest)
+            waiting.callback((head, data, True))
         else:
             self._body = body
             self.deadline = self._seconds() + self._times.silence
-        if waiting is not None:
-            waiting.callback((head, data, complete))
+            waiting.callback((head, data, False))
 
     def _continue(self, body: SizedBody | ChunkedBody | UntilCloseBody, data: bytes) -> None:
         """Bytes of the response's body."""
@@ -241,7 +249,7 @@ class UpstreamConnection(TwistedProtocol):
             receiver.response_lost(str(error))
             return
         if body.done:
-            self._complete(body)
+            self._complete(body.rest)
             if data:
                 receiver.response_data(data)
             receiver.response_end()
@@ -250,10 +258,10 @@ class UpstreamConnection(TwistedProtocol):
         if data:
             receiver.response_data(data)
 
-    def _complete(self, body: SizedBody | ChunkedBody | UntilCloseBody) -> None:
+    def _complete(self, rest: bytes) -> None:
         """The response is whole: keep the connection if nothing speaks against it, before anyone is told, so that what
         follows from it can use the connection at once."""
-        if self._reusable and not self._sending and not body.rest:
+        if self._reusable and not self._sending and not rest:
             self._receiver = self._body = None
             self.deadline = self._seconds() + self._times.idle
             self._owner.release(self)

@@ -7,6 +7,8 @@ and 1.1, request lines with more than single spaces, and heads that are too larg
 
 A parser is made for each head (measured: 0.3 µs more than one kept for each connection): it is given the head and nothing
 else, so that the body's framing stays in one place (:mod:`.body`) and a paused or pipelined message needs no parser to wait.
+Its callback for each field only looks for the few that mean something here; a head of which nothing is dropped goes on as the
+bytes it came in.
 """
 
 from __future__ import annotations
@@ -16,20 +18,18 @@ import re
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from ..errors import BadMessage
+from .fields import KNOWN_IN_REQUEST, KNOWN_IN_RESPONSE, NEVER_NAMED, lines_without
 
 __all__ = ["HeadLimits", "RequestHead", "ResponseHead", "parse_request_head", "parse_response_head"]
 
-Fields = list[tuple[bytes, bytes]]
-
-_TOKEN = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}\Z")
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}\Z")
 # uri-host [ ":" port ] of RFC 9110 section 7.2, loosely: what can do no harm in a log, a URL or a route.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
 
-#: The fields of a request that the balancer itself reads; only these cost anything beyond copying.
-_READ_IN_REQUEST = frozenset(
-    (b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"idempotency-key", b"proxy-connection")
-)
-_READ_IN_RESPONSE = frozenset((b"connection", b"content-length", b"transfer-encoding"))
+_VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+
+#: Known fields that may stand once only. The others are lists, whose parts may be spread over several lines.
+_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"idempotency-key"))
 
 
 class HeadLimits:
@@ -49,39 +49,28 @@ class RequestHead:
     :ivar method: as it came, such as ``b"GET"``.
     :ivar target: the request target as it came.
     :ivar minor: 0 or 1, of HTTP/1.x.
-    :ivar fields: (name, value) pairs in order, in their case, repeated ones kept.
-    :ivar names: the fields' names in lower case, in the same order.
+    :ivar fields: the lines of the fields that go on, each ended by CRLF: in order, in their case, repeated ones kept.
+    :ivar known: the values of the fields that mean something here (:data:`.fields.KNOWN_IN_REQUEST`), by lower-case name.
     :ivar host: the Host field's value; None in HTTP/1.0 without one.
     :ivar length: the body's Content-Length; -1 when there is none.
     :ivar chunked: whether the body comes in chunks.
     :ivar keep_alive: whether the client wants the connection kept.
-    :ivar connection: the lower-case tokens of Connection, usually empty.
     :ivar expects_continue: whether the client waits for 100 before it sends the body.
-    :ivar has_key: whether it carries an Idempotency-Key.
     """
 
-    __slots__ = (
-        "chunked", "connection", "expects_continue", "fields", "has_key", "host", "keep_alive", "length", "method", "minor",
-        "names", "target",
-    )  # fmt: skip
+    # Defaults stand in the class, not in slots: most heads change none of them, and setting each costs.
+    host: bytes | None = None
+    length = -1
+    chunked = False
+    keep_alive = True
+    expects_continue = False
 
-    method: bytes
-    target: bytes
-    minor: int
-
-    def __init__(self, method: bytes, target: bytes, minor: int, fields: Fields, names: list[bytes]) -> None:
+    def __init__(self, method: bytes, target: bytes, minor: int, fields: bytes, known: dict[bytes, bytes]) -> None:
         self.method = method
         self.target = target
         self.minor = minor
         self.fields = fields
-        self.names = names
-        self.host: bytes | None = None
-        self.length = -1
-        self.chunked = False
-        self.keep_alive = minor == 1
-        self.connection: frozenset[bytes] = _NO_TOKENS
-        self.expects_continue = False
-        self.has_key = False
+        self.known = known
 
     @property
     def has_body(self) -> bool:
@@ -92,27 +81,22 @@ class RequestHead:
 class ResponseHead:
     """One response's head.
 
-    :ivar status: 200 to 999; interim responses are not given to anyone.
+    :ivar status: 100 to 999.
     :ivar reason: the reason phrase, perhaps empty.
-    :ivar fields: (name, value) pairs as they came, in order.
-    :ivar names: the fields' names in lower case, in the same order.
+    :ivar fields: the lines of the fields that go on, each ended by CRLF, in order; Content-Length is among them.
     :ivar length: the body's length; 0 when the response has none by rule, -1 when it is not known ahead.
     :ivar chunked: whether the body comes in chunks.
     :ivar keep_alive: whether the backend keeps the connection.
-    :ivar connection: the lower-case tokens of Connection.
     """
 
-    __slots__ = ("chunked", "connection", "fields", "keep_alive", "length", "names", "reason", "status")
+    length = -1
+    chunked = False
+    keep_alive = True
 
-    def __init__(self, status: int, reason: bytes, fields: Fields, names: list[bytes]) -> None:
+    def __init__(self, status: int, reason: bytes, fields: bytes) -> None:
         self.status = status
         self.reason = reason
         self.fields = fields
-        self.names = names
-        self.length = -1
-        self.chunked = False
-        self.keep_alive = True
-        self.connection: frozenset[bytes] = _NO_TOKENS
 
     @property
     def until_close(self) -> bool:
@@ -120,29 +104,28 @@ class ResponseHead:
         return self.length < 0 and not self.chunked
 
 
-_NO_TOKENS: frozenset[bytes] = frozenset()
-
-
 class _Collector:
-    """Takes llhttp's callbacks while one head is parsed; parsing never yields, so one serves for all."""
+    """Takes llhttp's callbacks while one head is parsed; parsing never yields, so one serves for all heads of a kind.
 
-    __slots__ = ("fields", "reason", "target")
+    :ivar found: the known fields, as they came.
+    """
 
-    def __init__(self) -> None:
-        self.target = self.reason = b""
-        self.fields: Fields = []
+    __slots__ = ("_table", "found")
 
-    def on_url(self, target: bytes) -> None:
-        self.target += target
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
+    def __init__(self, table: dict[bytes, bool]) -> None:
+        self._table = table
+        self.found: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+        if name.lower() in self._table:
+            self.found.append((name, value))
 
 
-_collector = _Collector()
+_request_collector = _Collector(KNOWN_IN_REQUEST)
+_response_collector = _Collector(KNOWN_IN_RESPONSE)
+
+#: Host fields found well formed, so that each is examined once; emptied when it has grown to 1,000.
+_hosts_seen: set[bytes] = set()
 
 
 def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
@@ -151,55 +134,67 @@ def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
     :param data: exactly the head, from the method to the empty line.
     :raises BadMessage: for whatever must not be forwarded; its status is the client's answer.
     """
-    fields = _parse(HttpRequestParser, data)
-    target = _collector.target
-    head = _request_line(data, target, fields, limits)
-    special = _READ_IN_REQUEST.intersection(head.names)
-    if b"host" in special:
-        head.host = _only(head, b"host")
-        if not _HOST.match(head.host):
-            raise BadMessage("host", f"the Host field {head.host!r} is no host")
-        if len(special) == 1:
-            return head
-    elif head.minor == 1:
+    _request_collector.found = found = []
+    try:
+        HttpRequestParser(_request_collector).feed_data(data)
+    except HttpParserUpgrade:
+        pass  # CONNECT, or an Upgrade that is not taken: an ordinary message for the rules here.
+    except HttpParserError as error:
+        raise _not_http(error, data) from None
+    end = data.index(b"\r\n")
+    try:
+        method, target, version = data[:end].split(b" ")
+    except ValueError:
+        raise BadMessage("request-line", "its parts must stand with one space between them") from None
+    minor = _VERSIONS.get(version)
+    if minor is None:
+        raise BadMessage("version", f"{version!r} was given; allowed are HTTP/1.1 and HTTP/1.0", 505)
+    if len(target) > limits.target:
+        raise BadMessage("target-size", f"the target is longer than {limits.target} bytes", 414)
+    fields, known = _known_fields(data[end + 2 : -2], found, KNOWN_IN_REQUEST, limits)
+    head = RequestHead(method, target, minor, fields, known)
+    host = known.get(b"host")
+    if host is not None:
+        head.host = host
+        if host not in _hosts_seen:
+            _check_host(host)
+    elif minor:
         raise BadMessage("host", "an HTTP/1.1 request needs a Host field")
-    _request_framing(head, special)
+    if len(known) != 1 or host is None or not minor or method == b"CONNECT":
+        _request_rules(head, known)
     return head
 
 
-def _request_line(data: bytes, target: bytes, fields: Fields, limits: HeadLimits) -> RequestHead:
-    end = data.index(b"\r\n")
-    version = data[end - 9 : end]
-    if version not in (b" HTTP/1.1", b" HTTP/1.0"):
-        raise BadMessage("version", f"{data[end - 9 : end]!r}; allowed are HTTP/1.1 and HTTP/1.0", 505)
-    method_end = end - 10 - len(target)
-    if method_end < 1 or data[method_end : method_end + 1] != b" " or b" " in data[:method_end]:
-        raise BadMessage("request-line", "its parts must stand with one space between them")
-    if len(target) > limits.target:
-        raise BadMessage("target-size", f"the target is longer than {limits.target} bytes", 414)
-    if len(fields) > limits.fields:
-        raise BadMessage("field-count", f"more than {limits.fields} header fields", 431)
-    return RequestHead(data[:method_end], target, 1 if version[-1] == 0x31 else 0, fields, [name.lower() for name, _ in fields])
+def _check_host(host: bytes) -> None:
+    if not _HOST.match(host):
+        raise BadMessage("host", f"the Host field {host[:64]!r} is no host")
+    if len(_hosts_seen) >= 1000:
+        _hosts_seen.clear()
+    _hosts_seen.add(host)
 
 
-def _request_framing(head: RequestHead, special: frozenset[bytes]) -> None:
+def _request_rules(head: RequestHead, known: dict[bytes, bytes]) -> None:
     """RFC 9112 sections 6.1 to 6.3 and 9.3, for what llhttp has already found consistent."""
-    if b"transfer-encoding" in special:
+    coding, length = known.get(b"transfer-encoding"), known.get(b"content-length")
+    if coding is not None:
         if head.minor == 0:
             raise BadMessage("framing", "HTTP/1.0 has no Transfer-Encoding")
-        if _only(head, b"transfer-encoding").strip(b" \t").lower() != b"chunked":
-            raise BadMessage("framing", "the only Transfer-Encoding taken is chunked")
-        if b"content-length" in special:
+        if length is not None:
             raise BadMessage("framing", "Content-Length and Transfer-Encoding together")
+        _only_chunked(coding)
         head.chunked = True
-    elif b"content-length" in special:
-        head.length = _length(_only(head, b"content-length"))
-    if b"connection" in special:
-        head.connection = tokens = _tokens(head.fields, head.names)
-        head.keep_alive = b"close" not in tokens and (head.minor == 1 or b"keep-alive" in tokens)
-    if b"expect" in special and head.minor == 1:
-        head.expects_continue = _only(head, b"expect").strip(b" \t").lower() == b"100-continue"
-    head.has_key = b"idempotency-key" in special
+    elif length is not None:
+        head.length = _length(length)
+    connection = known.get(b"connection")
+    tokens = _NO_TOKENS if connection is None else _tokens(connection)
+    head.keep_alive = b"close" not in tokens and (head.minor == 1 or b"keep-alive" in tokens)
+    expect = known.get(b"expect")
+    if expect is not None and head.minor and expect.lower() == b"100-continue":
+        head.expects_continue = True
+        tokens = tokens | {b"expect"}  # not forwarded: the listener answers it, and asks for the body
+    head.fields = _without_named(head.fields, tokens)
+    if head.method == b"CONNECT":
+        raise BadMessage("method", "CONNECT is not served here", 405)
 
 
 def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> ResponseHead:
@@ -209,75 +204,125 @@ def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> Respo
     :param method: the request's, since a response to HEAD has no body whatever its fields say.
     :raises BadMessage: when it is not an HTTP/1.x response.
     """
-    fields = _parse(HttpResponseParser, data)
-    if data[:8] not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise BadMessage("version", f"the response's version is {data[:8]!r}")
-    if len(fields) > limits.fields:
-        raise BadMessage("field-count", f"more than {limits.fields} header fields in a response")
-    status = int(data[9:12])
-    names = [name.lower() for name, _ in fields]
-    head = ResponseHead(status, _collector.reason, fields, names)
-    special = _READ_IN_RESPONSE.intersection(names)
-    if special:
-        _response_framing(head, special)
-    if data[7] == 0x30 and b"keep-alive" not in head.connection:
+    _response_collector.found = found = []
+    try:
+        HttpResponseParser(_response_collector).feed_data(data)
+    except HttpParserUpgrade:
+        pass  # a 101, which the connection refuses
+    except HttpParserError as error:
+        raise _not_http(error, data) from None
+    end = data.index(b"\r\n")
+    version, _, status_and_reason = data[:end].partition(b" ")
+    minor = _VERSIONS.get(version)
+    if minor is None:
+        raise BadMessage("version", f"the response's version is {version[:16]!r}")
+    status = int(status_and_reason[:3])
+    fields, known = _known_fields(data[end + 2 : -2], found, KNOWN_IN_RESPONSE, limits)
+    head = ResponseHead(status, status_and_reason[4:], fields)
+    if not minor:
         head.keep_alive = False
-    if method == b"HEAD" or status in (204, 304) or status < 200:
+    if known:
+        _response_rules(head, known)
+    if method == b"HEAD" or status == 204 or status == 304 or status < 200:
         head.length, head.chunked = 0, False
-    elif head.until_close:
+        if status == 204:  # RFC 9110 section 8.6: no Content-Length in a 204
+            head.fields = lines_without(head.fields, (b"content-length",))
+    elif head.length < 0 and not head.chunked:
         head.keep_alive = False
     return head
 
 
-def _response_framing(head: ResponseHead, special: frozenset[bytes]) -> None:
+def _response_rules(head: ResponseHead, known: dict[bytes, bytes]) -> None:
     """RFC 9112 section 6.3 for a response, for what llhttp has already found consistent."""
-    if b"transfer-encoding" in special:
-        if b"content-length" in special:
+    coding, length = known.get(b"transfer-encoding"), known.get(b"content-length")
+    if length is not None:
+        if coding is not None:
             raise BadMessage("framing", "Content-Length and Transfer-Encoding together in a response")
-        coding = b",".join(value for (_, value), name in zip(head.fields, head.names) if name == b"transfer-encoding")
-        if coding.strip(b" \t").lower() != b"chunked":
-            raise BadMessage("framing", f"the response's Transfer-Encoding is {coding!r}; only chunked is taken")
+        head.length = _length(length)
+    elif coding is not None:
+        _only_chunked(coding)
         head.chunked = True
-    elif b"content-length" in special:
-        head.length = _length(_only(head, b"content-length"))
-    if b"connection" in special:
-        head.connection = _tokens(head.fields, head.names)
-        head.keep_alive = b"close" not in head.connection
+    connection = known.get(b"connection")
+    if connection is not None:
+        tokens = _tokens(connection)
+        head.keep_alive = b"close" not in tokens and (head.keep_alive or b"keep-alive" in tokens)
+        head.fields = _without_named(head.fields, tokens)
 
 
-def _parse(parser: type[HttpRequestParser] | type[HttpResponseParser], data: bytes) -> Fields:
-    """Run llhttp over one head; its fields are returned, target and reason stay in the collector."""
-    collector = _collector
-    collector.fields = fields = []
-    collector.target = collector.reason = b""
+def _not_http(error: HttpParserError, data: bytes) -> BadMessage:
+    if isinstance(error, HttpParserInvalidMethodError):
+        well_formed = _METHOD.match(data.partition(b" ")[0])
+        return BadMessage("method", str(error), 501 if well_formed else 400)
+    return BadMessage("syntax", str(error))
+
+
+def _known_fields(
+    fields: bytes, found: Fields, table: dict[bytes, bool], limits: HeadLimits
+) -> tuple[bytes, dict[bytes, bytes]]:
+    """The lines that go on, and the values of the known fields by lower-case name.
+
+    :param fields: all lines, each ended by CRLF, as llhttp has accepted them.
+    :param found: the known fields among them.
+    :param table: whether they go on.
+    """
+    # A line has three bytes at least, with its end: most heads are too short to hold too many.
+    if len(fields) > 3 * limits.fields and fields.count(b"\r\n") > limits.fields:
+        raise BadMessage("field-count", f"more than {limits.fields} header fields", 431)
+    known: dict[bytes, bytes] = {}
+    lines = None
+    for name, value in found:
+        lowered = name.lower()
+        if not table[lowered]:
+            lines = fields.split(b"\r\n") if lines is None else lines
+            _remove(lines, name, value)
+        value = value.strip(b" \t")
+        known[lowered] = _again(lowered, known[lowered], value) if lowered in known else value
+    return fields if lines is None else b"\r\n".join(lines), known
+
+
+def _remove(lines: list[bytes], name: bytes, value: bytes) -> None:
+    """Remove the first line of a field."""
     try:
-        parser(collector).feed_data(data)
-    except HttpParserUpgrade:
-        pass  # CONNECT, or an Upgrade that is not taken: an ordinary message for the rules here.
-    except HttpParserInvalidMethodError as error:
-        known = _TOKEN.match(data.partition(b" ")[0])
-        raise BadMessage("method", str(error), 501 if known else 400) from None
-    except HttpParserError as error:
-        raise BadMessage("syntax", str(error)) from None
-    return fields
+        lines.remove(b"%b: %b" % (name, value))
+    except ValueError:  # other white space than one space
+        lines.remove(next(line for line in lines if line.partition(b":")[0] == name))
 
 
-def _only(head: RequestHead | ResponseHead, name: bytes) -> bytes:
-    """The value of a field that must stand once."""
-    place = head.names.index(name)
-    if head.names.count(name) > 1:
+def _again(name: bytes, before: bytes, value: bytes) -> bytes:
+    """A known field stands again: lists may be spread over several lines, all others may not."""
+    if name in _SINGLE:
         raise BadMessage(name.decode("ascii"), "the field stands more than once")
-    return head.fields[place][1].rstrip(b" \t")
+    return before + b"," + value
+
+
+def _only_chunked(coding: bytes) -> None:
+    if coding.lower() != b"chunked":
+        raise BadMessage("framing", f"Transfer-Encoding is {coding[:64]!r}; only chunked is taken")
 
 
 def _length(value: bytes) -> int:
     # 18 digits are under 2**63; llhttp has refused what overflows its own 64 bits.
     if not value.isdigit() or len(value) > 18:
-        raise BadMessage("framing", f"Content-Length {value[:32]!r}")
+        raise BadMessage("framing", f"Content-Length is {value[:32]!r}")
     return int(value)
 
 
-def _tokens(fields: Fields, names: list[bytes]) -> frozenset[bytes]:
-    """The tokens of all Connection fields, in lower case (RFC 9110 section 7.6.1)."""
-    values = b",".join(value for (_, value), name in zip(fields, names) if name == b"connection")
-    return frozenset(token.strip(b" \t") for token in values.lower().split(b",")) - {b""}
+_NO_TOKENS: frozenset[bytes] = frozenset()
+_CLOSE = frozenset((b"close",))
+_KEEP_ALIVE = frozenset((b"keep-alive",))
+_FREQUENT = {b"keep-alive": _KEEP_ALIVE, b"Keep-Alive": _KEEP_ALIVE, b"close": _CLOSE}
+
+
+def _tokens(value: bytes) -> frozenset[bytes]:
+    """The tokens of a Connection field, in lower case (RFC 9110 section 7.6.1)."""
+    frequent = _FREQUENT.get(value)
+    if frequent is not None:
+        return frequent
+    return frozenset(token.strip(b" \t") for token in value.lower().split(b",")) - {b""}
+
+
+def _without_named(fields: bytes, tokens: frozenset[bytes]) -> bytes:
+    """The lines that remain when those go which Connection named."""
+    if tokens is _NO_TOKENS or tokens is _KEEP_ALIVE or tokens is _CLOSE:
+        return fields
+    return lines_without(fields, tokens - NEVER_NAMED)

@@ -21,7 +21,6 @@ from ..errors import BadMessage
 from ..interfaces import IDownstream
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
-from .fields import response_fields
 from .head import HeadLimits, RequestHead, ResponseHead, parse_request_head
 
 __all__ = ["ExchangeMaker", "RequestReceiver", "ServerConnection", "ServerFactory"]
@@ -201,35 +200,35 @@ class ServerConnection(TwistedProtocol):
         self._stepping = True
         try:
             while self._state == _IDLE:
-                head_bytes, data = self._cut_head(data)
-                if not head_bytes:
-                    self._buffer = data
-                    break
+                end = data.find(b"\r\n\r\n") + 4
+                if end <= 4 or end > self.factory.limits.size:
+                    data = self._no_head(data, end)
+                    if not data:
+                        break
+                    continue
                 try:
-                    request = parse_request_head(head_bytes, self.factory.limits)
+                    request = parse_request_head(data[:end], self.factory.limits)
                 except BadMessage as error:
                     self._refuse(error)
                     break
-                self._begin(request, data)
+                self._begin(request, data[end:])
                 data, self._buffer = (self._buffer, b"") if self._state == _IDLE else (b"", self._buffer)
         finally:
             self._stepping = False
 
-    def _cut_head(self, data: bytes) -> tuple[bytes, bytes]:
-        """A whole head and what follows it; an empty head when it is not complete (or has been refused)."""
-        if data[:2] == b"\r\n":
-            data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request line are ignored
-        end = data.find(b"\r\n\r\n") + 4
+    def _no_head(self, data: bytes, end: int) -> bytes:
+        """There is no whole head yet, or none that is taken. Returns what is left to be looked at, if anything is."""
         limit = self.factory.limits.size
-        if (end if end > 3 else len(data)) > limit:
+        if data[:2] == b"\r\n":
+            return data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request line are ignored
+        if max(end, len(data) if end < 4 else 0) > limit:
             self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
-            return b"", b""
-        if end > 3:
-            return data[:end], data[end:]
+            return b""
         if data and not self._buffer:
             # The head's time runs from its first byte, however slowly the others come.
             self.deadline = self.factory.seconds() + self.factory.idle_timeout
-        return b"", data
+        self._buffer = data
+        return b""
 
     def _begin(self, request: RequestHead, data: bytes) -> None:
         """An exchange begins: give it what is here of its body, then let it be carried."""
@@ -331,7 +330,7 @@ class ServerConnection(TwistedProtocol):
         elif not request.minor:
             framing += b"Connection: keep-alive\r\n"
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (head.status, head.reason, response_fields(head), framing, data)
+            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (head.status, head.reason, head.fields, framing, data)
         )
         if complete:
             self._response_done()

@@ -24,13 +24,9 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     """
     phrase = HTTPStatus(status).phrase
     body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode()
-    fields = [
-        (b"Content-Type", b"text/plain; charset=utf-8"),
-        (b"Content-Length", b"%d" % len(body)),
-        (b"Cache-Control", b"no-store"),
-    ]
+    fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
     if retry_after is not None:
-        fields.append((b"Retry-After", b"%d" % max(1, ceil(retry_after))))
-    head = ResponseHead(status, phrase.encode("ascii"), fields, [name.lower() for name, _ in fields])
+        fields += b"Retry-After: %d\r\n" % max(1, ceil(retry_after))
+    head = ResponseHead(status, phrase.encode("ascii"), fields)
     head.length = len(body)
     return head, body

@@ -87,31 +87,30 @@ class Exchange:
         it runs.
     """
 
-    __slots__ = (
-        "_balancer", "_body", "_candidates", "_connecting", "_connection", "_downstream", "_paused", "_response_paused", "_tries",
-        "attempts", "client", "end", "finished", "request", "responded", "response_bytes", "started", "status",
-    )  # fmt: skip
-
+    # Defaults stand in the class, not in slots: most exchanges change few of them, and setting each costs.
+    attempts: list[Attempt]
+    end = ""
+    finished = 0.0
+    responded = 0.0
+    response_bytes = 0
+    started = 0.0
+    status = 0
     _balancer: Balancer
+    _body: RequestBody | None = None
     _candidates: Iterator[BackendState]
-    started: float
-    finished: float
+    _connecting: Deferred[UpstreamConnection] | None = None
+    _connection: UpstreamConnection | None = None
+    _paused = False
+    _response_paused = False
+    _tries = 0
 
     def __init__(self, downstream: IDownstream, request: RequestHead, client: Client, replay_limit: int) -> None:
         self._downstream = downstream
         self.request = request
         self.client = client
-        self._body = RequestBody(replay_limit) if request.has_body else None
-        self._connection: UpstreamConnection | None = None
-        self._connecting: Deferred[UpstreamConnection] | None = None
-        self._paused = False
-        self._response_paused = False
-        self._tries = 0
-        self.attempts: list[Attempt] = []
-        self.status = 0
-        self.responded = 0.0
-        self.response_bytes = 0
-        self.end = ""
+        self.attempts = []
+        if request.chunked or request.length > 0:
+            self._body = RequestBody(replay_limit)
 
     # The chain of attempts.
 
@@ -124,22 +123,22 @@ class Exchange:
         self._try_next(None)
 
     def _try_next(self, failure: AttemptFailed | None) -> None:
-        """Go to the policy's next candidate; when there is none, answer for the last *failure*."""
-        member = next(self._candidates, None)
-        if member is None:
-            self._answer(failure)
-            return
-        self._tries = 0
-        self._attempt(member)
+        """Go to the policy's next candidate that is fit; when there is none, answer for the last *failure*."""
+        for member in self._candidates:
+            if member.up or self._balancer.pool.is_fit(member):
+                self._tries = 0
+                self._attempt(member)
+                return
+        self._answer(failure)
 
     def _attempt(self, member: BackendState) -> None:
-        self._tries += 1
+        self._tries = tries = self._tries + 1
         member.requests += 1
         member.in_flight += 1
         attempt = Attempt(member)
         self.attempts.append(attempt)
         # A stale connection is followed by a new one: the other idle ones were most likely closed with it.
-        connection = self._balancer.upstreams.idle(member) if self._tries == 1 else None
+        connection = self._balancer.upstreams.idle(member) if tries == 1 else None
         response: Deferred[Response]
         if connection is not None:
             attempt.reused = True
@@ -149,7 +148,6 @@ class Exchange:
             self._connecting = connecting = self._balancer.upstreams.connect(member)
             response = connecting.addCallback(self._send)  # type: ignore[assignment, arg-type]
         response.addCallbacks(self._respond, self._failed)
-        response.addErrback(self._bug)
 
     def _send(self, connection: UpstreamConnection) -> Deferred[Response]:
         """Send the request and what is here of its body."""
@@ -168,6 +166,12 @@ class Exchange:
 
     def _failed(self, reason: Failure) -> None:
         """An attempt failed: let the rules say what follows."""
+        try:
+            self._after_failure(reason)
+        except Exception:
+            self._bug(Failure())
+
+    def _after_failure(self, reason: Failure) -> None:
         failure = reason.value
         if not isinstance(failure, AttemptFailed):
             _log.failure("an attempt failed unexpectedly", reason)
@@ -208,7 +212,7 @@ class Exchange:
             data = b""
         self.response_bytes = len(data)
         end = "no-backend" if failure is None else failure.cause
-        self._finish(end)
+        self._finish(end, self._balancer.seconds())
         self._downstream.respond(head, data, True)
 
     # The relay of the response.
@@ -218,14 +222,17 @@ class Exchange:
         head, data, complete = response
         if self.end:
             return
-        self.responded = self._balancer.seconds()
+        self.responded = now = self._balancer.seconds()
         self.status = head.status
         self.response_bytes = len(data)
-        if complete:
-            self._connection = None
-            self.attempts[-1].member.in_flight -= 1
-            self._finish("done")
-        self._downstream.respond(head, data, complete)
+        try:
+            if complete:
+                self._connection = None
+                self.attempts[-1].member.in_flight -= 1
+                self._finish("done", now)
+            self._downstream.respond(head, data, complete)
+        except Exception:
+            self._bug(Failure())
 
     def response_data(self, data: bytes) -> None:
         """A further part of the response's body came."""
@@ -247,7 +254,7 @@ class Exchange:
     def _end_relay(self, end: str) -> None:
         self._connection = None
         self.attempts[-1].member.in_flight -= 1
-        self._finish(end)
+        self._finish(end, self._balancer.seconds())
 
     def pause_response(self) -> None:
         """The client is slow: read no more of the response."""
@@ -308,7 +315,7 @@ class Exchange:
             return
         connecting, connection = self._connecting, self._connection
         self._connecting = self._connection = None
-        self._finish(end)
+        self._finish(end, self._balancer.seconds())
         if connection is not None:
             connection.abort()
             self.attempts[-1].member.in_flight -= 1
@@ -322,16 +329,16 @@ class Exchange:
             self.client_lost("bug")
             self._downstream.abort()
 
-    def _finish(self, end: str) -> None:
+    def _finish(self, end: str, now: float) -> None:
         """Count, and tell who wants to know."""
         self.end = end
+        self.finished = now
         balancer = self._balancer
-        self.finished = finished = balancer.seconds()
         counters = balancer.counters
         counters.in_flight -= 1
         counters.response_bytes += self.response_bytes
         if self._body is not None:
             counters.request_bytes += self._body.size
-        counters.count(self.status, end, finished - self.started)
+        counters.count(self.status, end, now - self.started)
         for observer in balancer.observers:
             observer.exchange_finished(self)

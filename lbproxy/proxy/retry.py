@@ -23,7 +23,7 @@ class Next(enum.Enum):
 
 def is_repeatable(request: RequestHead) -> bool:
     """Whether the request may be sent again after a backend may have processed it."""
-    return request.method in IDEMPOTENT or request.has_key
+    return request.method in IDEMPOTENT or b"idempotency-key" in request.known
 
 
 def after_failure(failure: AttemptFailed, request: RequestHead, *, replayable: bool, tries: int, retries: int) -> Next:
