@@ -13,6 +13,8 @@ unchanged.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet import main
@@ -24,6 +26,7 @@ from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorTime,
     IReadWriteDescriptor,
+    ISSLTransport,
     ITransport,
 )
 from twisted.internet.tcp import Connection
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.protocol import Protocol
 
-__all__ = ["HIGH_WATER", "READ_SIZE", "Wire", "adopt"]
+__all__ = ["HIGH_WATER", "READ_SIZE", "Wire", "adopt", "half_close"]
 
 #: Unsent bytes at which the producer is paused (Twisted's transports: 64 KiB); it goes on when all of them are sent.
 HIGH_WATER = 64 * 1024
@@ -55,6 +58,13 @@ def adopt(transport: Any, protocol: Protocol) -> Any:
     return Wire(transport, protocol)
 
 
+def half_close(transport: Any) -> None:
+    """Send the peer an end of our bytes while its own are still read, where the transport can: over TLS it cannot (a wrapper
+    passes the method of what it wraps through, which would cut the session short)."""
+    if not ISSLTransport.providedBy(transport) and hasattr(transport, "loseWriteConnection"):
+        transport.loseWriteConnection()
+
+
 @implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)
 class Wire:
     """The connected socket of *transport*, read into *protocol*, written to at once.
@@ -70,7 +80,7 @@ class Wire:
 
     def __init__(self, transport: Connection, protocol: Protocol) -> None:
         transport.stopReading()
-        handle = cast("socket", transport.getHandle())  # type: ignore[no-untyped-call]
+        handle = cast("socket", transport.getHandle())
         self._transport = transport
         self._protocol = protocol
         self._reactor: Any = transport.reactor
@@ -126,7 +136,7 @@ class Wire:
         if self.disconnecting:
             return cast(Exception, main.CONNECTION_DONE)
         if self._write_closed:
-            self._transport.loseWriteConnection()
+            self._shut_down_writing()
         if self._producer_paused and self._producer is not None:
             self._producer_paused = False
             self._producer.resumeProducing()
@@ -193,7 +203,12 @@ class Wire:
             return
         self._write_closed = True
         if self._unsent is None:
-            self._transport.loseWriteConnection()
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        # Not the transport's loseWriteConnection, which would register the transport with the reactor in the wire's place.
+        with suppress(OSError):  # the peer is gone: reading says so
+            self._transport.getHandle().shutdown(SHUT_WR)
 
     def abortConnection(self) -> None:
         """Drop the connection with a reset; what is unsent is lost."""

@@ -1,0 +1,5 @@
+"""The administration: a read-only site for people, monitoring and orchestrators."""
+
+from .site import AdminSite, admin_site
+
+__all__ = ["AdminSite", "admin_site"]

@@ -70,7 +70,9 @@ def parse_backends(texts: Iterable[str]) -> list[Backend]:
             continue
         backend = Backend.parse(part)
         if backend.address in seen:
-            raise ConfigurationError(f"backend {backend.address} is named twice; name each backend once, with a :weight= for its share")
+            raise ConfigurationError(
+                f"backend {backend.address} is named twice; name each backend once, with a :weight= for its share"
+            )
         seen.add(backend.address)
         backends.append(backend)
     if not backends:

@@ -50,7 +50,7 @@ class ProbeSchedule:
         self._loop.clock = reactor
         self._running: set[Deferred[Any]] = set()
         self._first = True
-        self.counts: dict[tuple[str, bool], int] = {}
+        self.counts: dict[tuple[str, bool], int] = {}  # verdicts given, by address and whether it was up
 
     def start(self) -> None:
         """Probe now, and from now on."""
@@ -68,6 +68,7 @@ class ProbeSchedule:
 
     def _round(self) -> Deferred[Any]:
         first, self._first = self._first, False
+        self.counts = {key: count for key, count in self.counts.items() if key[0] in self._pool.members}
         backends = [member.backend for member in self._pool.members.values()]
         span = 0.0 if first else self._settings.probe_interval * JITTER
         return DeferredList([self._one(backend, self._random.uniform(0, span)) for backend in backends])
@@ -98,7 +99,7 @@ class ProbeSchedule:
         if failure.check(TimeoutError):
             reason = f"no answer within {self._settings.probe_timeout:g} s"
         else:
-            reason = failure.getErrorMessage() or failure.type.__name__
+            reason = failure.getErrorMessage() or repr(failure.value)
         self._tell(backend, False, f"probe: {reason}")
 
     def _tell(self, backend: Backend, up: bool, reason: str) -> None:

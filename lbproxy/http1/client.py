@@ -78,6 +78,8 @@ class UpstreamConnection(TwistedProtocol):
     :ivar deadline: when :meth:`deadline_passed` is due.
     """
 
+    transport: Any
+
     def __init__(
         self, owner: ConnectionOwner, address: str, limits: HeadLimits, times: UpstreamTimes, seconds: Callable[[], float]
     ) -> None:
@@ -99,7 +101,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         """Take the socket over."""
-        self.transport: Any = adopt(self.transport, self)
+        self.transport = adopt(self.transport, self)
         # The transport's word on a slow backend comes here as long as it lives; only push producers cost nothing a request.
         self.transport.registerProducer(self, True)
 
@@ -120,7 +122,8 @@ class UpstreamConnection(TwistedProtocol):
         self._chunked = request.chunked
         self._sending = not ended
         self.deadline = self._seconds() + self._times.response if ended else NEVER
-        self._waiting = waiting = Deferred()
+        waiting: Deferred[Response] = Deferred()
+        self._waiting = waiting
         self.transport.write(data)
         return waiting
 

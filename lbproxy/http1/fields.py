@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from .head import RequestHead
 
-__all__ = ["KNOWN_IN_REQUEST", "KNOWN_IN_RESPONSE", "NEVER_NAMED", "field_value", "forwarded_for", "lines_without", "pairs", "request_bytes"]
+__all__ = [
+    "KNOWN_IN_REQUEST",
+    "KNOWN_IN_RESPONSE",
+    "NEVER_NAMED",
+    "field_value",
+    "forwarded_for",
+    "lines_without",
+    "pairs",
+    "request_bytes",
+]
 
 # Fields of one connection only (RFC 9110 section 7.6.1), and the one that frames a message, which each side writes anew.
 # Trailer goes because trailers are dropped with the chunks that carried them.
@@ -50,7 +59,8 @@ def lines_without(fields: bytes, names: Iterable[bytes]) -> bytes:
 
 def pairs(fields: bytes) -> list[tuple[bytes, bytes]]:
     """The fields as (name, value) pairs, repeated ones kept."""
-    return [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in fields[:-2].split(b"\r\n")) if name]
+    parts = (line.partition(b":") for line in fields.split(b"\r\n"))
+    return [(name, value.strip(b" \t")) for name, _, value in parts if name]
 
 
 def field_value(fields: bytes, name: bytes) -> bytes | None:
@@ -68,14 +78,17 @@ def forwarded_for(client: bytes, secure: bool) -> bytes:
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (client, b"https" if secure else b"http")
 
 
-def request_bytes(head: RequestHead, forwarded: bytes) -> bytes:
+def request_bytes(head: RequestHead, forwarded: bytes, backend: bytes = b"localhost") -> bytes:
     """The head that a backend gets: target, Host and the other fields that go on, as they came; then *forwarded* (from
-    :func:`forwarded_for`), X-Forwarded-Host, and one framing field if the body is chunked."""
+    :func:`forwarded_for`), X-Forwarded-Host, and one framing field if the body is chunked.
+
+    :param backend: what stands in Host where the client, being HTTP/1.0, sent none: HTTP/1.1 needs one.
+    """
     return b"%b %b HTTP/1.1\r\n%b%b%b%b" % (
         head.method,
         head.target,
         head.fields,
         forwarded,
-        b"" if head.host is None else b"X-Forwarded-Host: %b\r\n" % head.host,
+        b"Host: %b\r\n" % backend if head.host is None else b"X-Forwarded-Host: %b\r\n" % head.host,
         b"Transfer-Encoding: chunked\r\n\r\n" if head.chunked else b"\r\n",
     )

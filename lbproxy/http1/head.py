@@ -22,9 +22,14 @@ from .fields import KNOWN_IN_REQUEST, KNOWN_IN_RESPONSE, NEVER_NAMED, lines_with
 
 __all__ = ["HeadLimits", "RequestHead", "ResponseHead", "parse_request_head", "parse_response_head"]
 
+#: Known fields as they came: (name, value).
+Fields = list[tuple[bytes, bytes]]
+
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}\Z")
 # uri-host [ ":" port ] of RFC 9110 section 7.2, loosely: what can do no harm in a log, a URL or a route.
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\Z")
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
@@ -114,7 +119,7 @@ class _Collector:
 
     def __init__(self, table: dict[bytes, bool]) -> None:
         self._table = table
-        self.found: list[tuple[bytes, bytes]] = []
+        self.found: Fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() in self._table:
@@ -146,6 +151,9 @@ def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
         method, target, version = data[:end].split(b" ")
     except ValueError:
         raise BadMessage("request-line", "its parts must stand with one space between them") from None
+    if data[0] <= 0x20:
+        # llhttp skips a lone CR or LF here, which would go on as part of the method.
+        raise BadMessage("request-line", "white space before the method")
     minor = _VERSIONS.get(version)
     if minor is None:
         raise BadMessage("version", f"{version!r} was given; allowed are HTTP/1.1 and HTTP/1.0", 505)
@@ -218,7 +226,10 @@ def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> Respo
         raise BadMessage("version", f"the response's version is {version[:16]!r}")
     status = int(status_and_reason[:3])
     fields, known = _known_fields(data[end + 2 : -2], found, KNOWN_IN_RESPONSE, limits)
-    head = ResponseHead(status, status_and_reason[4:], fields)
+    reason = status_and_reason[4:]
+    if reason != b"OK" and _CONTROL.search(reason):
+        raise BadMessage("syntax", "a control byte in the reason phrase")
+    head = ResponseHead(status, reason, fields)
     if not minor:
         head.keep_alive = False
     if known:
@@ -253,6 +264,8 @@ def _not_http(error: HttpParserError, data: bytes) -> BadMessage:
     if isinstance(error, HttpParserInvalidMethodError):
         well_formed = _METHOD.match(data.partition(b" ")[0])
         return BadMessage("method", str(error), 501 if well_formed else 400)
+    if "HTTP version" in str(error):  # an odd one, such as 1.2; llhttp lets by 0.9, 2.0 and other protocols' for us to refuse
+        return BadMessage("version", str(error), 505)
     return BadMessage("syntax", str(error))
 
 
@@ -275,8 +288,8 @@ def _known_fields(
         if not table[lowered]:
             lines = fields.split(b"\r\n") if lines is None else lines
             _remove(lines, name, value)
-        value = value.strip(b" \t")
-        known[lowered] = _again(lowered, known[lowered], value) if lowered in known else value
+        content = value.strip(b" \t")
+        known[lowered] = _again(lowered, known[lowered], content) if lowered in known else content
     return fields if lines is None else b"\r\n".join(lines), known
 
 

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from ..errors import BadMessage
 from ..interfaces import IDownstream
-from ..wire import adopt
+from ..wire import adopt, half_close
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
 from .head import HeadLimits, RequestHead, ResponseHead, parse_request_head
 
@@ -47,7 +47,7 @@ class RequestReceiver(Protocol):
     def body_end(self) -> None:
         """The request's body is complete."""
 
-    def client_lost(self, end: str = "client-left") -> None:
+    def client_lost(self, end: str = "client-left", status: int = 0) -> None:
         """The client is gone."""
 
     def pause_response(self) -> None:
@@ -124,15 +124,19 @@ class ServerConnection(TwistedProtocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_client", "_exchange", "_keep", "_reading_paused", "_request", "_responding", "_state",
-        "_stepping", "connected", "deadline", "factory", "transport",
+        "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_keep", "_reading_paused", "_request",
+        "_responding", "_stalled", "_state", "_stepping", "connected", "deadline", "factory", "transport",
     )  # fmt: skip
 
+    transport: Any
+    factory: Any
+
     def __init__(self, factory: ServerFactory) -> None:
-        self.factory: Any = factory
+        self.factory = factory
         self.deadline = NEVER
         self._state = _IDLE
         self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
+        self._head_begun = False
         self._exchange: RequestReceiver | None = None
         self._request: RequestHead | None = None
         self._body: SizedBody | ChunkedBody | None = None  # while more of the request's body is to come
@@ -141,6 +145,7 @@ class ServerConnection(TwistedProtocol):
         self._chunked = False  # how the response's body is framed
         self._keep = True
         self._stepping = False
+        self._stalled = False  # whether the client does not read what was written
         self._reading_paused = False
 
     # What the wire calls.
@@ -181,7 +186,7 @@ class ServerConnection(TwistedProtocol):
         state = self._state
         if state == _IDLE:
             if self._buffer:
-                data = self._buffer + data
+                data, self._buffer = self._buffer + data, b""
             self._step(data)
         elif state == _EXCHANGE:
             if self._body is not None:
@@ -200,6 +205,9 @@ class ServerConnection(TwistedProtocol):
         self._stepping = True
         try:
             while self._state == _IDLE:
+                if self._stalled:
+                    self._wait_for_reader(data)
+                    break
                 end = data.find(b"\r\n\r\n") + 4
                 if end <= 4 or end > self.factory.limits.size:
                     data = self._no_head(data, end)
@@ -209,6 +217,9 @@ class ServerConnection(TwistedProtocol):
                 try:
                     request = parse_request_head(data[:end], self.factory.limits)
                 except BadMessage as error:
+                    if data[:2] == b"\r\n":
+                        data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request are ignored
+                        continue
                     self._refuse(error)
                     break
                 self._begin(request, data[end:])
@@ -220,15 +231,23 @@ class ServerConnection(TwistedProtocol):
         """There is no whole head yet, or none that is taken. Returns what is left to be looked at, if anything is."""
         limit = self.factory.limits.size
         if data[:2] == b"\r\n":
-            return data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request line are ignored
+            return data.lstrip(b"\r\n")
         if max(end, len(data) if end < 4 else 0) > limit:
             self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
             return b""
-        if data and not self._buffer:
+        if data and not self._head_begun:
             # The head's time runs from its first byte, however slowly the others come.
+            self._head_begun = True
             self.deadline = self.factory.seconds() + self.factory.idle_timeout
         self._buffer = data
         return b""
+
+    def _wait_for_reader(self, data: bytes) -> None:
+        """The client sends requests but reads no answers: make it wait, or its answers would pile up here."""
+        self._buffer = data
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pauseProducing()
 
     def _begin(self, request: RequestHead, data: bytes) -> None:
         """An exchange begins: give it what is here of its body, then let it be carried."""
@@ -236,7 +255,7 @@ class ServerConnection(TwistedProtocol):
         self._state = _EXCHANGE
         self._request = request
         self._keep = request.keep_alive
-        self._responding = False
+        self._responding = self._head_begun = False
         self.deadline = NEVER
         self._exchange = exchange = factory.maker.exchange(self, request, self._client)
         if request.chunked or request.length > 0:
@@ -278,7 +297,7 @@ class ServerConnection(TwistedProtocol):
             data = body.feed(data)
         except BadMessage as error:
             self._exchange = None
-            exchange.client_lost("bad-request")
+            exchange.client_lost("bad-request", 400)
             if self._responding:
                 self.abort()
             else:
@@ -301,7 +320,8 @@ class ServerConnection(TwistedProtocol):
         text = f"{status}: {why}\n".encode("ascii", "replace")
         date = formatdate(usegmt=True).encode("ascii")
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
             % (status, _PHRASES.get(status, b"Bad Request"), date, len(text), text)
         )
 
@@ -380,10 +400,17 @@ class ServerConnection(TwistedProtocol):
         else:
             self._state = _IDLE
             self.deadline = self.factory.seconds() + self.factory.idle_timeout
-            self.resume_body()
-            if self._buffer and not self._stepping:
-                data, self._buffer = self._buffer, b""
-                self._step(data)
+            if not self._stepping and (self._buffer or self._reading_paused):
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Read on, and look at what was pipelined."""
+        if self._stalled:
+            return
+        self.resume_body()
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._step(data)
 
     # Ends.
 
@@ -409,11 +436,7 @@ class ServerConnection(TwistedProtocol):
         if self._reading_paused:
             self._reading_paused = False
             self.transport.resumeProducing()
-        half_close = getattr(self.transport, "loseWriteConnection", None)
-        if half_close is None:
-            self.close()
-        else:
-            half_close()
+        half_close(self.transport)
 
     def deadline_passed(self) -> None:
         """The client was silent, or did not read, for too long."""
@@ -428,7 +451,7 @@ class ServerConnection(TwistedProtocol):
         timed_out[silent_in] = timed_out.get(silent_in, 0) + 1
         self._exchange = None
         if exchange is not None:
-            exchange.client_lost("client-timeout")
+            exchange.client_lost("client-timeout", 408)
         if silent_in == "idle":
             self.close()
         elif self._responding and exchange is not None:
@@ -441,16 +464,20 @@ class ServerConnection(TwistedProtocol):
 
     def pauseProducing(self) -> None:
         """The client does not keep up with the response."""
+        self._stalled = True
         if self._exchange is not None:
             self.deadline = self.factory.seconds() + self.factory.idle_timeout
             self._exchange.pause_response()
 
     def resumeProducing(self) -> None:
         """The client has caught up."""
+        self._stalled = False
         if self._exchange is not None:
             if self._body is None:
                 self.deadline = NEVER
             self._exchange.resume_response()
+        elif self._state == _IDLE:
+            self._go_on()
 
     def stopProducing(self) -> None:
         """The transport is gone; :meth:`connectionLost` says so."""

@@ -55,6 +55,7 @@ class Balancer:
     def start(self) -> None:
         """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
         self.running = True
+        self.upstreams.open()
         self.sweep.start()
         self.probes.start()
 

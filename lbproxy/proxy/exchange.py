@@ -81,8 +81,9 @@ class Exchange:
     :ivar started: the clock's seconds when it was forwarded, ``responded`` when its response's head came (0.0: never),
         ``finished`` when it ended.
     :ivar response_bytes: body bytes given to the client.
-    :ivar end: how it ended, in a word: ``done``; ``client-left``; ``truncated`` (the backend cut its response short);
-        ``no-backend`` (none was up); ``bad-request`` (the request's body broke its framing); or the cause of the last failed
+    :ivar end: how it ended, in a word: ``done``; ``client-left``; ``client-timeout`` (it was silent, or did not read, for too
+        long); ``truncated`` (the backend cut its response short); ``no-backend`` (none was up); ``bad-request`` (the request's
+        body broke its framing); ``bug`` (an error of ours, with a traceback in the log); or the cause of the last failed
         attempt: ``refused``, ``connect-timeout``, ``stale``, ``lost``, ``response-timeout``, ``bad-response``. Empty while
         it runs.
     """
@@ -111,6 +112,11 @@ class Exchange:
         self.attempts = []
         if request.chunked or request.length > 0:
             self._body = RequestBody(replay_limit)
+
+    @property
+    def request_bytes(self) -> int:
+        """Bytes of the request's body that have come so far."""
+        return 0 if self._body is None else self._body.size
 
     # The chain of attempts.
 
@@ -146,7 +152,7 @@ class Exchange:
         else:
             self._pause_body()
             self._connecting = connecting = self._balancer.upstreams.connect(member)
-            response = connecting.addCallback(self._send)  # type: ignore[assignment, arg-type]
+            response = connecting.addCallback(self._send)
         response.addCallbacks(self._respond, self._failed)
 
     def _send(self, connection: UpstreamConnection) -> Deferred[Response]:
@@ -309,10 +315,15 @@ class Exchange:
 
     # Ends.
 
-    def client_lost(self, end: str = "client-left") -> None:
-        """The client is gone, or cannot be served any more: drop the attempt that runs, upstream too."""
+    def client_lost(self, end: str = "client-left", status: int = 0) -> None:
+        """The client is gone, or cannot be served any more: drop the attempt that runs, upstream too.
+
+        :param end: how the exchange ends.
+        :param status: what the listener answers in its own name, if it still does.
+        """
         if self.end:
             return
+        self.status = self.status or status
         connecting, connection = self._connecting, self._connection
         self._connecting = self._connection = None
         self._finish(end, self._balancer.seconds())
@@ -337,8 +348,7 @@ class Exchange:
         counters = balancer.counters
         counters.in_flight -= 1
         counters.response_bytes += self.response_bytes
-        if self._body is not None:
-            counters.request_bytes += self._body.size
+        counters.request_bytes += self.request_bytes
         counters.count(self.status, end, now - self.started)
         for observer in balancer.observers:
             observer.exchange_finished(self)

@@ -38,7 +38,8 @@ def after_failure(failure: AttemptFailed, request: RequestHead, *, replayable: b
         return Next.NONE
     if not replayable:
         return Next.NONE
-    if failure.immediate and tries <= retries:
+    if failure.immediate and (tries <= retries or isinstance(failure, StaleConnection)):
+        # A stale connection is no attempt of the client's: a new one follows it even where no retries are wanted.
         return Next.SAME
     return Next.OTHER
 

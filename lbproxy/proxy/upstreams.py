@@ -64,7 +64,7 @@ class Upstreams:
         if endpoint is None:
             endpoint = self._endpoints[address] = client_endpoint(self._reactor, member.backend)
         factory = Factory.forProtocol(
-            lambda: UpstreamConnection(self, address, self._limits, self._times, self._reactor.seconds)  # type: ignore[arg-type]
+            lambda: UpstreamConnection(self, address, self._limits, self._times, self._reactor.seconds)
         )
         factory.noisy = False
         connecting: Deferred[Any] = endpoint.connect(factory)
@@ -85,7 +85,7 @@ class Upstreams:
             raise ConnectTimedOut(f"no connection within {self._settings.connect_timeout:g} s")
         if failure.check(CancelledError):
             raise ConnectFailed("the attempt was given up")
-        raise ConnectFailed(failure.getErrorMessage() or failure.type.__name__)
+        raise ConnectFailed(failure.getErrorMessage() or repr(failure.value))
 
     def release(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange is over."""
@@ -106,6 +106,10 @@ class Upstreams:
         kept = self._idle.get(connection.address)
         if kept and connection in kept:
             kept.remove(connection)
+
+    def open(self) -> None:
+        """Keep connections (again)."""
+        self._closing = False
 
     def close(self) -> None:
         """Close the idle connections, and each of the others when its exchange is over."""

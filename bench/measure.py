@@ -1,0 +1,145 @@
+"""One measurement: start a balancer, load it, read what it cost, stop it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.backends import Backends
+from bench.balancers import Balancer, Order
+from bench.cpu import cpu_seconds, private_kib
+from bench.idle import check_still_open, idle_connections, settled
+from bench.load import Load, run_load
+from bench.processes import HOST, Cores, FreePorts, Invalid, running, wait_until_answers
+from bench.scenarios import Scenario
+
+# Seconds of load before the window: connections are made, caches filled, Go's and Envoy's memory grown.
+WARM_UP = 1
+
+# A pool counts as warm when each backend has had this many requests; given up after so many warm-ups.
+REQUESTS_A_BACKEND = 4
+MOST_WARM_UPS = 10
+
+# wrk prints how much it read with three figures only.
+READ_TOLERANCE = 0.98
+
+# The share of a window's requests that an access log must show, after the balancer has ended.
+LOGGED_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one measurement gave.
+
+    :ivar values: by name; see :data:`bench.report.COLUMNS`.
+    :ivar problem: why it must not be used; empty when it may.
+    """
+
+    balancer: str
+    scenario: str
+    round: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all measurements of a run have in common.
+
+    :ivar seconds: the window, where a scenario needs no longer one.
+    """
+
+    backends: Backends
+    ports: FreePorts
+    cores: Cores
+    seconds: int
+
+
+def measure(balancer: Balancer, scenario: Scenario, number: int, setting: Setting) -> Reading:
+    """Measure once.
+
+    What goes wrong is in the reading, not raised: one broken entrant must not end the comparison.
+    """
+    with tempfile.TemporaryDirectory(prefix="lbproxy-bench-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        port, admin_port = setting.ports.take(2)
+        backends = setting.backends.addresses(1 if balancer.one_backend else scenario.backends)
+        access_log = directory / "access.log" if scenario.access_log else None
+        order = Order(port, admin_port, backends, directory, access_log)
+        try:
+            values = run_and_read(balancer, order, scenario, setting)
+            if access_log is not None:
+                check_access_log(access_log, values)
+        except Invalid as error:
+            return Reading(balancer.name, scenario.name, number, problem=str(error))
+    return Reading(balancer.name, scenario.name, number, values)
+
+
+def run_and_read(balancer: Balancer, order: Order, scenario: Scenario, setting: Setting) -> dict[str, float]:
+    """Run the balancer for as long as the scenario takes; return its values."""
+    launch = balancer.launch(order)
+    log = order.directory / "output.log"
+    with running(launch.command, log, setting.cores.balancer, launch.environment) as process:
+        wait_until_answers(process, order.port, log)
+        if scenario.idle:
+            return read_idle(process.pid, order.port, scenario)
+        return read_load(process.pid, order, scenario, max(setting.seconds, scenario.least_seconds))
+
+
+def read_load(pid: int, order: Order, scenario: Scenario, seconds: int) -> dict[str, float]:
+    """Warm up, then read the CPU time before and after one run of wrk."""
+    url = f"http://{HOST}:{order.port}{scenario.path}"
+    warm_up(url, scenario, len(order.backends))
+    before = cpu_seconds(pid)
+    load = run_load(url, scenario.connections, seconds)
+    used = cpu_seconds(pid) - before
+    check_load(load, scenario)
+    return {
+        "cpu_us": used * 1e6 / load.requests,
+        "per_second": load.requests / load.seconds,
+        "p50_us": load.p50,
+        "p99_us": load.p99,
+        "core": used / load.seconds,
+        "requests": float(load.requests),
+    }
+
+
+def warm_up(url: str, scenario: Scenario, backends: int) -> None:
+    """Load without measuring until every backend has been asked several times."""
+    done = 0
+    for _ in range(MOST_WARM_UPS):
+        done += run_load(url, scenario.connections, WARM_UP).requests
+        if done >= REQUESTS_A_BACKEND * backends:
+            return
+    raise Invalid(f"only {done} requests in {MOST_WARM_UPS * WARM_UP} s of warming up {backends} backends")
+
+
+def check_load(load: Load, scenario: Scenario) -> None:
+    """Refuse a run in which anything but whole, good answers came."""
+    if load.errors:
+        raise Invalid(f"of {load.requests} requests: {', '.join(load.errors)}")
+    if not load.requests:
+        raise Invalid("no request was answered")
+    if load.read / load.requests < scenario.least_bytes * READ_TOLERANCE:
+        raise Invalid(
+            f"{load.read / load.requests:.0f} bytes a response where {scenario.least_bytes} were due"
+        )
+
+
+def check_access_log(path: Path, values: Mapping[str, float]) -> None:
+    """Refuse figures "with an access log" when none was written."""
+    lines = path.read_bytes().count(b"\n") if path.exists() else 0
+    if lines < values["requests"] * LOGGED_SHARE:
+        raise Invalid(f"the access log has {lines} lines, for {values['requests']:.0f} requests")
+
+
+def read_idle(pid: int, port: int, scenario: Scenario) -> dict[str, float]:
+    """Read the private memory before and after many connections were opened."""
+    warm_up(f"http://{HOST}:{port}/", scenario, scenario.backends)
+    before = settled(lambda: private_kib(pid))
+    with idle_connections(port, scenario.idle) as sockets:
+        after = settled(lambda: private_kib(pid))
+        check_still_open(sockets)
+    return {"kib": (after - before) / scenario.idle, "connections": float(scenario.idle)}

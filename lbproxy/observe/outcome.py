@@ -1,0 +1,99 @@
+"""The outcome: what there is to say of an exchange once it is over, as a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..http1.fields import field_value
+
+if TYPE_CHECKING:
+    from ..proxy.exchange import Exchange
+
+__all__ = ["AttemptRecord", "Outcome"]
+
+
+@attrs.frozen
+class AttemptRecord:
+    """One try at one backend.
+
+    :ivar address: the backend's.
+    :ivar reused: whether it went over a kept-alive connection.
+    :ivar failure: the cause word of its failure (:class:`~lbproxy.errors.AttemptFailed`); empty if a response's head came, or
+        if the client was gone before anything did.
+    """
+
+    address: str
+    reused: bool
+    failure: str
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """A finished exchange: who asked for what, what came of it, how long it took, and who was tried.
+
+    Text from the client is decoded as latin-1, so that each character is one byte as it came; nothing in it is trustworthy.
+
+    :ivar client: the client's IP address, ``unix`` or ``unknown``.
+    :ivar minor: 0 or 1, of HTTP/1.x.
+    :ivar host: the Host field; None without one. Likewise ``referer`` and ``user_agent``, the first of each.
+    :ivar status: what the client was answered; 0 if the exchange ended before there was an answer.
+    :ivar end: why it ended, in a word (see :class:`lbproxy.proxy.exchange.Exchange`).
+    :ivar response_bytes: bytes of body given to the client, without framing; ``request_bytes``: taken from it.
+    :ivar started: seconds since the epoch.
+    :ivar duration: seconds from the request's head to the end.
+    :ivar response_time: seconds from the request's head to the response's; None if no backend gave one.
+    :ivar attempts: in order; the last is the one that answered, if one did.
+    """
+
+    client: str
+    method: str
+    target: str
+    minor: int
+    host: str | None
+    referer: str | None
+    user_agent: str | None
+    status: int
+    end: str
+    response_bytes: int
+    request_bytes: int
+    started: float
+    duration: float
+    response_time: float | None
+    attempts: tuple[AttemptRecord, ...]
+
+    @property
+    def finished(self) -> float:
+        """When it ended, in seconds since the epoch."""
+        return self.started + self.duration
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> Outcome:
+        """Build it from an exchange that has ended."""
+        request = exchange.request
+        return cls(
+            client=exchange.client.address,
+            method=request.method.decode("latin-1"),
+            target=request.target.decode("latin-1"),
+            minor=request.minor,
+            host=None if request.host is None else request.host.decode("latin-1"),
+            referer=_field(exchange, b"referer"),
+            user_agent=_field(exchange, b"user-agent"),
+            status=exchange.status,
+            end=exchange.end,
+            response_bytes=exchange.response_bytes,
+            request_bytes=exchange.request_bytes,
+            started=exchange.started,
+            duration=exchange.finished - exchange.started,
+            response_time=exchange.responded - exchange.started if exchange.responded else None,
+            attempts=tuple(
+                AttemptRecord(attempt.member.address, attempt.reused, attempt.failure.cause if attempt.failure else "")
+                for attempt in exchange.attempts
+            ),
+        )
+
+
+def _field(exchange: Exchange, name: bytes) -> str | None:
+    value = field_value(exchange.request.fields, name)
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,94 @@
+"""The status report names each backend, its state, and why it is in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from lbproxy.admin.status import status
+
+from ..support import GET, START, Rig
+
+
+class StatusTests(SynchronousTestCase):
+    """``status`` of a balancer with two backends."""
+
+    def setUp(self) -> None:
+        """A balancer with two backends."""
+        self.rig = Rig("10.0.0.1:8000:weight=5,10.0.0.2:8000", retries=0)
+
+    def status(self) -> dict[str, Any]:
+        """The report ten seconds after the beginning."""
+        return status(self.rig.balancer, self.rig.listener, START + 10, "1.2.3", started=START)
+
+    def backend(self, place: int = 0) -> dict[str, Any]:
+        """What it says of one backend."""
+        found: dict[str, Any] = self.status()["pools"][0]["backends"][place]
+        return found
+
+    def test_version_and_uptime(self) -> None:
+        """It says which version runs and for how long."""
+        report = self.status()
+        self.assertEqual((report["version"], report["uptime"]), ("1.2.3", 10.0))
+
+    def test_pool(self) -> None:
+        """Each pool has its name, its policy, and its backends in the order they were given."""
+        (pool,) = self.status()["pools"]
+        self.assertEqual((pool["name"], pool["policy"]), ("default", "round-robin"))
+        self.assertEqual([backend["address"] for backend in pool["backends"]], ["10.0.0.1:8000", "10.0.0.2:8000"])
+
+    def test_backend(self) -> None:
+        """A backend that nothing has happened to is up since it was added, and says so."""
+        self.assertEqual(
+            self.backend(),
+            {
+                "address": "10.0.0.1:8000",
+                "weight": 5,
+                "state": "up",
+                "reason": "not checked yet",
+                "source": "start",
+                "last_change": "1970-01-01T00:16:40.000Z",
+                "in_flight": 0,
+                "requests": 0,
+                "failures": 0,
+                "idle_connections": 0,
+            },
+        )
+
+    def test_down(self) -> None:
+        """A backend that refused is down, with the reason, who found it, and when."""
+        self.rig.client().send(GET)
+        self.rig.reactor.advance(1)
+        self.rig.refuse()
+        backend = self.backend()
+        self.assertEqual((backend["state"], backend["source"]), ("down", "traffic"))
+        self.assertEqual((backend["failures"], backend["requests"]), (1, 1))
+        self.assertTrue(backend["reason"].startswith("refused: "))
+        self.assertEqual(backend["last_change"], "1970-01-01T00:16:41.000Z")
+        self.assertEqual(self.backend(1)["in_flight"], 1)
+
+    def test_counters(self) -> None:
+        """A pool's finished exchanges are counted by status and by end, and those that run too."""
+        self.rig.kept_alive()
+        self.assertEqual(self.backend()["idle_connections"], 1)
+        self.rig.client().send(GET)
+        (pool,) = self.status()["pools"]
+        self.assertEqual((pool["requests"], pool["in_flight"], pool["retries"]), (1, 1, 0))
+        self.assertEqual((pool["statuses"], pool["ends"]), ({"200": 1}, {"done": 1}))
+
+    def test_connections(self) -> None:
+        """Clients' connections are counted, with what was refused and what timed out."""
+        self.rig.client().send(b"GET / HTTP/1.1\r\n\r\n")
+        self.rig.listener.timed_out["idle"] = 2
+        self.assertEqual(
+            self.status()["connections"], {"open": 1, "accepted": 1, "rejected": {"host": 1}, "timed_out": {"idle": 2}}
+        )
+
+    def test_plain_values(self) -> None:
+        """It is a value of its own: JSON can hold it, and changing it changes nothing."""
+        report = self.status()
+        self.assertEqual(json.loads(json.dumps(report)), report)
+        report["connections"]["rejected"]["x"] = 1
+        self.assertEqual(self.rig.listener.rejected, {})

@@ -1,0 +1,162 @@
+"""The metrics say what the counters say, in words that Prometheus takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from lbproxy.observe.access_log import AccessLog
+from lbproxy.observe.metrics import BalancerCollector, metrics_registry, render_metrics
+
+from ..support import GET, OK, Rig, post
+
+POOL = {"pool": "default"}
+FIRST = {"pool": "default", "backend": "10.0.0.1:8000"}
+
+
+class MetricsTests(SynchronousTestCase):
+    """``render_metrics`` of a balancer that has carried an exchange."""
+
+    def setUp(self) -> None:
+        """A balancer with one finished exchange."""
+        self.rig = Rig()
+        self.rig.kept_alive()
+
+    def registry(self) -> CollectorRegistry:
+        """The registry of the rig's balancer, without the process's own metrics."""
+        registry = CollectorRegistry()
+        registry.register(BalancerCollector(self.rig.balancer, self.rig.listener, "1.2.3"))
+        return registry
+
+    def value(self, name: str, labels: dict[str, str] | None = None) -> Any:
+        """What a scraper reads for one sample."""
+        families = text_string_to_metric_families(render_metrics(self.registry()).decode())
+        samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples
+        }
+        return samples.get((name, frozenset((labels or {}).items())))
+
+    def test_valid(self) -> None:
+        """A scraper can read all of it, every metric has a help text, and all counters end in _total."""
+        families = list(text_string_to_metric_families(render_metrics(self.registry()).decode()))
+        self.assertGreater(len(families), 20)
+        for family in families:
+            self.assertTrue(family.documentation, family.name)
+            if family.type == "counter":
+                self.assertTrue(all(sample.name.endswith("_total") for sample in family.samples), family.name)
+
+    def test_build_info(self) -> None:
+        """The version is a label."""
+        self.assertEqual(self.value("lbproxy_build_info", {"version": "1.2.3"}), 1)
+
+    def test_connections(self) -> None:
+        """Clients' connections are counted: all of them, and those open now."""
+        self.rig.client().hang_up()
+        self.assertEqual(self.value("lbproxy_frontend_connections_total"), 2)
+        self.assertEqual(self.value("lbproxy_frontend_connections"), 1)
+
+    def test_rejected(self) -> None:
+        """Requests refused at the door are counted by cause."""
+        self.rig.client().send(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(self.value("lbproxy_frontend_rejected_total", {"cause": "host"}), 1)
+
+    def test_timeouts(self) -> None:
+        """Connections ended by a time-out are counted by what was waited for."""
+        self.rig.listener.timed_out["head"] = 3
+        self.assertEqual(self.value("lbproxy_frontend_timeouts_total", {"phase": "head"}), 3)
+
+    def test_requests(self) -> None:
+        """Exchanges are counted by status and by end."""
+        self.assertEqual(self.value("lbproxy_pool_requests_total", {**POOL, "code": "200"}), 1)
+        self.assertEqual(self.value("lbproxy_pool_ends_total", {**POOL, "end": "done"}), 1)
+
+    def test_in_flight(self) -> None:
+        """What runs now is shown for the pool and for the backend."""
+        self.rig.client().send(GET)
+        self.assertEqual(self.value("lbproxy_pool_in_flight", POOL), 1)
+        self.assertEqual(self.value("lbproxy_backend_in_flight", FIRST), 1)
+
+    def test_durations(self) -> None:
+        """Durations are a histogram: cumulative buckets, and their sum in seconds."""
+        self.rig.client().send(GET)
+        self.rig.reactor.advance(0.3)
+        for connection in self.rig.balancer.upstreams._open:
+            connection.dataReceived(OK)
+        name = "lbproxy_pool_request_duration_seconds"
+        buckets = [self.value(f"{name}_bucket", {**POOL, "le": bound}) for bound in ("0.001", "0.25", "0.5", "10.0", "+Inf")]
+        self.assertEqual(buckets, [1, 1, 2, 2, 2])
+        self.assertEqual(self.value(f"{name}_count", POOL), 2)
+        self.assertAlmostEqual(self.value(f"{name}_sum", POOL), 0.3)
+
+    def test_bytes(self) -> None:
+        """Bodies are counted in both directions."""
+        client = self.rig.client()
+        client.send(post(b"hello"))
+        for connection in self.rig.balancer.upstreams._open:
+            connection.dataReceived(OK)
+        self.assertEqual(self.value("lbproxy_pool_request_bytes_total", POOL), 5)
+        self.assertEqual(self.value("lbproxy_pool_response_bytes_total", POOL), 4)
+
+    def test_retries(self) -> None:
+        """Retries are counted, and the failures that made them, by backend."""
+        rig = self.rig = Rig()
+        rig.client().send(GET)
+        rig.refuse(2)
+        self.assertEqual(self.value("lbproxy_pool_retries_total", POOL), 2)
+        self.assertEqual(self.value("lbproxy_pool_replays_lost_total", POOL), 0)
+        self.assertEqual(self.value("lbproxy_backend_failures_total", FIRST), 2)
+        self.assertEqual(self.value("lbproxy_backend_requests_total", FIRST), 3)
+        self.assertEqual(self.value("lbproxy_backend_connects_total", FIRST), 3)
+
+    def test_up_and_down(self) -> None:
+        """A backend is 1 while it is up and 0 while it is down, with the time of the change."""
+        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 1)
+        self.rig.reactor.advance(5)
+        self.rig.mark("10.0.0.1:8000", up=False)
+        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 0)
+        self.assertEqual(self.value("lbproxy_backend_last_change_timestamp_seconds", FIRST), self.rig.reactor.seconds())
+
+    def test_idle_connections(self) -> None:
+        """Idle connections to a backend are shown."""
+        self.assertEqual(self.value("lbproxy_backend_idle_connections", FIRST), 1)
+
+    def test_probes(self) -> None:
+        """Probes are counted by what they found, from nought on."""
+        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 0)
+        self.rig.probe.checks[0][1].callback("well")
+        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 1)
+        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "down"}), 0)
+
+    def test_backend_gone(self) -> None:
+        """The series of a backend end when it leaves the pool."""
+        self.rig.probe.checks[0][1].callback("well")
+        rest = Rig("10.0.0.2:8000").pool.members.values()
+        self.rig.pool.set_backends([member.backend for member in rest])
+        self.assertNotIn(b"10.0.0.1:8000", render_metrics(self.registry()))
+
+    def test_lost_log_lines(self) -> None:
+        """Lines that the access log lost are counted."""
+        log = AccessLog("/dev/full", "combined", Clock())
+        log.open()
+        self.addCleanup(log.close)
+        log.exchange_finished(self.rig.ended[0])
+        log.flush()
+        self.rig.balancer.observers = (log,)
+        self.assertEqual(self.value("lbproxy_access_log_dropped_total"), 1)
+
+    def test_own_registry(self) -> None:
+        """Several balancers can be in one process: each has a registry of its own and the global one stays as it is."""
+        before = list(REGISTRY._collector_to_names)
+        registries = [metrics_registry(self.rig.balancer, self.rig.listener, "1") for _ in range(2)]
+        for registry in registries:
+            self.assertIn(b"lbproxy_build_info", render_metrics(registry))
+        self.assertEqual(list(REGISTRY._collector_to_names), before)
+
+    def test_process(self) -> None:
+        """The process's own figures are there too."""
+        text = render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1"))
+        self.assertIn(b"process_cpu_seconds_total", text)
