@@ -74,7 +74,7 @@ class Wire:
     """
 
     __slots__ = (
-        "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_reading", "_recv", "_send", "_transport",
+        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_reading", "_recv", "_send", "_transport",
         "_unsent", "_write_closed", "disconnecting",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Wire:
         self._producer: IPushProducer | None = None
         self._producer_paused = False
         self._write_closed = False
+        self._failed = False  # whether send has failed, which reading is to report
         self._lost = False
         self.disconnecting = False
         self._reading = True
@@ -184,9 +185,9 @@ class Wire:
 
     def _broken(self) -> None:
         """``send`` failed. What the peer sent before it closed may still be read; then the end is reported."""
-        self._write_closed = True
+        self._write_closed = self._failed = True
         if not self._reading:
-            self._reactor.callLater(0, self.connectionLost, Failure(ConnectionLost()))
+            self._later(ConnectionLost())
 
     def loseConnection(self) -> None:
         """Close when everything written has been sent."""
@@ -243,6 +244,8 @@ class Wire:
         if self._reading:
             self._reading = False
             self._reactor.removeReader(self)
+            if self._failed:
+                self._later(ConnectionLost())
 
     def resumeProducing(self) -> None:
         """Go on reading."""

@@ -50,6 +50,9 @@ class ConnectionOwner(Protocol):
     def release(self, connection: UpstreamConnection) -> None:
         """The connection is free for another exchange."""
 
+    def closing(self, connection: UpstreamConnection) -> None:
+        """The connection is about to be closed."""
+
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection has ended."""
 
@@ -74,6 +77,7 @@ class UpstreamConnection(TwistedProtocol):
     the backend keeps the connection, it goes back to its owner; in all other cases it is closed.
 
     :ivar address: of the backend that it leads to, so that it is never used for another.
+    :ivar host: the Host that a request gets whose client, being HTTP/1.0, sent none.
     :ivar uses: exchanges begun on it.
     :ivar deadline: when :meth:`deadline_passed` is due.
     """
@@ -84,6 +88,7 @@ class UpstreamConnection(TwistedProtocol):
         self, owner: ConnectionOwner, address: str, limits: HeadLimits, times: UpstreamTimes, seconds: Callable[[], float]
     ) -> None:
         self.address = address
+        self.host = b"localhost" if address.startswith("unix:") else address.encode("ascii")
         self.uses = 0
         self.deadline = NEVER
         self._owner = owner
@@ -91,6 +96,7 @@ class UpstreamConnection(TwistedProtocol):
         self._times = times
         self._seconds = seconds
         self._buffer = b""  # a response head's beginning
+        self._heard = False  # whether anything came since the request, be it an interim response
         self._receiver: ResponseReceiver | None = None
         self._waiting: Deferred[Response] | None = None
         self._body: SizedBody | ChunkedBody | UntilCloseBody | None = None
@@ -121,6 +127,7 @@ class UpstreamConnection(TwistedProtocol):
         self._method = request.method
         self._chunked = request.chunked
         self._sending = not ended
+        self._heard = False
         self.deadline = self._seconds() + self._times.response if ended else NEVER
         waiting: Deferred[Response] = Deferred()
         self._waiting = waiting
@@ -158,6 +165,7 @@ class UpstreamConnection(TwistedProtocol):
     def close(self) -> None:
         """Close an idle connection."""
         self._forget()
+        self._owner.closing(self)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -181,7 +189,7 @@ class UpstreamConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The connection has ended: perhaps the body with it, perhaps too early."""
         receiver, waiting, body = self._receiver, self._waiting, self._body
-        stale = self.uses > 1 and not self._buffer
+        stale = self.uses > 1 and not self._heard
         self._forget()
         self._owner.lost(self)
         if waiting is not None:
@@ -195,6 +203,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def _head(self, data: bytes) -> None:
         """Bytes of a response's head, or of interim responses before it."""
+        self._heard = True
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         while True:
@@ -301,8 +310,8 @@ class UpstreamConnection(TwistedProtocol):
     def resumeProducing(self) -> None:
         """The backend has caught up."""
         if self._receiver is not None:
-            if self._sending and self._body is None:
-                self.deadline = NEVER
+            if self._waiting is not None:
+                self.deadline = NEVER if self._sending else self._seconds() + self._times.response
             self._receiver.resume_request()
 
     def stopProducing(self) -> None:

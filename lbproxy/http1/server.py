@@ -233,7 +233,10 @@ class ServerConnection(TwistedProtocol):
         if data[:2] == b"\r\n":
             return data.lstrip(b"\r\n")
         if max(end, len(data) if end < 4 else 0) > limit:
-            self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
+            if b"\r\n" in data[:limit]:
+                self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
+            else:
+                self._refuse(BadMessage("target-size", f"the request line is longer than {limit} bytes", 414))
             return b""
         if data and not self._head_begun:
             # The head's time runs from its first byte, however slowly the others come.

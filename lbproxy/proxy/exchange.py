@@ -141,6 +141,8 @@ class Exchange:
         self._tries = tries = self._tries + 1
         member.requests += 1
         member.in_flight += 1
+        if self.attempts:
+            self._balancer.counters.retries += 1
         attempt = Attempt(member)
         self.attempts.append(attempt)
         # A stale connection is followed by a new one: the other idle ones were most likely closed with it.
@@ -160,7 +162,7 @@ class Exchange:
         self._connecting = None
         self._connection = connection
         request, body = self.request, self._body
-        data = request_bytes(request, self.client.forwarded)
+        data = request_bytes(request, self.client.forwarded, connection.host)
         if body is None:
             return connection.request(request, data, True, self)
         here = body.take()
@@ -198,7 +200,6 @@ class Exchange:
         retries = self._balancer.settings.retries
         what = after_failure(failure, self.request, replayable=replayable, tries=self._tries, retries=retries)
         if what is Next.SAME:
-            self._balancer.counters.retries += 1
             self._attempt(member)
             return
         if marks_down(failure):

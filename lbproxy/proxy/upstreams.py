@@ -68,7 +68,7 @@ class Upstreams:
         )
         factory.noisy = False
         connecting: Deferred[Any] = endpoint.connect(factory)
-        connecting.addTimeout(self._settings.connect_timeout, self._reactor)
+        connecting.addTimeout(self._settings.connect_timeout, self._reactor, _timed_out)
         connecting.addCallbacks(self._connected, self._not_connected)
         return connecting
 
@@ -103,13 +103,17 @@ class Upstreams:
         """Forget a connection that has ended."""
         self._open.discard(connection)
         self._sweep.watched.discard(connection)
-        kept = self._idle.get(connection.address)
-        if kept and connection in kept:
-            kept.remove(connection)
+        self.closing(connection)
 
     def open(self) -> None:
         """Keep connections (again)."""
         self._closing = False
+
+    def closing(self, connection: UpstreamConnection) -> None:
+        """Hand out a connection no more that is about to be closed."""
+        kept = self._idle.get(connection.address)
+        if kept and connection in kept:
+            kept.remove(connection)
 
     def close(self) -> None:
         """Close the idle connections, and each of the others when its exchange is over."""
@@ -117,3 +121,10 @@ class Upstreams:
         for kept in self._idle.values():
             while kept:
                 kept.pop().close()
+
+
+def _timed_out(result: object, timeout: float) -> object:
+    """What a connect that was cancelled for its time-out ends with. Endpoints have errors of their own for being cancelled."""
+    if isinstance(result, Failure):
+        raise DeferredTimeoutError(timeout, "connect")
+    return result

@@ -1,0 +1,142 @@
+"""Promises about how an operator writes backends."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from lbproxy.balance.backend import MAX_WEIGHT, Backend, parse_backends
+from lbproxy.errors import ConfigurationError
+
+from ..support import given
+
+FORMS = [
+    ("10.0.0.1:8000", Backend("10.0.0.1", 8000), "10.0.0.1:8000"),
+    (" 10.0.0.1:8000 ", Backend("10.0.0.1", 8000), "10.0.0.1:8000"),
+    ("http://10.0.0.1:8000", Backend("10.0.0.1", 8000), "10.0.0.1:8000"),
+    ("http://10.0.0.1:8000/", Backend("10.0.0.1", 8000), "10.0.0.1:8000"),
+    ("App-1.Example.org:80", Backend("app-1.example.org", 80), "app-1.example.org:80"),
+    ("my_app:80", Backend("my_app", 80), "my_app:80"),
+    ("localhost.:80", Backend("localhost.", 80), "localhost.:80"),
+    ("[::1]:8000", Backend("::1", 8000), "[::1]:8000"),
+    ("[2001:DB8:0:0::1]:65535", Backend("2001:db8::1", 65535), "[2001:db8::1]:65535"),
+    ("http://[::1]:1", Backend("::1", 1), "[::1]:1"),
+    ("unix:/run/app.sock", Backend("/run/app.sock"), "unix:/run/app.sock"),
+    ("unix:/run/app:1.sock", Backend("/run/app:1.sock"), "unix:/run/app:1.sock"),
+    ("10.0.0.1:8000:weight=5", Backend("10.0.0.1", 8000, weight=5), "10.0.0.1:8000"),
+    ("http://a:8000:weight=1000", Backend("a", 8000, weight=1000), "a:8000"),
+    ("[::1]:8000:weight=2", Backend("::1", 8000, weight=2), "[::1]:8000"),
+    ("unix:/run/app.sock:weight=7", Backend("/run/app.sock", weight=7), "unix:/run/app.sock"),
+]
+
+# What is given, and words that the message must hold: what is wrong, and what is allowed.
+MISTAKES = [
+    ("10.0.0.1", "it has no port", "HOST:PORT"),
+    ("10.0.0.1:", "'' is no port", "1 to 65535"),
+    ("10.0.0.1:0", "'0' is no port", "1 to 65535"),
+    ("10.0.0.1:65536", "'65536' is no port", "1 to 65535"),
+    ("10.0.0.1:http", "'http' is no port", "1 to 65535"),
+    ("10.0.0.1:+80", "'+80' is no port", "1 to 65535"),
+    ("10.0.0.1:٨٠", "is no port", "1 to 65535"),
+    ("10.0.0.256:80", "'10.0.0.256' is no IPv4 address", "HOST:PORT"),
+    ("10.0.1:80", "'10.0.1' is no IPv4 address", "HOST:PORT"),
+    (":80", "'' is no host name", "HOST:PORT"),
+    ("-a:80", "'-a' is no host name", "HOST:PORT"),
+    ("a b:80", "'a b' is no host name", "HOST:PORT"),
+    ("a..b:80", "'a..b' is no host name", "HOST:PORT"),
+    ("x" * 64 + ":80", "is no host name", "HOST:PORT"),
+    ("user@a:80", "'user@a' is no host name", "HOST:PORT"),
+    ("::1:80", "an IPv6 address must stand in brackets", "[IPV6]:PORT"),
+    ("[::g]:80", "'::g' is no IPv6 address", "[IPV6]:PORT"),
+    ("[::1]", "", "[IPV6]:PORT"),
+    ("https://a:443", "scheme 'https' is not served", "http://HOST:PORT"),
+    ("ftp://a:21", "scheme 'ftp' is not served", "http://HOST:PORT"),
+    ("http://a:80/path", "is no port", "http://HOST:PORT"),
+    ("unix:run/app.sock", "must begin with a slash", "unix:/path"),
+    ("unix:/" + "x" * 107, "must not be longer than 107 bytes", "unix:/path"),
+    ("a:80:weight=0", "weight 0 was given", "1 to 1000"),
+    ("a:80:weight=1001", "weight 1001 was given", "1 to 1000"),
+    ("a:80:weight=-1", "weight '-1' was given", "1 to 1000"),
+    ("a:80:weight=1.5", "weight '1.5' was given", "1 to 1000"),
+    ("a:80:weight=", "weight '' was given", "1 to 1000"),
+    ("a:80:weight=" + "9" * 5000, "was given", "1 to 1000"),
+    ("a:80:wieght=5", "option 'wieght' is not known", "known is weight"),
+    ("a:80:weight=1:weight=2", "option 'weight' is given twice", ""),
+    ("a:80:weight=1:x", "its options cannot be read", "HOST:PORT"),
+]
+
+hosts = st.one_of(
+    st.from_regex(r"[a-z][a-z0-9_]{0,20}(\.[a-z][a-z0-9-]{0,20}[a-z0-9]){0,3}", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(str),
+)
+backends = st.builds(
+    Backend,
+    host=hosts,
+    port=st.integers(1, 65535),
+    weight=st.integers(1, MAX_WEIGHT),
+)
+
+
+class ParsedBackends(SynchronousTestCase):
+    """An operator's words become the backend they mean."""
+
+    def test_every_form_is_read(self) -> None:
+        """Addresses, names, URLs, IPv6 in brackets and Unix sockets are read, with their options."""
+        for text, backend, address in FORMS:
+            self.assertEqual((Backend.parse(text), backend.address), (backend, address), text)
+
+    def test_a_mistake_is_named_with_what_is_allowed(self) -> None:
+        """The message holds what was given, what is wrong with it, and what is allowed."""
+        for text, wrong, allowed in MISTAKES:
+            message = str(self.assertRaises(ConfigurationError, Backend.parse, text))
+            for part in (wrong, allowed):
+                self.assertIn(part, message)
+            if "weight" not in text:
+                self.assertIn(text, message)
+
+    @given(backends)
+    def test_an_address_reads_back_as_the_same_backend(self, backend: Backend) -> None:
+        """What lbproxy prints of a backend can be given to it again."""
+        self.assertEqual(Backend.parse(f"{backend.address}:weight={backend.weight}"), backend)
+
+    @given(st.text(max_size=40))
+    def test_nonsense_is_an_error_of_configuration(self, text: str) -> None:
+        """Whatever stands there is read, or refused with a message, and nothing else."""
+        try:
+            Backend.parse(text)
+        except ConfigurationError:
+            pass
+
+    def test_a_backend_made_in_code_has_its_weight_checked(self) -> None:
+        """The library refuses what the command line refuses."""
+        for weight in (0, 1001, -1, 1.5, True, "3"):
+            error = self.assertRaises(ConfigurationError, Backend, "a", 80, weight)
+            self.assertIn(repr(weight), str(error))
+
+    def test_a_backend_cannot_be_changed(self) -> None:
+        """Backends are values: equal ones are one key, and none changes under its user."""
+        backend = Backend("a", 80)
+        self.assertRaises(AttributeError, setattr, backend, "host", "b")
+        self.assertEqual({backend: 1}, {Backend("a", 80): 1})
+
+
+class BackendLists(SynchronousTestCase):
+    """A list of backends is read whole and in order."""
+
+    def test_lists_may_be_repeated(self) -> None:
+        """Several lists count as one; blanks and empty parts between commas mean nothing."""
+        parsed = parse_backends(["a:1, b:2", "", "c:3,,"])
+        self.assertEqual([backend.address for backend in parsed], ["a:1", "b:2", "c:3"])
+
+    def test_a_backend_named_twice_is_refused(self) -> None:
+        """However it is written, one address stands once."""
+        for texts in (["a:80,a:80"], ["a:80", "http://A:80/:weight=2"], ["[::1]:1,[0::1]:1"]):
+            self.assertIn("is named twice", str(self.assertRaises(ConfigurationError, parse_backends, texts)))
+
+    def test_no_backend_is_refused(self) -> None:
+        """Without a backend there is nothing to balance, and the message says how to name one."""
+        for texts in ([], [""], [" , "]):
+            message = str(self.assertRaises(ConfigurationError, parse_backends, texts))
+            self.assertIn("no backend was given", message)
+            self.assertIn("HOST:PORT", message)

@@ -1,0 +1,227 @@
+"""Promises about the periodic probe: when it looks, what it concludes, and that nothing ends it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from lbproxy.balance.backend import Backend, parse_backends
+from lbproxy.balance.pool import Pool
+from lbproxy.health.schedule import JITTER, ProbeSchedule
+from lbproxy.interfaces import IProbe
+from lbproxy.settings import Settings
+
+from ..support import START, FakeProbe
+
+
+@implementer(IProbe)
+class ScriptedProbe:
+    """A probe that does for each address what the test put there, and remembers when it was asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.script: dict[str, Any] = {}
+        self.asked: dict[str, list[float]] = {}
+
+    def check(self, backend: Backend) -> Deferred[str]:
+        self.asked.setdefault(backend.address, []).append(self._clock.seconds() - START)
+        found = self.script.get(backend.address)
+        if isinstance(found, Deferred):
+            return found
+        if isinstance(found, Exception):
+            return fail(found)
+        if found is not None:
+            return found()  # type: ignore[no-any-return]
+        return succeed("probe: well")
+
+
+class ScheduleCase(SynchronousTestCase):
+    """Two backends, a clock, and a probe of the test's own."""
+
+    settings = Settings(probe_interval=5, probe_timeout=2)
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.pool = Pool(parse_backends(["a:1,b:2"]), seconds=self.clock.seconds)
+        self.probe: Any = ScriptedProbe(self.clock)
+        self.schedule = self.make(self.probe)
+
+    def make(self, probe: Any) -> ProbeSchedule:
+        return ProbeSchedule(self.pool, self.clock, self.settings, probe, Random(1))
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(0)
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+
+    def up(self) -> list[str]:
+        return [member.address for member in self.pool.members.values() if member.up]
+
+
+class Rounds(ScheduleCase):
+    """When backends are probed."""
+
+    def test_the_first_round_comes_at_once(self) -> None:
+        """A balancer that has just started knows as soon as it can."""
+        self.schedule.start()
+        self.assertEqual(self.probe.asked, {"a:1": [0.0], "b:2": [0.0]})
+
+    def test_then_every_interval_with_little_jitter(self) -> None:
+        """Each round is late by at most a tenth of the interval, and rounds do not drift."""
+        self.schedule.start()
+        self.wait(101)
+        for times in self.probe.asked.values():
+            self.assertEqual(len(times), 21)
+            for number, time in enumerate(times):
+                self.assertTrue(0 <= time - number * 5 <= 5 * JITTER + 0.11, time)
+        self.assertEqual(JITTER, 0.1)
+
+    def test_backends_are_not_probed_in_step(self) -> None:
+        """Jitter is drawn for each backend."""
+        self.schedule.start()
+        self.wait(101)
+        self.assertNotEqual(self.probe.asked["a:1"], self.probe.asked["b:2"])
+
+    def test_those_that_are_down_are_probed_too(self) -> None:
+        """Otherwise nothing would bring them back."""
+        self.probe.script["a:1"] = ValueError("no")
+        self.schedule.start()
+        self.wait(21)
+        self.assertEqual(len(self.probe.asked["a:1"]), 5)
+
+    def test_one_that_joins_is_probed_in_the_next_round(self) -> None:
+        """A changed list of backends needs no restart."""
+        self.schedule.start()
+        self.pool.set_backends(parse_backends(["a:1,c:3"]))
+        self.wait(5.6)
+        self.assertEqual({address: len(asked) for address, asked in self.probe.asked.items()}, {"a:1": 2, "b:2": 1, "c:3": 1})
+
+    def test_starting_twice_probes_once(self) -> None:
+        """Whoever starts it, the first exchange or the service."""
+        self.schedule.start()
+        self.schedule.start()
+        self.wait(5.6)
+        self.assertEqual(len(self.probe.asked["a:1"]), 2)
+
+    def test_stop_ends_it_and_cancels_what_runs(self) -> None:
+        """After a stop nothing is asked, nothing is told, and no timer is left."""
+        probe = FakeProbe()
+        schedule = self.make(probe)
+        schedule.start()
+        schedule.stop()
+        self.wait(30)
+        self.assertEqual(len(probe.checks), 2)
+        self.assertEqual((self.up(), self.clock.getDelayedCalls()), (["a:1", "b:2"], []))
+
+    def test_stop_in_the_jitter_leaves_nothing(self) -> None:
+        """Checks that wait for their moment are given up too."""
+        self.schedule.start()
+        self.clock.advance(5)
+        self.schedule.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_can_be_started_again(self) -> None:
+        """A service that is stopped and started probes as before, at once."""
+        self.schedule.start()
+        self.wait(1)
+        self.schedule.stop()
+        self.schedule.start()
+        self.wait(5.6)
+        self.assertEqual(len(self.probe.asked["a:1"]), 3)
+
+
+class Findings(ScheduleCase):
+    """What a probe concludes."""
+
+    def test_down_on_the_first_failure(self) -> None:
+        """One failed probe is enough, and the operator reads why."""
+        self.schedule.start()
+        self.wait(1)
+        self.probe.script["a:1"] = ValueError("out of order")
+        self.wait(5)
+        self.assertEqual(self.up(), ["b:2"])
+        member = self.pool.members["a:1"]
+        self.assertEqual((member.source, member.reason), ("probe", "probe: out of order"))
+
+    def test_up_on_the_first_success(self) -> None:
+        """A backend is back in rotation within one interval."""
+        self.probe.script["a:1"] = ValueError("no")
+        self.schedule.start()
+        self.assertEqual(self.up(), ["b:2"])
+        del self.probe.script["a:1"]
+        self.wait(5.6)
+        self.assertEqual(self.up(), ["a:1", "b:2"])
+        self.assertEqual(self.pool.members["a:1"].reason, "probe: well")
+
+    def test_a_probe_that_never_answers_has_failed_after_its_time(self) -> None:
+        """Silence for the time-out is a failure that says so."""
+        self.probe.script["a:1"] = Deferred
+        self.schedule.start()
+        self.wait(1.9)
+        self.assertEqual(self.up(), ["a:1", "b:2"])
+        self.wait(0.2)
+        self.assertEqual(self.up(), ["b:2"])
+        self.assertIn("within 2 s", self.pool.members["a:1"].reason)
+
+    def test_a_probe_that_refuses_to_be_cancelled_has_failed_too(self) -> None:
+        """Whatever a probe does when it is cancelled, its time is over."""
+        self.probe.script["a:1"] = lambda: Deferred(lambda deferred: deferred.errback(OSError("cancelled, my way")))
+        self.schedule.start()
+        self.wait(2.1)
+        self.assertEqual(self.up(), ["b:2"])
+        self.assertIn("within 2 s", self.pool.members["a:1"].reason)
+
+    def test_findings_are_counted(self) -> None:
+        """An operator sees how many probes passed and failed, for each backend."""
+        self.probe.script["a:1"] = ValueError("no")
+        self.schedule.start()
+        self.wait(5.6)
+        self.assertEqual(self.schedule.counts, {("a:1", False): 2, ("b:2", True): 2})
+
+
+class Endurance(ScheduleCase):
+    """Nothing that a probe does ends the probing."""
+
+    def assert_it_goes_on(self) -> None:
+        self.schedule.start()
+        self.wait(12)
+        self.assertEqual(self.up(), ["b:2"])
+        del self.probe.script["a:1"]
+        self.wait(8)
+        self.assertEqual(self.up(), ["a:1", "b:2"])
+
+    def test_a_probe_that_raises(self) -> None:
+        """A bug in a probe is a failed check of one backend, no more."""
+
+        def broken() -> Deferred[str]:
+            raise RuntimeError("a bug")
+
+        self.probe.script["a:1"] = broken
+        self.assert_it_goes_on()
+
+    def test_a_probe_that_errbacks(self) -> None:
+        """A failed check is followed by the next."""
+        self.probe.script["a:1"] = ValueError("no")
+        self.assert_it_goes_on()
+
+    def test_a_probe_that_never_fires(self) -> None:
+        """A hanging check holds up neither the others nor the next round."""
+        self.probe.script["a:1"] = Deferred
+        self.assert_it_goes_on()
+
+    def test_an_observer_that_raises(self) -> None:
+        """A bug in who listens to the pool does not end the probing either, and is logged."""
+
+        def broken(member: object) -> None:
+            raise RuntimeError("a bug in an observer")
+
+        self.pool.observers.append(broken)
+        self.probe.script["a:1"] = ValueError("no")
+        self.assert_it_goes_on()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
