@@ -1,9 +1,45 @@
 """A layer-7 load balancer for Twisted."""
 
-from .balance.backend import Backend
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .balance.backend import Backend, parse_backends
 from .balance.pool import Pool
+from .balance.state import Verdict
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .resource import LoadBalancerResource
+    from .service import LoadBalancerService
 
 __version__ = "0.1.0"
 
-__all__ = ["Backend", "Pool", "Settings", "__version__"]
+__all__ = [
+    "Backend",
+    "LoadBalancerResource",
+    "LoadBalancerService",
+    "Pool",
+    "Settings",
+    "Verdict",
+    "__version__",
+    "parse_backends",
+]
+
+# These two are looked up when they are first asked for: twisted.web.proxy, which both need, imports the reactor, and whoever
+# imports lbproxy (twistd for its --help, an application before it has installed its own reactor) must not get one by that.
+_LATER = {"LoadBalancerResource": ".resource", "LoadBalancerService": ".service"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what :data:`_LATER` names."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The names that come later, too."""
+    return sorted({*globals(), *_LATER})

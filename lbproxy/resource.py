@@ -6,13 +6,16 @@ its behaviour (which reads whole bodies, opens a connection for each request, an
 
 from __future__ import annotations
 
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.web.proxy import ReverseProxyResource
+from twisted.web.resource import Resource
 
 from .balance.pool import Pool
 from .http1.fields import forwarded_for
-from .http1.head import RequestHead
+from .http1.head import HeadLimits, RequestHead
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 from .proxy.balancer import Balancer
 from .proxy.exchange import Client, Exchange
@@ -36,6 +39,8 @@ class LoadBalancerResource(ReverseProxyResource):
     :param settings: retries, time-outs, limits.
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
+    :ivar limits: of a request's head.
+    :ivar rejected: requests that :meth:`render` refused and nobody forwarded, by cause.
     """
 
     isLeaf = True
@@ -49,12 +54,13 @@ class LoadBalancerResource(ReverseProxyResource):
         probe: IProbe | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
     ) -> None:
-        from twisted.web.resource import Resource
-
         Resource.__init__(self)
         self.reactor = reactor
         self.pool = pool
         self.balancer = Balancer(pool, reactor, settings, probe=probe, observers=observers)
+        settings = self.balancer.settings
+        self.limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
+        self.rejected: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to probe now instead of with the first request."""
@@ -76,7 +82,7 @@ class LoadBalancerResource(ReverseProxyResource):
 
     def client(self, address: str, secure: bool) -> Client:
         """What is remembered of a client."""
-        return Client(address, secure, forwarded_for(address.encode("ascii", "replace"), secure))
+        return _client(address, secure)
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
         """Make an exchange; nothing happens before :meth:`forward`."""
@@ -85,3 +91,19 @@ class LoadBalancerResource(ReverseProxyResource):
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange."""
         self.balancer.forward(exchange)
+
+
+# A request of twisted.web does not know what was remembered of its connection, but it mostly comes from where one came before.
+@lru_cache(maxsize=1024)
+def _client(address: str, secure: bool) -> Client:
+    # A PROXY protocol header is not checked by Twisted: what is no address must not become a line of a backend's request.
+    address = address if _is_address(address) else "unknown"
+    return Client(address, secure, forwarded_for(address.encode("ascii", "replace"), secure))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return text == "unix"
+    return True

@@ -70,6 +70,9 @@ class ClientCase(SynchronousTestCase):
     def release(self, connection: UpstreamConnection) -> None:
         self.released.append(connection)
 
+    def closing(self, connection: UpstreamConnection) -> None:
+        """Nobody is told here."""
+
     def lost(self, connection: UpstreamConnection) -> None:
         self.gone.append(connection)
 
