@@ -1,0 +1,111 @@
+"""Where the load balancer listens: from an endpoint's description to a service that binds or says why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .errors import ConfigurationError, ListenError
+
+__all__ = ["Listener", "check_endpoints"]
+
+_log = Logger()
+
+
+def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = None) -> list[IStreamServerEndpoint]:
+    """Make the endpoints of their descriptions, in order, the admin listener's last. Nothing is opened yet, but certificates are
+    read.
+
+    :raises ConfigurationError: with a line for each that cannot be used: the option, what was given, and what is allowed.
+    """
+    wanted = [("--listen", description) for description in listen]
+    if admin is not None:
+        wanted.append(("--admin", admin))
+    problems = [] if listen else ["--listen: nothing was given; at least one endpoint description is needed"]
+    endpoints: list[IStreamServerEndpoint] = []
+    for option, description in wanted:
+        try:
+            endpoints.append(serverFromString(reactor, description))
+        except Exception as error:  # parsers, plugins' among them, raise what they like
+            problems.append(
+                f"{option}: {description!r} was given, which cannot be used ({error}); allowed is a Twisted server endpoint "
+                "description, such as tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/lbproxy.sock"
+            )
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return endpoints
+
+
+class Listener(Service):
+    """One listening port.
+
+    :func:`twisted.application.strports.service` makes the like, and raises when it cannot bind, as this does; but its error does
+    not name the description, and its port cannot be asked for its address.
+
+    :param endpoint: where to listen.
+    :param description: the same as the operator wrote it, for errors.
+    """
+
+    def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory) -> None:
+        self.description = description
+        self._endpoint = endpoint
+        self._factory = factory
+        self._listening: Deferred[None] | None = None
+        self._port: IListeningPort | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def address(self) -> IAddress | None:
+        """Where it listens, with the port that the system chose for port 0; None while it does not listen."""
+        return None if self._port is None else self._port.getHost()
+
+    def privilegedStartService(self) -> None:
+        """Bind.
+
+        :raises ListenError: names the description and the cause.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._failure = None
+        listening: Deferred[IListeningPort] = maybeDeferred(self._endpoint.listen, self._factory)
+        self._listening = listening.addCallbacks(self._opened, self._not_opened)
+        if self._failure is not None:
+            self._listening = None
+            error = self._failure.value
+            cause = getattr(error, "socketError", error)
+            reason = str(getattr(cause, "strerror", None) or cause).rstrip(".")
+            raise ListenError(f"cannot listen on {self.description}: {reason}") from error
+
+    def startService(self) -> None:
+        """Bind, unless that has been done."""
+        if self._listening is None:
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+
+    def stopService(self) -> Deferred[None]:
+        """Close the port, if it is open. Fires when it is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return succeed(None)
+        listening.cancel()
+        return listening.addCallback(self._close)
+
+    def _opened(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _not_opened(self, failure: Failure) -> None:
+        self._failure = failure
+        if self._listening is not None and not failure.check(CancelledError):
+            # Twisted's own endpoints fail at once; here it is too late to be raised.
+            _log.failure("cannot listen on {description}", failure, description=self.description)
+
+    def _close(self, _: None) -> Deferred[None] | None:
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()

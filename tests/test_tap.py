@@ -1,0 +1,381 @@
+"""The command line: what is understood, and what is said of what is not."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+from unittest.mock import patch
+
+import attrs
+from twisted.application.service import IService, IServiceMaker
+from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
+from twisted.scripts._twistd_unix import ServerOptions
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+import lbproxy
+from lbproxy import Backend, Settings
+from lbproxy.demo import DemoService
+from lbproxy.errors import ListenError
+from lbproxy.service import LoadBalancerService
+from lbproxy.tap import CannotStart, Options, makeService
+
+#: Where the package that is tested can be imported from.
+HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
+#: Seconds that a process may take; it is killed then, and the test fails.
+PATIENCE = 60
+
+DEFAULTS: dict[str, Any] = {
+    "access-log": None,
+    "access-log-format": "combined",
+    "admin": None,
+    "backends": [Backend("10.0.0.1", 8000)],
+    "connect-timeout": 3.0,
+    "demo": False,
+    "idle-timeout": 60.0,
+    "listen": ["tcp:8080"],
+    "probe-interval": 5.0,
+    "probe-timeout": 2.0,
+    "response-timeout": 30.0,
+    "retries": 3,
+}
+
+
+def parse(*words: str) -> Options:
+    """The options that *words* stand for."""
+    options = Options()
+    options.parseOptions(words)
+    return options
+
+
+def twistd(directory: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run twistd in *directory* until it ends."""
+    return subprocess.run(
+        [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", *words],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": HOME},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class OptionsTests(SynchronousTestCase):
+    """What is understood."""
+
+    def assert_options(self, words: str, **others: Any) -> None:
+        expected = {**DEFAULTS, **{name.replace("_", "-"): value for name, value in others.items()}}
+        self.assertEqual(dict(parse(*words.split())), expected)
+
+    def test_defaults(self) -> None:
+        """Backends are all that must be given."""
+        self.assert_options("--backends 10.0.0.1:8000")
+
+    def test_defaults_are_the_settings(self) -> None:
+        """The help shows the defaults that the library has."""
+        settings = Settings()
+        for name, value in attrs.asdict(settings).items():
+            if name.replace("_", "-") in DEFAULTS:
+                self.assertEqual(DEFAULTS[name.replace("_", "-")], value)
+
+    def test_backends(self) -> None:
+        """Lists and repetition mean the same; weights come after a colon."""
+        backends = [Backend("10.0.0.1", 8000, weight=5), Backend("::1", 80), Backend("/run/app.sock"), Backend("app", 81)]
+        self.assert_options("-b 10.0.0.1:8000:weight=5,[::1]:80 --backends unix:/run/app.sock,http://app:81", backends=backends)
+
+    def test_listen(self) -> None:
+        """Listeners given replace the default one, in their order."""
+        self.assert_options("-b 10.0.0.1:8000 --listen tcp:80 -l unix:/run/l.sock", listen=["tcp:80", "unix:/run/l.sock"])
+
+    def test_numbers(self) -> None:
+        """Each setting has its option."""
+        self.assert_options(
+            "-b 10.0.0.1:8000 --retries 0 --probe-interval 0.5 --probe-timeout 1 --connect-timeout 2.5 --response-timeout 600 "
+            "--idle-timeout 1e3",
+            retries=0,
+            probe_interval=0.5,
+            probe_timeout=1.0,
+            connect_timeout=2.5,
+            response_timeout=600.0,
+            idle_timeout=1000.0,
+        )
+
+    def test_logs_and_admin(self) -> None:
+        """The admin listener, the access log, and its format."""
+        self.assert_options(
+            "-b 10.0.0.1:8000 --admin tcp:8081 --access-log /var/log/lb.log --access-log-format json",
+            admin="tcp:8081",
+            access_log="/var/log/lb.log",
+            access_log_format="json",
+        )
+
+    def test_demo(self) -> None:
+        """The demo has an admin listener of its own, on the loopback interface."""
+        self.assert_options("--demo", demo=True, backends=[], admin="tcp:8081:interface=127.0.0.1")
+
+    def test_demo_elsewhere(self) -> None:
+        """The demo listens where it is told to."""
+        self.assert_options("--demo -l tcp:90 --admin tcp:91", demo=True, backends=[], listen=["tcp:90"], admin="tcp:91")
+
+    def test_version(self) -> None:
+        """--version says the version and is content."""
+        with patch("sys.stdout", io.StringIO()) as out:
+            exit = self.assertRaises(SystemExit, parse, "--version")
+        self.assertEqual((out.getvalue(), exit.code), (f"lbproxy {lbproxy.__version__}\n", 0))
+
+    def test_help(self) -> None:
+        """The help has every option, and examples that can be copied as they stand."""
+        text = str(Options())
+        for option in DEFAULTS:
+            self.assertIn(f"--{option}", text)
+        self.assertIn("\n  twistd -n lbproxy --backends 10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000\n", text)
+
+
+class MistakeTests(SynchronousTestCase):
+    """Each mistake is answered with what was given and what is allowed."""
+
+    def assert_message(self, words: str, *lines: str) -> None:
+        error = self.assertRaises(UsageError, parse, *words.split(" "))
+        self.assertEqual(str(error).splitlines(), list(lines))
+
+    def test_unknown_option(self) -> None:
+        """A misspelt option is named, and the nearest that there is."""
+        self.assert_message("--retrys 3", "option --retrys not recognized; did you mean --retries?")
+        self.assert_message("--zzz 3", "option --zzz not recognized")
+
+    def test_missing_value(self) -> None:
+        """An option without its value is named."""
+        self.assert_message("-b 10.0.0.1:8000 --retries", "option --retries requires argument")
+
+    def test_word(self) -> None:
+        """Backends without their option are understood as what they are meant to be."""
+        self.assert_message("a:1 b:2", "'a:1' is not an option; backends are given as --backends a:1,b:2")
+
+    def test_retries(self) -> None:
+        """Retries are a whole number."""
+        for given in ("-1", "101", "2.5", "many", "nan", ""):
+            self.assert_message(
+                f"-b 10.0.0.1:8000 --retries {given}", f"--retries: {given!r} was given; allowed is a whole number from 0 to 100"
+            )
+
+    def test_seconds(self) -> None:
+        """Times are seconds, from a hundredth to a day."""
+        for option in ("probe-interval", "probe-timeout", "connect-timeout", "response-timeout", "idle-timeout"):
+            for given in ("0", "-1", "86401", "soon", "nan", "inf", "5s"):
+                self.assert_message(
+                    f"-b 10.0.0.1:8000 --{option} {given}",
+                    f"--{option}: {given!r} was given; allowed is a number from 0.01 to 86400 (seconds)",
+                )
+
+    def test_no_backend(self) -> None:
+        """Without backends there is nothing to do."""
+        self.assert_message(
+            "--retries 3",
+            "--backends: no backend was given; name at least one, as HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, "
+            "each with options such as :weight=5; or try --demo",
+        )
+
+    def test_backend(self) -> None:
+        """A backend that cannot be read is quoted."""
+        self.assert_message(
+            "-b 10.0.0.1:8000,10.0.0.2",
+            "--backends: backend '10.0.0.2' cannot be read: it has no port. Allowed are HOST:PORT, http://HOST:PORT, "
+            "[IPV6]:PORT or unix:/path, each with options such as :weight=5",
+        )
+
+    def test_backend_twice(self) -> None:
+        """A backend named twice is a mistake, also in two options."""
+        self.assert_message(
+            "-b 10.0.0.1:8000 -b http://10.0.0.1:8000",
+            "--backends: backend 10.0.0.1:8000 is named twice; name each backend once, with a :weight= for its share",
+        )
+
+    def test_weight(self) -> None:
+        """A weight has its range."""
+        self.assert_message(
+            "-b 10.0.0.1:8000:weight=1001",
+            "--backends: backend 10.0.0.1:8000: weight 1001 was given; allowed is a whole number from 1 to 1000",
+        )
+
+    def test_format(self) -> None:
+        """An access log has one of two formats."""
+        self.assert_message(
+            "-b 10.0.0.1:8000 --access-log - --access-log-format clf",
+            "--access-log-format: 'clf' was given; allowed are combined and json",
+        )
+
+    def test_format_without_log(self) -> None:
+        """A format without a log is a log forgotten."""
+        self.assert_message(
+            "-b 10.0.0.1:8000 --access-log-format json",
+            "--access-log-format: it was given without --access-log; say which file to write as well",
+        )
+
+    def test_log_without_name(self) -> None:
+        """An empty file name, as from an unset variable, is none."""
+        self.assert_message(
+            "-b 10.0.0.1:8000 --access-log ", "--access-log: '' was given; allowed is a file's path, or - for standard output"
+        )
+
+    def test_standard_output_of_a_daemon(self) -> None:
+        """A daemon's access log cannot go to standard output, which leads nowhere."""
+        options = Options()
+        options.parent = ServerOptions()
+        options.parent["nodaemon"] = 0
+        with patch("sys.stderr", io.StringIO()):
+            exit = self.assertRaises(SystemExit, options.parseOptions, ["-b", "10.0.0.1:8000", "--access-log", "-"])
+        self.assertIn("--access-log: '-' was given, but a daemon has no standard output", str(exit.code))
+
+    def test_demo_and_backends(self) -> None:
+        """The demo's backends and one's own exclude each other."""
+        self.assert_message("--demo -b 10.0.0.1:8000", "--demo brings its own backends; give either it or --backends")
+
+    def test_all_at_once(self) -> None:
+        """Nobody has to find one mistake after the other."""
+        self.assert_message(
+            "-b 10.0.0.1:0 --retries x --idle-timeout 0",
+            "--retries: 'x' was given; allowed is a whole number from 0 to 100",
+            "--idle-timeout: '0' was given; allowed is a number from 0.01 to 86400 (seconds)",
+            "--backends: backend '10.0.0.1:0' cannot be read: '0' is no port; allowed is 1 to 65535. Allowed are HOST:PORT, "
+            "http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5",
+        )
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """The wiring."""
+
+    def load_balancer(self, *words: str) -> LoadBalancerService:
+        made: Any = makeService(parse(*words))
+        (service,) = made
+        assert isinstance(service, LoadBalancerService)
+        return service
+
+    def test_is_a_service(self) -> None:
+        """twistd gets what it asks for."""
+        verifyObject(IService, makeService(parse("-b", "10.0.0.1:8000")))
+
+    def test_options_arrive(self) -> None:
+        """Every setting and backend reaches the load balancer."""
+        words = "-b 10.0.0.1:8000:weight=2,10.0.0.2:8000 --retries 1 --probe-interval 9 --probe-timeout 8 --connect-timeout 7"
+        more = "--response-timeout 6 --idle-timeout 5"
+        balancer = self.load_balancer(*words.split(), *more.split()).resource.balancer
+        self.assertEqual(
+            balancer.settings,
+            Settings(retries=1, probe_interval=9, probe_timeout=8, connect_timeout=7, response_timeout=6, idle_timeout=5),
+        )
+        backends = [member.backend for member in balancer.pool.members.values()]
+        self.assertEqual(backends, [Backend("10.0.0.1", 8000, weight=2), Backend("10.0.0.2", 8000)])
+
+    def test_listeners(self) -> None:
+        """There is a listener for each description."""
+        service = self.load_balancer("-b", "10.0.0.1:8000", "-l", "tcp:0", "-l", "tcp:1", "--admin", "tcp:2")
+        self.assertEqual([listener.description for listener in service], ["tcp:0", "tcp:1", "tcp:2"])
+
+    def test_access_log(self) -> None:
+        """The access log is told of exchanges, and its path holds when a daemon changes its directory."""
+        service = self.load_balancer("-b", "10.0.0.1:8000", "--access-log", "access.log")
+        log: Any
+        (log,) = service.resource.balancer.observers
+        self.assertEqual(log._file.path, os.path.abspath("access.log"))
+        self.assertFalse(os.path.exists("access.log"))
+
+    def test_demo(self) -> None:
+        """The demo is a service of its own around the load balancer."""
+        made: Any = makeService(parse("--demo"))
+        (service,) = made
+        self.assertIsInstance(service, DemoService)
+
+    def test_descriptions(self) -> None:
+        """A description that cannot be read ends it before anything starts, for the demo as well."""
+        for words in (["-b", "10.0.0.1:8000"], ["--demo"]):
+            exit = self.assertRaises(SystemExit, makeService, parse(*words, "--listen", "8080x", "--admin", "tcp:"))
+            first, second = str(exit.code).splitlines()
+            self.assertIn("twistd lbproxy: --listen: '8080x' was given", first)
+            self.assertIn("--admin: 'tcp:' was given", second)
+
+    def test_cannot_start(self) -> None:
+        """What keeps the load balancer from starting becomes a message and an exit that twistd cleans up after."""
+        service: Any = makeService(parse("-b", "10.0.0.1:8000"))
+        (balancer,) = service
+
+        def occupied() -> None:
+            raise ListenError("cannot listen on tcp:8080: Address already in use")
+
+        self.patch(balancer, "privilegedStartService", occupied)
+        with patch("sys.__stderr__", io.StringIO()) as told:
+            exit = self.assertRaises(CannotStart, service.privilegedStartService)
+        message = "cannot listen on tcp:8080: Address already in use; another place can be given with --listen (or --admin)"
+        self.assertEqual(told.getvalue(), f"twistd lbproxy: {message}\n")
+        self.assertEqual((str(exit), exit.code), (message, 1))
+        self.assertIsInstance(exit, SystemExit)  # so that there is no traceback
+        self.assertIsInstance(exit, Exception)  # so that twistd removes its pidfile
+
+
+class TwistdTests(SynchronousTestCase):
+    """The same with real processes."""
+
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.makedirs(self.directory)
+        occupied = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(occupied.close)
+        self.occupied = f"tcp:{occupied.getsockname()[1]}:interface=127.0.0.1"
+
+    def assert_files(self, *names: str) -> None:
+        self.assertEqual(sorted(os.listdir(self.directory)), sorted(names))
+
+    def test_plugin(self) -> None:
+        """twistd knows the subcommand, by a plugin that imports nothing else of ours."""
+        plugin: Any
+        (plugin,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "lbproxy"]
+        self.assertEqual((plugin.module, plugin.options), ("lbproxy.tap", Options))
+
+    def test_mistake(self) -> None:
+        """A mistaken option ends with its message alone, status 1, and nothing left behind."""
+        done = twistd(self.directory, "-n", "lbproxy", "--backends", "10.0.0.1:8000", "--retries", "x")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(
+            done.stderr.splitlines(),
+            [
+                "twistd lbproxy: --retries: 'x' was given; allowed is a whole number from 0 to 100",
+                "All options: twistd lbproxy --help",
+            ],
+        )
+        self.assert_files()
+
+    def test_unreadable_description(self) -> None:
+        """So does an endpoint description that cannot be read."""
+        done = twistd(self.directory, "lbproxy", "--backends", "10.0.0.1:8000", "--admin", "nowhere")
+        self.assertEqual(done.returncode, 1)
+        self.assertTrue(done.stderr.startswith("twistd lbproxy: --admin: 'nowhere' was given"), done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assert_files()
+
+    def test_occupied_port(self) -> None:
+        """An occupied port ends with one message that names it, status 1, and no pidfile."""
+        done = twistd(self.directory, "-n", "lbproxy", "--backends", "10.0.0.1:8000", "--listen", self.occupied)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(
+            done.stderr,
+            f"twistd lbproxy: cannot listen on {self.occupied}: Address already in use; "
+            "another place can be given with --listen (or --admin)\n",
+        )
+        self.assertNotIn("Traceback", done.stdout)
+        self.assert_files()
+
+    def test_occupied_port_of_a_daemon(self) -> None:
+        """A daemon that cannot start says so to the one who waits for it; the log has the rest."""
+        done = twistd(self.directory, "lbproxy", "--backends", "10.0.0.1:8000", "--listen", self.occupied)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"cannot listen on {self.occupied}"[:50], done.stderr)
+        self.assert_files("twistd.log")
+        with open(os.path.join(self.directory, "twistd.log")) as log:
+            text = log.read()
+        self.assertIn(f"cannot listen on {self.occupied}: Address already in use", text)
+        self.assertNotIn("Traceback", text)
