@@ -17,11 +17,11 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .errors import BadMessage
+from .http1.answers import own_answer
 from .http1.body import chunk
 from .http1.fields import lines_without, pairs
 from .http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head
 from .interfaces import IDownstream
-from .proxy.answers import own_answer
 from .proxy.deadlines import NEVER
 
 if TYPE_CHECKING:

@@ -74,13 +74,13 @@ class Wire:
     """
 
     __slots__ = (
-        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_reading", "_recv", "_send", "_transport",
-        "_unsent", "_write_closed", "disconnecting",
+        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_reading", "_recv", "_send",
+        "_transport", "_unsent", "_write_closed", "disconnecting",
     )  # fmt: skip
 
     def __init__(self, transport: Connection, protocol: Protocol) -> None:
         transport.stopReading()
-        handle = cast("socket", transport.getHandle())
+        handle: socket = transport.getHandle()
         self._transport = transport
         self._protocol = protocol
         self._reactor: Any = transport.reactor
@@ -107,7 +107,7 @@ class Wire:
         """What log lines of this connection begin with; a constant, since the reactor asks on every event."""
         return "lbproxy"
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> Exception | None:  # type: ignore[override]  # as Twisted's own transports do
         """Read once and hand it on. Returns the reason when the connection has ended."""
         try:
             data = self._recv(READ_SIZE)
@@ -120,7 +120,7 @@ class Wire:
         self._protocol.dataReceived(data)
         return None
 
-    def doWrite(self) -> Exception | None:
+    def doWrite(self) -> Exception | None:  # type: ignore[override]
         """Send what did not fit before. Returns the reason when the connection has ended."""
         unsent = self._unsent
         if unsent:
@@ -224,7 +224,7 @@ class Wire:
         # Not at once: a protocol must not lose its connection inside its own call.
         cast(IReactorTime, self._reactor).callLater(0, self.connectionLost, Failure(reason))
 
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Pause *producer* while more than :data:`HIGH_WATER` bytes are unsent. Only push producers are known here."""
         if not streaming:
             raise ValueError("a wire takes push producers only (streaming=True)")

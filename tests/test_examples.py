@@ -9,6 +9,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,19 @@ class ExampleCase(SynchronousTestCase):
         )
         lines: queue.Queue[str] = queue.Queue()
         assert process.stdout is not None
-        reading = threading.Thread(target=lambda stream: [*map(lines.put, stream), lines.put("")], args=(process.stdout,))
+        reading = threading.Thread(target=self._read, args=(process.stdout, lines))
         reading.start()
         self.addCleanup(process.stdout.close)
         self.addCleanup(reading.join, PATIENCE)
         self.addCleanup(process.wait, PATIENCE)
         self.addCleanup(process.kill)
         return process, lines
+
+    @staticmethod
+    def _read(stream: Iterable[str], lines: queue.Queue[str]) -> None:
+        for line in stream:
+            lines.put(line)
+        lines.put("")
 
     def line(self, lines: queue.Queue[str], words: str) -> str:
         """The next line with these words."""

@@ -139,7 +139,8 @@ def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
     :param data: exactly the head, from the method to the empty line.
     :raises BadMessage: for whatever must not be forwarded; its status is the client's answer.
     """
-    _request_collector.found = found = []
+    found: Fields = []
+    _request_collector.found = found
     try:
         HttpRequestParser(_request_collector).feed_data(data)
     except HttpParserUpgrade:
@@ -212,7 +213,8 @@ def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> Respo
     :param method: the request's, since a response to HEAD has no body whatever its fields say.
     :raises BadMessage: when it is not an HTTP/1.x response.
     """
-    _response_collector.found = found = []
+    found: Fields = []
+    _response_collector.found = found
     try:
         HttpResponseParser(_response_collector).feed_data(data)
     except HttpParserUpgrade:

@@ -7,8 +7,7 @@ comes back. What a client pipelines waits, unparsed, until the exchange before i
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
@@ -20,10 +19,12 @@ from zope.interface import implementer
 from ..errors import BadMessage
 from ..interfaces import IDownstream
 from ..wire import adopt, half_close
+from .answers import last_answer
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
 from .head import HeadLimits, RequestHead, ResponseHead, parse_request_head
+from .roles import ExchangeMaker, ListenerCounts, RequestReceiver
 
-__all__ = ["ExchangeMaker", "RequestReceiver", "ServerConnection", "ServerFactory"]
+__all__ = ["ServerConnection", "ServerFactory"]
 
 NEVER = float("inf")
 
@@ -34,49 +35,6 @@ PIPELINE_LIMIT = 64 * 1024
 LINGER = 2.0
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class RequestReceiver(Protocol):
-    """Who gets the request: the exchange made of it."""
-
-    end: str
-
-    def body_data(self, data: bytes) -> None:
-        """A part of the request's body, never empty."""
-
-    def body_end(self) -> None:
-        """The request's body is complete."""
-
-    def client_lost(self, end: str = "client-left", status: int = 0) -> None:
-        """The client is gone."""
-
-    def pause_response(self) -> None:
-        """The client takes no more for now."""
-
-    def resume_response(self) -> None:
-        """The client takes more."""
-
-
-class ExchangeMaker(Protocol):
-    """Who makes exchanges of requests, and forwards them."""
-
-    def client(self, address: str, secure: bool) -> Any:
-        """What is to be remembered of a client for all its requests."""
-
-    def exchange(self, downstream: IDownstream, head: RequestHead, client: Any) -> Any:
-        """Make an exchange, a :class:`RequestReceiver`; nothing happens yet."""
-
-    def forward(self, exchange: Any) -> None:
-        """Carry it."""
-
-
-class ListenerCounts(Protocol):
-    """What a listener counts (:class:`lbproxy.proxy.counters.ListenerCounters`)."""
-
-    accepted: int
-    open: int
-    rejected: dict[str, int]
-    timed_out: dict[str, int]
 
 
 class ServerFactory(Factory):
@@ -315,18 +273,8 @@ class ServerConnection(TwistedProtocol):
         """Answer a malformed request, and end the connection: nothing after it can be trusted."""
         rejected = self.factory.counters.rejected
         rejected[error.cause] = rejected.get(error.cause, 0) + 1
-        self._say(error.status, str(error))
+        self.transport.write(last_answer(error.status, str(error)))
         self._linger()
-
-    def _say(self, status: int, why: str) -> None:
-        """A short answer outside any exchange."""
-        text = f"{status}: {why}\n".encode("ascii", "replace")
-        date = formatdate(usegmt=True).encode("ascii")
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (status, _PHRASES.get(status, b"Bad Request"), date, len(text), text)
-        )
 
     # IDownstream: what the exchange calls.
 
@@ -460,7 +408,7 @@ class ServerConnection(TwistedProtocol):
         elif self._responding and exchange is not None:
             self.abort()
         else:
-            self._say(408, f"nothing came for {self.factory.idle_timeout:g} s")
+            self.transport.write(last_answer(408, f"nothing came for {self.factory.idle_timeout:g} s"))
             self._linger()
 
     # IPushProducer: what the wire says when the client is slow to read.
@@ -487,13 +435,3 @@ class ServerConnection(TwistedProtocol):
 
 
 _IDLE, _EXCHANGE, _LINGERING, _CLOSED = range(4)
-
-_PHRASES = {
-    400: b"Bad Request",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    414: b"URI Too Long",
-    431: b"Request Header Fields Too Large",
-    501: b"Not Implemented",
-    505: b"HTTP Version Not Supported",
-}

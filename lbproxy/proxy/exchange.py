@@ -20,12 +20,12 @@ from twisted.python.failure import Failure
 
 from ..balance.state import BackendState, Verdict
 from ..errors import AttemptFailed, StaleConnection, UpstreamLost
+from ..http1.answers import own_answer
 from ..http1.body import LAST_CHUNK, chunk
 from ..http1.client import Response, UpstreamConnection
 from ..http1.fields import request_bytes
 from ..http1.head import RequestHead
 from ..interfaces import IDownstream
-from .answers import own_answer
 from .replay import RequestBody
 from .retry import Next, after_failure, is_repeatable, marks_down
 

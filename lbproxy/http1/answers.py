@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from http import HTTPStatus
 from math import ceil
 
-from ..http1.head import ResponseHead
+from .head import ResponseHead
 
-__all__ = ["own_answer"]
+__all__ = ["last_answer", "own_answer"]
 
 _WHY = {
     502: "The backend's answer could not be understood, or it gave none.",
@@ -23,10 +24,17 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     :param retry_after: seconds until it makes sense to come back.
     """
     phrase = HTTPStatus(status).phrase
-    body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode()
+    body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode("ascii", "replace")
     fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
     if retry_after is not None:
         fields += b"Retry-After: %d\r\n" % max(1, ceil(retry_after))
     head = ResponseHead(status, phrase.encode("ascii"), fields)
     head.length = len(body)
     return head, body
+
+
+def last_answer(status: int, why: str) -> bytes:
+    """A whole response outside any exchange, after which the connection ends."""
+    head, body = own_answer(status, why=why)
+    date = formatdate(usegmt=True).encode("ascii")
+    return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%bConnection: close\r\n\r\n%b" % (status, head.reason, date, head.fields, body)
