@@ -50,9 +50,9 @@ setup(
     include_package_data=False,  # what the sdist carries beside the package (tests, docs) is no part of an installation
     zip_safe=False,
     install_requires=[
-        # Listeners, transports, endpoints, twistd. 26.4 has every security fix of twisted.web that is known, and servers that
-        # choose a certificate by name. With tls, since a listener may be a tls: or ssl: description.
-        "twisted[tls]>=26.4",
+        # Listeners, transports, endpoints, twistd. 26.10 is the first whose twisted.web refuses NUL, CR and LF in a field's value.
+        # With tls, since a listener may be a tls: or ssl: description.
+        "twisted[tls]>=26.10",
         # The HTTP client for whatever asks over HTTP beside the data path (probes, discovery, administration); never the data
         # path itself.
         "treq>=24.9",
@@ -71,6 +71,7 @@ setup(
     extras_require={
         # What `trial tests` needs beside the package itself.
         "test": [
+            "twisted[http2]",  # the resource under HTTP/2
             "hypothesis>=6.100",  # properties of parsers, framing and policies
             "build>=1.2",  # the wheel and the sdist that are looked into
             "setuptools>=77",  # the same, without the network

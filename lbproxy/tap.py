@@ -1,7 +1,7 @@
 """``twistd lbproxy``: its options, and the service made of them.
 
-Nothing here may import the reactor, or a module that does, before :func:`makeService` runs: ``twistd --help`` imports this file,
-and so does ``twistd --reactor=…`` for its completion.
+Nothing here may import the reactor, or a module that does, before :func:`makeService` runs: this file is also imported for the
+help and for a shell's completion, and which reactor it is to be is twistd's affair (``--reactor``).
 """
 
 from __future__ import annotations

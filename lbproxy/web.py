@@ -1,8 +1,8 @@
 """The client's side of an exchange for a request of ``twisted.web``.
 
 What a request is and what must not be forwarded is said once, in :mod:`.http1.head`: a request of ``twisted.web`` is written
-out as the head it came as and read by the same parser as the lean listener's, so that both faces refuse the same. (Measured:
-8 µs a request for writing and reading together, against 5 µs for filling the value by hand with a second set of rules.)
+out as the head it came as and read by the same parser as the lean listener's, so that both faces refuse the same. (Measured
+with five fields: 4.7 µs a request, against 2.2 to 3.4 for filling in the value with a second set of rules.)
 """
 
 from __future__ import annotations

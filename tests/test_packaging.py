@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).parent.parent
 PATIENCE = 300
 #: What a checkout has and a build must not see: what earlier builds and runs left behind.
 LEFTOVERS = shutil.ignore_patterns(
-    *("__pycache__", "*.egg-info", "build", "dist", "dropin.cache", ".*", "_trial_temp*", "results", "node_modules")
+    *("__pycache__", "*.egg-info", "build", "dist", "dropin.cache", ".*", "_trial_temp*", "results")
 )
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from lbproxy import Settings
 from lbproxy.errors import ConfigurationError, ListenError
+from lbproxy.listener import Listener
 from lbproxy.observe.access_log import AccessLog
 from lbproxy.resource import LoadBalancerResource
 from lbproxy.service import DRAIN_GRACE, DRAIN_LOOK, LoadBalancerService
@@ -266,6 +268,49 @@ class OccupiedTests(ServiceTestCase):
     def test_stop_without_start(self) -> None:
         """Stopping what never started does nothing."""
         self.successResultOf(self.service().stopService())
+
+
+@implementer(IStreamServerEndpoint)
+class LateEndpoint:
+    """An endpoint of a plugin that knows only later whether it listens.
+
+    :ivar listening: what it gave to the one who wants to listen.
+    """
+
+    def __init__(self) -> None:
+        self.listening: Deferred[Any] = Deferred()
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        return self.listening
+
+
+class LateTests(SynchronousTestCase):
+    """Listeners on endpoints that take their time."""
+
+    def setUp(self) -> None:
+        self.endpoint = LateEndpoint()
+        self.listener = Listener(self.endpoint, "late:1", Factory())
+        self.listener.startService()
+
+    def test_port(self) -> None:
+        """There is an address from when there is a port, until it is closed."""
+        port = Port(8080, None)
+        self.assertIsNone(self.listener.address)
+        self.endpoint.listening.callback(port)
+        self.assertEqual(self.listener.address, port.getHost())
+        self.successResultOf(self.listener.stopService())
+        self.assertEqual((self.listener.address, port.open), (None, False))
+
+    def test_failure(self) -> None:
+        """What comes too late to be raised is logged."""
+        self.endpoint.listening.errback(CannotListenError("", 1, OSError("no")))
+        self.assertEqual(len(self.flushLoggedErrors(CannotListenError)), 1)
+        self.successResultOf(self.listener.stopService())
+
+    def test_stop_before(self) -> None:
+        """Stopping gives up, and that is no error."""
+        self.successResultOf(self.listener.stopService())
+        self.assertIsNone(self.listener.address)
 
 
 class StopTests(ServiceTestCase):

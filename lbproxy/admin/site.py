@@ -131,5 +131,5 @@ def _send(request: Request, answer: _Answer) -> bytes:
         body = b""
     request.setResponseCode(answer.code)
     for name, value in fields:
-        request.setHeader(name, value)  # type: ignore[no-untyped-call]
+        request.setHeader(name, value)
     return body

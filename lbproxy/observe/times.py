@@ -14,7 +14,7 @@ def combined_time(seconds: float) -> str:
 
     :param seconds: since the epoch; the fraction is dropped.
     """
-    text: str = datetimeToLogString(seconds)  # type: ignore[no-untyped-call]
+    text: str = datetimeToLogString(seconds)
     return text
 
 

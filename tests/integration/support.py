@@ -29,7 +29,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import lbproxy
 
 #: Seconds for which a condition is waited for before the test fails. Far more than any needs; a busy machine may be slow.
-PATIENCE = 20.0
+PATIENCE = 15.0
 LOOPBACK = "127.0.0.1"
 
 _HERE = Path(__file__).parent
@@ -271,6 +271,7 @@ class LoadBalancer:
     :param options: further command line options.
     :param backends: what stands behind it: backends, or their places with options.
     :param listen: the listener's description, with ``{port}`` for its port.
+    :param twistd: options of ``twistd`` itself.
     """
 
     def __init__(
@@ -279,13 +280,14 @@ class LoadBalancer:
         *options: str,
         backends: Iterable[Backend | str],
         listen: str = "tcp:{port}:interface=127.0.0.1",
+        twistd: Iterable[str] = (),
     ) -> None:
         places = [backend if isinstance(backend, str) else backend.place for backend in backends]
         named = ["--backends", ",".join(places)] if places else []
         for _ in range(5):  # what was a free port may be taken a moment later
             self.port, self.admin_port = free_port(), free_port()
             listening = ["--listen", listen.format(port=self.port), "--admin", f"tcp:{self.admin_port}:interface={LOOPBACK}"]
-            self.process = Process(case, [*TWISTD, "-n", "--pidfile=", "lbproxy", *named, *listening, *options])
+            self.process = Process(case, [*TWISTD, *twistd, "-n", "--pidfile=", "lbproxy", *named, *listening, *options])
             eventually("the load balancer answers", lambda: self.process.ended or self._answers())
             if not self.process.ended:
                 break
@@ -316,9 +318,11 @@ class LoadBalancer:
         self._stopped = True
         status = self.process.wait()
         output = self.process.output
-        self._case.assertIn(status, (0, -signal.SIGTERM), output)  # twistd ends itself with the signal that it got
-        self._case.assertIn("Server Shut Down.", output)
-        self._case.assertNotRegex(output, "Traceback|Unhandled")
+        wrong = re.search("Traceback|Unhandled", output)
+        if wrong is not None:
+            self._case.fail(f"the load balancer logged an error:\n{output[max(0, wrong.start() - 500) :][:3000]}")
+        self._case.assertIn(status, (0, -signal.SIGTERM), output[-3000:])  # twistd ends itself with the signal that it got
+        self._case.assertIn("Server Shut Down.", output[-3000:])
 
     def admin(self, path: str) -> Answer:
         """Ask its administration."""
@@ -349,14 +353,15 @@ class LoadBalancer:
 class Load:
     """Clients that send one GET after the other, each over a kept-alive connection, and what became of them.
 
+    :param path: what they ask for. By default something that takes a moment, so that there is always something under way.
     :ivar answered: whole answers with status 200, by backend.
     :ivar failed: what happened otherwise, in words.
     """
 
-    def __init__(self, case: IntegrationTestCase, port: int, clients: int = 4) -> None:
+    def __init__(self, case: IntegrationTestCase, port: int, clients: int = 6, path: str = "/slow?seconds=0.01") -> None:
         self.answered: Counter[str] = Counter()
         self.failed: list[str] = []
-        self._port = port
+        self._port, self._path = port, path
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
         for thread in self._threads:
@@ -367,7 +372,7 @@ class Load:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=PATIENCE)
         while not self._stopping.wait(0.002):
             try:
-                answer = send(connection)
+                answer = send(connection, self._path)
             except Exception as error:
                 self.failed.append(repr(error))
                 connection.close()  # the next request opens it again
@@ -435,10 +440,10 @@ class IntegrationTestCase(SynchronousTestCase):
         connected.connect((LOOPBACK, port))
         return connected
 
-    def run_twistd(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run ``twistd -n --pidfile= lbproxy`` with *options* to its end."""
+    def run_twistd(self, *options: str, twistd: Iterable[str] = ("-n", "--pidfile=")) -> subprocess.CompletedProcess[str]:
+        """Run ``twistd lbproxy`` with *options* to its end."""
         return subprocess.run(
-            [*TWISTD, "-n", "--pidfile=", "lbproxy", *options],
+            [*TWISTD, *twistd, "lbproxy", *options],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, cwd=self.folder, env=environment(),
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SkipTest
 
-from .support import LOOPBACK, PATIENCE, IntegrationTestCase, ask, free_port, read_all, send
+from .support import LOOPBACK, PATIENCE, IntegrationTestCase, LoadBalancer, ask, free_port, read_all, send, settled
 
 
 def require_ipv6() -> None:
@@ -107,12 +107,7 @@ class ListenerTests(IntegrationTestCase):
 
     def test_tls(self) -> None:
         """Through Twisted's own description of a TLS endpoint; the backend is told that the client came over it."""
-        key, certificate = self_signed(self.folder)
-        balancer = self.balancer(
-            backends=[self.backend()],
-            listen=f"ssl:{{port}}:interface={LOOPBACK}:privateKey={key}:certKey={certificate}",
-        )
-        context = ssl.create_default_context(cafile=str(certificate))
+        balancer, context = self.tls_balancer()
         connection = http.client.HTTPSConnection(LOOPBACK, balancer.port, timeout=PATIENCE, context=context)
         self.addCleanup(connection.close)
         for _ in range(2):
@@ -122,6 +117,30 @@ class ListenerTests(IntegrationTestCase):
         self.assertEqual(send(connection, "/", "POST", b"x" * 3_000_000).json()["size"], 3_000_000)
         with self.assertRaises((http.client.IncompleteRead, OSError)):
             send(connection, "/cut?how=sized")
+
+    def test_tls_with_a_slow_reader(self) -> None:
+        """Over TLS too, a client that does not read holds its backend up, and not the balancer's memory."""
+        balancer, context = self.tls_balancer()
+        before, size = balancer.process.rss(), 64 << 20
+        client = context.wrap_socket(self.socket(balancer.port, receive_buffer=64 * 1024), server_hostname=LOOPBACK)
+        self.addCleanup(client.close)
+        client.sendall(b"GET /big?size=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % size)
+        self.assertIn(b" 200 ", client.recv(100))
+        self.assertLess(settled(lambda: self.tls_backend.seen()["sent"]), size, "the backend was not held up")
+        self.assertLess(balancer.process.rss() - before, 16 << 20)
+        got = 0
+        while part := client.recv(1 << 20):
+            got += len(part)
+        self.assertGreater(got, size)
+        self.assertLess(balancer.process.rss() - before, 16 << 20)
+
+    def tls_balancer(self) -> tuple[LoadBalancer, ssl.SSLContext]:
+        """A balancer with a TLS listener, and what its clients trust."""
+        key, certificate = self_signed(self.folder)
+        self.tls_backend = self.backend()
+        listen = f"ssl:{{port}}:interface={LOOPBACK}:privateKey={key}:certKey={certificate}"
+        balancer = self.balancer(backends=[self.tls_backend], listen=listen)
+        return balancer, ssl.create_default_context(cafile=str(certificate))
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:

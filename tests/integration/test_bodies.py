@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import threading
@@ -94,6 +95,27 @@ class SlowSideTests(IntegrationTestCase):
         self.assertEqual(digest.hexdigest(), hashlib.sha256(b"".join(pattern(TOO_MUCH))).hexdigest())
         self.assertLess(balancer.process.rss() - before, ROOM)
 
+    def test_a_client_that_pipelines_and_never_reads(self) -> None:
+        """It is read no further once its answers do not leave; neither its requests nor the answers pile up."""
+        backend = self.backend()
+        balancer = self.balancer(backends=[backend])
+        before = balancer.process.rss()
+        client = self.socket(balancer.port, receive_buffer=64 * 1024)
+        client.setblocking(False)
+        requests = b"GET /big?size=100000 HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+        sent = 0
+
+        def send_more() -> int:
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError):
+                sent += client.send(requests) if sent < TOO_MUCH else 0
+            return sent
+
+        self.assertLess(settled(send_more), TOO_MUCH, "the client was not held up")
+        self.assertLess(settled(lambda: len(backend.seen()["requests"])), 1000)
+        self.assertLess(balancer.process.rss() - before, ROOM)
+        self.assertAnswered(ask(balancer.port))
+
     def test_a_backend_that_is_slow_to_read(self) -> None:
         """The client is held up while the backend does not read; then all of it arrives."""
         for framing in ({"Content-Length": str(TOO_MUCH)}, {"Transfer-Encoding": "chunked"}):
@@ -102,9 +124,9 @@ class SlowSideTests(IntegrationTestCase):
             before = balancer.process.rss()
             upload = Upload(balancer.port, framing)
             self.addCleanup(upload.thread.join, PATIENCE)
+            eventually("the upload begins", lambda upload=upload: upload.sent)
             sent = settled(lambda upload=upload: upload.sent)
             self.assertLess(sent, TOO_MUCH, "the client was not held up")
-            self.assertGreater(sent, 0)
             self.assertLess(balancer.process.rss() - before, ROOM)
             self.assertAnswered(ask(balancer.port))
             backend.direct("/release")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import socket
 
 import lbproxy
@@ -114,3 +117,54 @@ class DemoTests(IntegrationTestCase):
         self.assertAnswered(ask(balancer.port, "/fail", "POST", b""))
         self.assertEqual({ask(balancer.port).status for _ in range(12)}, {200})
         eventually("one backend is down", lambda: [one["state"] for one in balancer.pool()["backends"]].count("down") == 1)
+
+
+class TwistdTests(IntegrationTestCase):
+    """It runs as twistd runs things."""
+
+    def test_as_a_daemon(self) -> None:
+        """``twistd`` returns when the listener is open; SIGTERM to the pid in its file ends it and removes the file."""
+        backend = self.backend()
+        pidfile, log, port = self.folder / "pid", self.folder / "log", free_port()
+        twistd = (f"--pidfile={pidfile}", f"--logfile={log}")
+        listen = f"tcp:{port}:interface={LOOPBACK}"
+        ended = self.run_twistd("-b", backend.place, "--listen", listen, "--access-log", "access.log", twistd=twistd)
+        self.assertEqual(ended.returncode, 0, ended)
+        pid = int(pidfile.read_text())
+        self.addCleanup(kill, pid)
+        self.assertEqual(ask(port).backend, "a")
+        os.kill(pid, signal.SIGTERM)
+        eventually("the daemon has ended", lambda: not pidfile.exists())
+        self.assertIn("Server Shut Down.", log.read_text())
+        self.assertNotIn("Traceback", log.read_text())
+        self.assertEqual(len((self.folder / "access.log").read_text().splitlines()), 1, "paths are those of the start")
+
+    def test_a_daemon_that_cannot_start(self) -> None:
+        """The one who typed it is told, although the daemon has left the terminal; no pid file stays."""
+        pidfile = self.folder / "pid"
+        with socket.socket() as occupant:
+            occupant.bind((LOOPBACK, 0))
+            occupant.listen()
+            listen = f"tcp:{occupant.getsockname()[1]}:interface={LOOPBACK}"
+            ended = self.run_twistd(
+                "-b", "a:1", "--listen", listen, twistd=(f"--pidfile={pidfile}", f"--logfile={self.folder}/log")
+            )
+        if pidfile.exists():
+            self.addCleanup(kill, int(pidfile.read_text()))
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertIn(listen, ended.stdout + ended.stderr + (self.folder / "log").read_text())
+        self.assertFalse(pidfile.exists())
+
+    def test_with_other_reactors(self) -> None:
+        """The default is not the only one that carries traffic."""
+        backend = self.backend()
+        for reactor in ("poll", "select", "asyncio"):
+            balancer = self.balancer(backends=[backend], twistd=[f"--reactor={reactor}"])
+            self.assertEqual(len(ask(balancer.port, "/big?size=3000000").body), 3_000_000)
+            self.assertEqual(ask(balancer.port, "/", "POST", b"x" * 3_000_000).json()["size"], 3_000_000)
+
+
+def kill(pid: int) -> None:
+    """End a process, if it is still there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.client
 import signal
+import socket
 import time
 
-from .support import IntegrationTestCase, Load, ask, eventually, send
+from twisted.trial.unittest import SkipTest
+
+from .support import LOOPBACK, IntegrationTestCase, Load, ask, eventually, free_port, send
 
 
 class LostBackendTests(IntegrationTestCase):
@@ -17,12 +22,12 @@ class LostBackendTests(IntegrationTestCase):
 
         No client notices; the operator sees it down, and why; it is back within a probe interval and gets its share again.
         """
-        interval = 0.5
+        interval = 1.0
         backends = self.backends("abc")
         balancer = self.balancer("--probe-interval", str(interval), backends=backends)
         load = Load(self, balancer.port)
         load.wait_for(200)
-        for backend in backends:
+        for backend in [*backends, backends[0]]:
             backend.stop()
             about = balancer.wait_state(backend, "down")
             self.assertIn(about["source"], ("probe", "traffic"))
@@ -36,7 +41,23 @@ class LostBackendTests(IntegrationTestCase):
             load.wait_for(20, backend)
         load.stop()
         self.assertEqual(load.failed, [])
-        self.assertGreater(sum(load.answered.values()), 1200)
+        self.assertGreater(sum(load.answered.values()), 1080)
+        self.assertGreater(balancer.pool()["retries"], 0)
+        self.assertEqual(balancer.pool()["ends"], {"done": sum(load.answered.values())})
+
+    def test_no_get_fails_while_connections_are_reset(self) -> None:
+        """Kills that come in the middle of requests alone, again and again, with short answers."""
+        backends = self.backends("ab")
+        balancer = self.balancer("--probe-interval", "0.2", backends=backends)
+        load = Load(self, balancer.port, path="/")
+        for _ in range(3):
+            for backend in backends:
+                load.wait_for(30, backend)
+                backend.stop()
+                backend.start()
+                balancer.wait_state(backend, "up")
+        load.stop()
+        self.assertEqual(load.failed, [])
 
     def test_no_get_fails_while_backends_restart_in_order(self) -> None:
         """The same with backends that close their connections as they end (SIGTERM), as in a rolling deployment."""
@@ -113,6 +134,16 @@ class LostBackendTests(IntegrationTestCase):
         self.assertEqual(ask(balancer.port).backend, "b")
         self.assertAnswered(balancer.admin("/healthz"))
 
+    def test_the_only_backend_is_tried_though_traffic_found_it_down(self) -> None:
+        """One lost connection must not be an outage until the next probe."""
+        backend = self.backend()
+        balancer = self.balancer("--probe-interval", "60", backends=[backend])
+        backend.stop()
+        self.assertAnswered(ask(balancer.port), 503)
+        self.assertEqual(balancer.of(backend)["state"], "down")
+        backend.start()
+        self.assertAnswered(ask(balancer.port))
+
     def test_it_starts_while_no_backend_is_there(self) -> None:
         """Balancers are often started before what they balance."""
         backend = self.backend()
@@ -122,6 +153,38 @@ class LostBackendTests(IntegrationTestCase):
         backend.start()
         balancer.wait_state(backend, "up")
         self.assertAnswered(ask(balancer.port))
+
+
+class UnreachableBackendTests(IntegrationTestCase):
+    """A backend whose host does not say anything at all."""
+
+    def test_a_connect_time_out_moves_on_at_once(self) -> None:
+        """Nothing was sent, so that a POST goes on too; time-outs are not repeated as refusals are."""
+        with socket.socket() as silent:
+            silent.bind((LOOPBACK, free_port()))
+            silent.listen(0)
+            place = f"{LOOPBACK}:{silent.getsockname()[1]}"
+            balancer = self.balancer("--connect-timeout", "0.5", "--probe-interval", "60", backends=[self.backend(), place])
+            self.fill(silent.getsockname())
+            for _ in range(4):
+                answer = ask(balancer.port, "/", "POST", b"body")
+                self.assertAnswered(answer)
+                self.assertEqual(answer.json()["size"], 4)
+            about = balancer.pool()["backends"][1]
+            self.assertEqual((about["state"], about["source"], about["requests"]), ("down", "traffic", 1))
+            self.assertIn("0.5 s", about["reason"])
+
+    def fill(self, address: tuple[str, int]) -> None:
+        """Fill the queue of a listening socket that accepts nothing: the kernel then drops further attempts."""
+        for _ in range(20):
+            client = socket.socket()
+            self.addCleanup(client.close)
+            client.settimeout(0.2)
+            try:
+                client.connect(address)
+            except TimeoutError:
+                return
+        raise SkipTest("this machine's kernel does not drop connections when a listener's queue is full")
 
 
 class StalledBackendTests(IntegrationTestCase):
@@ -148,6 +211,31 @@ class StalledBackendTests(IntegrationTestCase):
         stalled.process.signal(signal.SIGSTOP)
         answers = [ask(balancer.port, "/", "POST", b"body", Idempotency_Key="7") for _ in range(2)]
         self.assertEqual([(answer.status, answer.backend) for answer in answers], [(200, "g")] * 2)
+
+    def test_a_put_moves_on_with_its_body_while_that_is_kept(self) -> None:
+        """64 KiB are kept to be sent again. A larger body cannot be: 504, and that is counted."""
+        good, stalled = self.backends("gs")
+        balancer = self.balancer("--response-timeout", "0.5", "--probe-interval", "60", backends=[good, stalled])
+        stalled.process.signal(signal.SIGSTOP)
+        for size, statuses in ((60_000, [200, 200]), (100_000, [200, 504])):
+            body = bytes(range(250)) * (size // 250)
+            answers = [ask(balancer.port, "/", "PUT", body) for _ in range(2)]
+            self.assertEqual(sorted(answer.status for answer in answers), statuses)
+            wanted = hashlib.sha256(body).hexdigest()
+            self.assertEqual({answer.json()["sha256"] for answer in answers if answer.status == 200}, {wanted})
+        self.assertIn(b'\nlbproxy_pool_replays_lost_total{pool="default"} 1.0\n', balancer.admin("/metrics").body)
+
+    def test_a_backend_that_stops_taking_an_upload(self) -> None:
+        """The upload is not held for ever, and its client gets an answer."""
+        stalled = self.backend()
+        balancer = self.balancer("--idle-timeout", "1", "--response-timeout", "1", "--probe-interval", "60", backends=[stalled])
+        stalled.process.signal(signal.SIGSTOP)
+        size = 32 << 20
+        client = self.socket(balancer.port)
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        self.assertIn(b" 504 ", client.recv(100))
+        self.assertEqual(balancer.of(stalled)["in_flight"], 0)
 
     def test_silence_in_mid_body_is_cut_short(self) -> None:
         """A response that stops coming is not waited for without end, nor finished as if whole."""
@@ -215,6 +303,17 @@ class LeavingClientTests(IntegrationTestCase):
         client.close()
         eventually("nothing is in flight", lambda: balancer.of(backend)["in_flight"] == 0, seconds=0.9)
         self.assertEqual(balancer.pool()["ends"], {"client-left": 1})
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """It is dropped after the idle time-out, and the backend is free again."""
+        backend = self.backend()
+        balancer = self.balancer("--idle-timeout", "1", backends=[backend])
+        client = self.socket(balancer.port, receive_buffer=64 * 1024)
+        client.sendall(b"GET /big?size=100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        eventually("the backend is at work", lambda: balancer.of(backend)["in_flight"] == 1)
+        eventually("the client is dropped", lambda: balancer.pool()["ends"] == {"client-timeout": 1})
+        eventually("the backend notices", lambda: backend.seen()["left"] == 1)
+        self.assertEqual(balancer.of(backend)["in_flight"], 0)
 
     def test_a_client_that_leaves_in_mid_upload(self) -> None:
         """The backend does not take half a body for a whole one."""

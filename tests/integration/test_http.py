@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -95,6 +96,21 @@ class ConnectionTests(IntegrationTestCase):
         self.assertIn(b" 408 ", talk(balancer.port, b"GET / HTTP/1.1\r\n"))
         self.assertLess(time.monotonic() - began, 5)
         self.assertEqual(balancer.admin("/status").json()["connections"]["timed_out"], {"idle": 1, "head": 1})
+
+    def test_a_head_that_drips_is_not_waited_for(self) -> None:
+        """The time for a head runs from its first byte: a byte now and then does not prolong it."""
+        balancer = self.balancer("--idle-timeout", "0.5", backends=[self.backend()])
+        client = self.socket(balancer.port)
+        client.settimeout(0.1)
+        client.sendall(b"GET / HTTP/1.1\r\n")
+
+        def drip() -> bytes:
+            with contextlib.suppress(TimeoutError):
+                return client.recv(100)
+            client.sendall(b"X")
+            return b""
+
+        self.assertIn(b" 408 ", eventually("the client is refused", drip, 5))
 
 
 class MessageTests(IntegrationTestCase):
