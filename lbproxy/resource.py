@@ -18,6 +18,7 @@ from .http1.fields import forwarded_for
 from .http1.head import HeadLimits, RequestHead
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 from .proxy.balancer import Balancer
+from .proxy.counters import ListenerCounters
 from .proxy.exchange import Client, Exchange
 from .settings import Settings
 from .web import WebDownstream
@@ -40,7 +41,8 @@ class LoadBalancerResource(ReverseProxyResource):
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
     :ivar limits: of a request's head.
-    :ivar rejected: requests that :meth:`render` refused and nobody forwarded, by cause.
+    :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
+        what its listeners count.
     """
 
     isLeaf = True
@@ -60,7 +62,7 @@ class LoadBalancerResource(ReverseProxyResource):
         self.balancer = Balancer(pool, reactor, settings, probe=probe, observers=observers)
         settings = self.balancer.settings
         self.limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
-        self.rejected: dict[str, int] = {}
+        self.counters = ListenerCounters()
 
     def start(self) -> None:
         """Begin to probe now instead of with the first request."""

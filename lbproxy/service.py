@@ -15,12 +15,10 @@ from twisted.protocols.policies import WrappingFactory
 
 from .admin import admin_site
 from .balance.pool import Pool
-from .http1.head import HeadLimits
 from .http1.server import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listener import Listener, check_endpoints
 from .observe.access_log import AccessLog
-from .proxy.counters import ListenerCounters
 from .resource import LoadBalancerResource
 from .settings import Settings
 
@@ -76,10 +74,10 @@ class LoadBalancerService(MultiService):
         logs = () if self._access_log is None else (self._access_log,)
         self.resource = LoadBalancerResource(pool, reactor=reactor, settings=settings, probe=probe, observers=(*logs, *observers))
         balancer = self.resource.balancer
-        self.counters = ListenerCounters()
+        self.counters = self.resource.counters
         self.factory = ServerFactory(
             self.resource,
-            HeadLimits(balancer.settings.head_limit, balancer.settings.field_limit, balancer.settings.target_limit),
+            self.resource.limits,
             balancer.settings.idle_timeout,
             reactor.seconds,
             balancer.sweep.watched,

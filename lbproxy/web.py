@@ -125,7 +125,8 @@ class WebDownstream:
         try:
             head = request_head(request, resource.limits)
         except BadMessage as error:
-            resource.rejected[error.cause] = resource.rejected.get(error.cause, 0) + 1
+            rejected = resource.counters.rejected
+            rejected[error.cause] = rejected.get(error.cause, 0) + 1
             self._close_after()
             self.respond(*own_answer(error.status, why=str(error)), complete=True)
             return NOT_DONE_YET

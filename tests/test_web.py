@@ -241,7 +241,7 @@ class Requests(SynchronousTestCase):
         self.assertIn(b"Host", split(answer)[2])
         self.assertEqual(answer.count(b"HTTP/1.1"), 2)  # in the status line and in the sentence: what was pipelined is not served
         self.assertTrue(client.closed)
-        self.assertEqual(rig.resource.rejected, {"host": 1})
+        self.assertEqual(rig.resource.counters.rejected, {"host": 1})
         self.assertEqual(rig.connects, [])
 
     def test_a_request_whose_client_has_left_meanwhile_is_not_begun(self) -> None:

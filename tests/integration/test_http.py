@@ -78,8 +78,8 @@ class ConnectionTests(IntegrationTestCase):
                 asked.append(json.loads(stream.read(int(fields(head)["content-length"])))["request"].split()[1])
         self.assertEqual(asked, paths)
 
-    def test_a_client_that_half_closes_gets_its_answer(self) -> None:
-        """Or is taken for gone; either way nothing hangs."""
+    def test_a_client_that_half_closes_leaves_nothing_behind(self) -> None:
+        """It gets its whole answer or is taken for gone; either way nothing hangs."""
         balancer = self.balancer(backends=[self.backend()])
         client = self.socket(balancer.port)
         client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
