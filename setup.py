@@ -50,7 +50,7 @@ setup(
     include_package_data=False,  # what the sdist carries beside the package (tests, docs) is no part of an installation
     zip_safe=False,
     install_requires=[
-        # Listeners, transports, endpoints, twistd. 26.10 is the first whose twisted.web refuses NUL, CR and LF in a field's value.
+        # Listeners, transports, endpoints, twistd. 26.10 is the first whose twisted.web refuses NUL, CR and LF in field values.
         # With tls, since a listener may be a tls: or ssl: description.
         "twisted[tls]>=26.10",
         # The HTTP client for whatever asks over HTTP beside the data path (probes, discovery, administration); never the data
