@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from twisted.python.failure import Failure
 from .errors import ConfigurationError, ListenError
 
 __all__ = ["Listener", "check_endpoints"]
+
+#: Connections that wait to be accepted, where a description does not say (``backlog=``). Twisted's 50 makes a burst of clients
+#: that reconnect wait a second or more for a lost SYN (nginx: 511). The system's own limit (net.core.somaxconn) holds as well.
+BACKLOG = 1024
 
 _log = Logger()
 
@@ -32,7 +37,7 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
     endpoints: list[IStreamServerEndpoint] = []
     for option, description in wanted:
         try:
-            endpoints.append(serverFromString(reactor, description))
+            endpoints.append(serverFromString(reactor, _with_backlog(description)))
         except Exception as error:  # parsers, plugins' among them, raise what they like
             problems.append(
                 f"{option}: {description!r} was given, which cannot be used ({error}); allowed is a Twisted server endpoint "
@@ -41,6 +46,13 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
     if problems:
         raise ConfigurationError("\n".join(problems))
     return endpoints
+
+
+def _with_backlog(description: str) -> str:
+    kind, *arguments = re.split(r"(?<!\\):", description)
+    if kind not in ("tcp", "tcp6", "ssl", "unix") or not all("=" in argument for argument in arguments[1:]):
+        return description
+    return description if "backlog=" in description else f"{description}:backlog={BACKLOG}"
 
 
 class Listener(Service):

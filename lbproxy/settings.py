@@ -11,18 +11,19 @@ from .errors import ConfigurationError
 __all__ = ["Settings"]
 
 
-def _number(low: float, high: float, unit: str = "") -> Any:
+def _number(low: float, high: float, kind: type = float, unit: str = "") -> Any:
     """A validator: the value is a number from *low* to *high*; the error names what was given and what is allowed."""
+    types, words = ((int,), "a whole number") if kind is int else ((int, float), "a number")
 
     def validate(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, types) or not low <= value <= high:
             name = attribute.name.replace("_", "-")
-            raise ConfigurationError(f"{name}: {value!r} was given; allowed is a number from {low:g} to {high:g}{unit}")
+            raise ConfigurationError(f"{name}: {value!r} was given; allowed is {words} from {low:.16g} to {high:.16g}{unit}")
 
     return validate
 
 
-_seconds = _number(0.01, 86400, " (seconds)")
+_seconds = _number(0.01, 86400, unit=" (seconds)")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,15 +44,15 @@ class Settings:
     :ivar target_limit: length of a request target; RFC 9112 section 3 asks for 8000 at least.
     """
 
-    retries: int = attrs.field(default=3, validator=[attrs.validators.instance_of(int), _number(0, 100)])
+    retries: int = attrs.field(default=3, validator=_number(0, 100, int))
     probe_interval: float = attrs.field(default=5.0, validator=_seconds)
     probe_timeout: float = attrs.field(default=2.0, validator=_seconds)
     connect_timeout: float = attrs.field(default=3.0, validator=_seconds)
     response_timeout: float = attrs.field(default=30.0, validator=_seconds)
     idle_timeout: float = attrs.field(default=60.0, validator=_seconds)
-    upstream_idle: int = attrs.field(default=32, validator=_number(0, 100_000))
+    upstream_idle: int = attrs.field(default=32, validator=_number(0, 100_000, int))
     upstream_idle_timeout: float = attrs.field(default=60.0, validator=_seconds)
-    replay_limit: int = attrs.field(default=64 * 1024, validator=_number(0, 1 << 30))
-    head_limit: int = attrs.field(default=16 * 1024, validator=_number(256, 1 << 20))
-    field_limit: int = attrs.field(default=100, validator=_number(1, 10_000))
-    target_limit: int = attrs.field(default=8 * 1024, validator=_number(16, 1 << 20))
+    replay_limit: int = attrs.field(default=64 * 1024, validator=_number(0, 1 << 30, int))
+    head_limit: int = attrs.field(default=16 * 1024, validator=_number(256, 1 << 20, int))
+    field_limit: int = attrs.field(default=100, validator=_number(1, 10_000, int))
+    target_limit: int = attrs.field(default=8 * 1024, validator=_number(16, 1 << 20, int))

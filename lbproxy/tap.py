@@ -7,6 +7,7 @@ help and for a shell's completion, and which reactor it is to be is twistd's aff
 from __future__ import annotations
 
 import re
+import resource
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -25,7 +26,7 @@ from .observe.access_log import AccessLog
 from .observe.formats import FORMATS
 from .settings import Settings
 
-__all__ = ["CannotStart", "Options", "makeService"]
+__all__ = ["CannotStart", "Options", "makeService", "raise_file_limit"]
 
 DEFAULT_LISTEN = "tcp:8080"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
@@ -215,16 +216,23 @@ def _number(option: str, text: str) -> float:
         Settings(**{name: value})  # type: ignore[arg-type]
     except ConfigurationError as error:
         _, _, allowed = str(error).partition("; ")
-        if whole:
-            allowed = allowed.replace("a number", "a whole number")
         raise ConfigurationError(f"--{option}: {text!r} was given; {allowed}") from None
     return value
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many files open as its hard limit allows, as Go's programs do: each exchange takes two, and the
+    usual soft limit of 1024 is meant for programs that use ``select``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _UnderTwistd(MultiService):
     """Holds the load balancer, and turns what it cannot start for into one message to the operator."""
 
     def privilegedStartService(self) -> None:
+        raise_file_limit()
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except ListenError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from lbproxy import Backend, Settings
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
 from lbproxy.service import LoadBalancerService
-from lbproxy.tap import CannotStart, Options, makeService
+from lbproxy.tap import CannotStart, Options, makeService, raise_file_limit
 
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
@@ -315,6 +316,18 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual((str(exit), exit.code), (message, 1))
         self.assertIsInstance(exit, SystemExit)  # so that there is no traceback
         self.assertIsInstance(exit, Exception)  # so that twistd removes its pidfile
+
+
+class FileLimitTests(SynchronousTestCase):
+    """The usual soft limit of 1024 open files is no limit of connections."""
+
+    def test_as_many_as_the_hard_limit_allows(self) -> None:
+        """The process may have as many files open as its owner grants."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        raise_file_limit()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
 
 
 class TwistdTests(SynchronousTestCase):

@@ -102,7 +102,7 @@ class SlowSideTests(IntegrationTestCase):
         before = balancer.process.rss()
         client = self.socket(balancer.port, receive_buffer=64 * 1024)
         client.setblocking(False)
-        requests = b"GET /big?size=100000 HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+        requests = b"GET /big?size=100000 HTTP/1.1\r\nHost: a\r\n\r\n" * 20_000
         sent = 0
 
         def send_more() -> int:

@@ -65,12 +65,12 @@ class LostBackendTests(IntegrationTestCase):
         balancer = self.balancer("--probe-interval", "0.5", backends=backends)
         load = Load(self, balancer.port)
         for backend in backends:
-            load.wait_for(50, backend)
+            load.wait_for(20, backend)
             backend.process.signal(signal.SIGTERM)
             backend.process.wait()
             load.wait_for(100)
             backend.start()
-            load.wait_for(50, backend)
+            load.wait_for(20, backend)
         load.stop()
         self.assertEqual(load.failed, [])
 
