@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +15,7 @@ class BacklogTests(SynchronousTestCase):
     def backlog(self, description: str) -> int:
         reactor = MemoryReactorClock()
         (endpoint,) = check_endpoints(reactor, [description])
-        endpoint.listen(object())
+        endpoint.listen(Factory())
         listening = reactor.tcpServers or reactor.sslServers or reactor.unixServers
         place = listening[0]
         return int(place[3] if reactor.sslServers else place[2])

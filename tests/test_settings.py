@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,7 +21,8 @@ class SettingsTests(SynchronousTestCase):
     def test_what_is_out_of_range_is_refused_by_name(self) -> None:
         """The message names the setting, what was given and what is allowed."""
         for field in attrs.fields(Settings):
-            for given in (-1, "3", None, True, float("nan"), float("inf")):
+            wrong: tuple[Any, ...] = (-1, "3", None, True, float("nan"), float("inf"))
+            for given in wrong:
                 with self.assertRaises(ConfigurationError) as raised:
                     Settings(**{field.name: given})
                 said = str(raised.exception)
