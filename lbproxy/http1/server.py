@@ -392,7 +392,10 @@ class ServerConnection(TwistedProtocol):
     def deadline_passed(self) -> None:
         """The client was silent, or did not read, for too long."""
         state, exchange = self._state, self._exchange
-        if state in (_LINGERING, _CLOSED):
+        if state == _LINGERING:
+            self.close()
+            return
+        if state == _CLOSED:
             self.transport.abortConnection()
             return
         silent_in = "body" if exchange is not None and self._body is not None else "write" if exchange is not None else "head"

@@ -184,6 +184,8 @@ class Exchange:
         if not isinstance(failure, AttemptFailed):
             _log.failure("an attempt failed unexpectedly", reason)
             failure = UpstreamLost(reason.getErrorMessage())
+            if self._connection is not None:
+                self._connection.abort()
         attempt = self.attempts[-1]
         attempt.failure = failure
         member = attempt.member

@@ -214,17 +214,34 @@ class Backend:
     def __init__(self, case: IntegrationTestCase, name: str, place: str | None = None) -> None:
         self.name = name
         self._case = case
-        for _ in range(5):
-            self.place = place or f"{LOOPBACK}:{free_port()}"
-            if self.start():
-                return
-        raise AssertionError(f"backend {name} does not start; it wrote:\n{self.process.output}")
+        self._given = place
+        self.launch()
 
-    def start(self) -> bool:
-        """Start it; true once it takes connections."""
+    def launch(self) -> None:
+        """Start it for the first time, and do not wait; :meth:`ready` does."""
+        self.place = self._given or f"{LOOPBACK}:{free_port()}"
+        self._run()
+
+    def ready(self) -> Backend:
+        """Wait until it takes connections; elsewhere, if something else has taken its port meanwhile."""
+        for _ in range(5):
+            self._wait()
+            if not self.process.ended:
+                return self
+            self.launch()
+        raise AssertionError(f"backend {self.name} does not start; it wrote:\n{self.process.output}")
+
+    def start(self) -> None:
+        """Start it again in the same place, and wait until it takes connections."""
+        self._run()
+        self._wait()
+        self._case.assertFalse(self.process.ended, self.process.output)
+
+    def _run(self) -> None:
         self.process = Process(self._case, [*_BARE_PYTHON, str(_HERE / "backend.py"), self.name, self.place])
+
+    def _wait(self) -> None:
         eventually(f"backend {self.name} listens", lambda: self.process.ended or self._listens())
-        return not self.process.ended
 
     def _listens(self) -> bool:
         try:
@@ -413,11 +430,12 @@ class IntegrationTestCase(SynchronousTestCase):
 
     def backend(self, name: str = "a", place: str | None = None) -> Backend:
         """Start a backend, on a free port unless a place is given."""
-        return Backend(self, name, place)
+        return Backend(self, name, place).ready()
 
     def backends(self, names: str) -> list[Backend]:
-        """Start one for each letter."""
-        return [self.backend(name) for name in names]
+        """Start one for each letter, all at the same time."""
+        started = [Backend(self, name) for name in names]
+        return [backend.ready() for backend in started]
 
     def balancer(self, *options: str, backends: Iterable[Backend | str], **more: Any) -> LoadBalancer:
         """Start a load balancer, and wait for its first probes."""

@@ -117,6 +117,25 @@ class ListenerTests(IntegrationTestCase):
         self.assertEqual(send(connection, "/", "POST", b"x" * 3_000_000).json()["size"], 3_000_000)
         with self.assertRaises((http.client.IncompleteRead, OSError)):
             send(connection, "/cut?how=sized")
+        self.assertEqual(balancer.pool()["ends"], {"done": 4, "truncated": 1})
+
+    def test_tls_bodies_ended_by_the_connection(self) -> None:
+        """What has no other end is ended by TLS's own closure alert, which nobody between can forge."""
+        balancer, context = self.tls_balancer()
+        for request in (b"GET /drip HTTP/1.0\r\n\r\n", b"GET /drip HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):
+            self.assertIn(b"part 2\n", self.read_to_closure(balancer, context, request))
+
+    def test_tls_refusals_end_with_a_closure_alert(self) -> None:
+        """An answer of our own that ends the connection is followed by TLS's proper end, as over TCP by FIN."""
+        balancer, context = self.tls_balancer()
+        self.assertIn(b" 400 ", self.read_to_closure(balancer, context, b"GET / HTTP/1.1\r\n\r\n"))
+
+    def read_to_closure(self, balancer: LoadBalancer, context: ssl.SSLContext, request: bytes) -> bytes:
+        """What comes until the closure alert; its lack is an error."""
+        connected = self.socket(balancer.port)
+        with context.wrap_socket(connected, server_hostname=LOOPBACK, suppress_ragged_eofs=False) as client:
+            client.sendall(request)
+            return read_all(client)
 
     def test_tls_with_a_slow_reader(self) -> None:
         """Over TLS too, a client that does not read holds its backend up, and not the balancer's memory."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.proxy import exchange as exchange_module
+
 from ..support import GET, OK, Rig, post, split, status, unchunk, values
 
 ONE, TWO, THREE = "10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"
@@ -593,3 +595,23 @@ class Counting(ExchangeCase):
         rig.wait(2)
         backend.send(OK)
         self.assertAlmostEqual(rig.counters.duration_sum, 2.0)
+
+
+class Bugs(ExchangeCase):
+    """An error of ours is logged, and neither a client nor a connection is left hanging."""
+
+    def test_one_while_the_request_is_sent(self) -> None:
+        """The client gets 502, and the connection that was made for it is dropped."""
+
+        def broken(*_: object) -> bytes:
+            raise ZeroDivisionError("a bug")
+
+        self.patch(exchange_module, "request_bytes", broken)
+        rig = self.rig()
+        client = rig.client()
+        client.send(GET)
+        backend = rig.accept()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(status(client.received()), 502)
+        self.assertTrue(backend.aborted)
+        self.assert_all_is_over()
