@@ -31,8 +31,9 @@ class ResponseReceiver(Protocol):
     def response_data(self, data: bytes) -> None:
         """A further part of the body, never empty."""
 
-    def response_end(self) -> None:
-        """The body has ended as its framing said."""
+    def response_end(self, data: bytes) -> None:
+        """The body has ended as its framing said, with this last part of it, perhaps empty. The connection may carry another
+        exchange already: it is not to be touched any more."""
 
     def response_lost(self, reason: str) -> None:
         """The body was cut short."""
@@ -197,7 +198,7 @@ class UpstreamConnection(TwistedProtocol):
             waiting.errback(StaleConnection(words) if stale else UpstreamLost(words))
         elif receiver is not None and body is not None:
             if isinstance(body, UntilCloseBody) and reason.check(ConnectionDone):
-                receiver.response_end()
+                receiver.response_end(b"")
             else:
                 receiver.response_lost(reason.getErrorMessage())
 
@@ -262,9 +263,7 @@ class UpstreamConnection(TwistedProtocol):
             return
         if body.done:
             self._complete(body.rest)
-            if data:
-                receiver.response_data(data)
-            receiver.response_end()
+            receiver.response_end(data)
             return
         self.deadline = self._seconds() + self._times.silence
         if data:

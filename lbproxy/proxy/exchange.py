@@ -248,9 +248,12 @@ class Exchange:
         self.response_bytes += len(data)
         self._downstream.write(data)
 
-    def response_end(self) -> None:
-        """The response is whole."""
-        self._end_relay("done")
+    def response_end(self, data: bytes) -> None:
+        """The response is whole, with this last part of its body."""
+        self.response_bytes += len(data)
+        self._end_relay("done")  # first of all: what is written may pause this exchange, but no longer the connection
+        if data:
+            self._downstream.write(data)
         self._downstream.finish()
 
     def response_lost(self, reason: str) -> None:

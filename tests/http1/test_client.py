@@ -33,7 +33,8 @@ class Receiver:
         assert data
         self.data += data
 
-    def response_end(self) -> None:
+    def response_end(self, data: bytes) -> None:
+        self.data += data
         self.ends.append("end")
 
     def response_lost(self, reason: str) -> None:

@@ -404,6 +404,27 @@ class Relay(ExchangeCase):
         self.assertEqual((rig.counters.response_bytes, rig.counters.ends), (10, {"done": 1}))
         self.assert_all_is_over()
 
+    def test_a_last_part_that_fills_the_client_does_not_pause_the_next_exchange(self) -> None:
+        """The connection to the backend is free by then, and others use it."""
+        rig = self.rig()
+        slow, other = rig.client(), rig.client()
+        slow.send(GET)
+        backend = rig.accept()
+        backend.send(LONG)
+        write = slow.write
+
+        def fill(data: bytes) -> None:
+            write(data)
+            slow.stop_reading()
+
+        self.patch(slow, "write", fill)
+        backend.send(b" more")
+        self.assertFalse(backend.unread)
+        other.send(GET)
+        backend.send(OK)
+        self.assertEqual(other.received(), OK)
+        self.assert_all_is_over()
+
     def test_an_upload_streams(self) -> None:
         """Sized as sized, chunked as chunked."""
         rig = self.rig()
