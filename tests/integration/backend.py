@@ -226,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Remember what could not be read, and answer."""
-        self.server.seen.requests.append(f"unreadable: {self.raw_requestline!r}")
+        self.server.seen.requests.append(f"unreadable: {getattr(self, 'raw_requestline', b'')!r}")
         super().send_error(code, message, explain)
 
 

@@ -50,7 +50,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 _T = TypeVar("_T")
 
 
-def eventually(what: str, condition: Callable[[], _T], seconds: float = PATIENCE) -> _T:
+def eventually(what: str, condition: Callable[[], _T | None], seconds: float = PATIENCE) -> _T:
     """Ask until *condition* holds, and return what it gave; fail after *seconds*, naming *what* did not come."""
     deadline = time.monotonic() + seconds
     while True:

@@ -89,7 +89,7 @@ class AdminTests(IntegrationTestCase):
         self.assertGreater(metrics("process_cpu_seconds_total"), 0)
 
     @staticmethod
-    def metrics(text: str):  # type: ignore[no-untyped-def]
+    def metrics(text: str):
         """Parse a scrape; gives a function that sums the samples of a name with certain labels."""
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
@@ -175,7 +175,7 @@ class AccessLogTests(IntegrationTestCase):
         self.assertEqual(len(path.read_text().splitlines()), 50)
 
     @staticmethod
-    def lines(path, number: int) -> list[str] | None:  # type: ignore[no-untyped-def]
+    def lines(path, number: int) -> list[str] | None:
         """The file's lines, once there are that many."""
         lines = path.read_text().splitlines() if path.exists() else []
         return lines if len(lines) >= number else None

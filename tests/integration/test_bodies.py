@@ -124,13 +124,13 @@ class SlowSideTests(IntegrationTestCase):
             before = balancer.process.rss()
             upload = Upload(balancer.port, framing)
             self.addCleanup(upload.thread.join, PATIENCE)
-            eventually("the upload begins", lambda upload=upload: upload.sent)
-            sent = settled(lambda upload=upload: upload.sent)
+            eventually("the upload begins", upload.how_much)
+            sent = settled(upload.how_much)
             self.assertLess(sent, TOO_MUCH, "the client was not held up")
             self.assertLess(balancer.process.rss() - before, ROOM)
             self.assertAnswered(ask(balancer.port))
             backend.direct("/release")
-            answer = eventually("the upload is answered", lambda upload=upload: upload.answer)
+            answer = eventually("the upload is answered", upload.what_answer)
             self.assertEqual(answer.json()["sha256"], hashlib.sha256(b"".join(pattern(TOO_MUCH))).hexdigest())
             self.assertLess(balancer.process.rss() - before, ROOM)
 
@@ -145,12 +145,20 @@ class Upload:
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
+    def how_much(self) -> int:
+        """Bytes sent so far."""
+        return self.sent
+
+    def what_answer(self) -> Answer | None:
+        """The answer, once there is one."""
+        return self.answer
+
     def _run(self) -> None:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=PATIENCE)
         self.answer = send(connection, "/sink", "POST", self._body(), **self._framing)
         connection.close()
 
-    def _body(self):  # type: ignore[no-untyped-def]
+    def _body(self):
         for block in pattern(TOO_MUCH):
             yield block
             self.sent += len(block)

@@ -75,7 +75,7 @@ class FileServerTestCase(IntegrationTestCase):
             self.assertEqual(hashlib.sha256(first.body).digest(), hashlib.sha256(self.large).digest())
             answer = send(connection, "/large", "HEAD")
             self.assertEqual((answer.status, answer.headers["Content-Length"], answer.body), (200, str(1 << 20), b""))
-            answer = send(connection, "/large", **{"If-Modified-Since": first.headers["Last-Modified"]})
+            answer = send(connection, "/large", "GET", None, **{"If-Modified-Since": str(first.headers["Last-Modified"])})
             self.assertEqual((answer.status, answer.body), (304, b""))
             self.assertAnswered(send(connection, "/none"), 404)
 
@@ -123,7 +123,7 @@ class NginxTests(FileServerTestCase):
         self.check_files()
         self.check_ranges()
         connection = self.connection(self.port)
-        answer = send(connection, "/large", **{"If-None-Match": send(connection, "/large").headers["ETag"]})
+        answer = send(connection, "/large", "GET", None, **{"If-None-Match": str(send(connection, "/large").headers["ETag"])})
         self.assertEqual((answer.status, answer.body), (304, b""))
 
     def test_fields_are_those_of_nginx(self) -> None:
