@@ -17,6 +17,7 @@ __all__ = [
     "ConnectTimedOut",
     "LBProxyError",
     "ListenError",
+    "NoSocket",
     "ResponseTimedOut",
     "StaleConnection",
     "UpstreamLost",
@@ -70,6 +71,12 @@ class ConnectFailed(AttemptFailed):
     immediate = True
     status = 503
     cause = "refused"
+
+
+class NoSocket(ConnectFailed):
+    """There was no socket or port to be had here: it says nothing about the backend."""
+
+    cause = "no-socket"
 
 
 class ConnectTimedOut(AttemptFailed):

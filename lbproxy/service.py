@@ -164,6 +164,9 @@ class LoadBalancerService(MultiService):
         return looking.start(DRAIN_LOOK, now=False)
 
     def _look(self, looking: LoopingCall, deadline: float) -> None:
+        if self._bound:  # it was started again: those connections are its own now
+            looking.stop()
+            return
         late = self._reactor.seconds() - deadline
         if late >= 0:
             for connection in list(self.factory.connections):
@@ -174,7 +177,9 @@ class LoadBalancerService(MultiService):
             looking.stop()
 
     def _close(self, _: object) -> None:
-        """Close what is not a listener or a client's connection."""
+        """Close what is not a listener or a client's connection, unless it was started again meanwhile."""
+        if self._bound:
+            return
         self.resource.stop()
         if self._admin_factory is not None:
             for wrapper in list(self._admin_factory.protocols):

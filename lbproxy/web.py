@@ -204,6 +204,10 @@ class WebDownstream:
         if not complete:
             self._registered = True
             request.registerProducer(self, True)
+            # A channel that its client does not read from already, because of what was pipelined, says so to nobody who
+            # registers later. There is no public way to ask.
+            if getattr(request.channel, "_waitingForTransport", False):
+                self.pauseProducing()
         if _is_plain(request):
             _write_head(request, head, data)
         else:

@@ -14,6 +14,7 @@ unchanged.
 from __future__ import annotations
 
 from contextlib import suppress
+from errno import ECONNRESET, EPIPE
 from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,7 +117,8 @@ class Wire:
         except OSError:
             return cast(Exception, main.CONNECTION_LOST)
         if not data:
-            return cast(Exception, main.CONNECTION_DONE)
+            # Where send has taken a reset's error away, the end looks like one in good order.
+            return cast(Exception, main.CONNECTION_LOST if self._failed else main.CONNECTION_DONE)
         self._protocol.dataReceived(data)
         return None
 
@@ -166,8 +168,8 @@ class Wire:
                 sent = self._send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
-            except OSError:
-                self._broken()
+            except OSError as error:
+                self._broken(error)
                 return
             if sent == len(data):
                 return
@@ -183,10 +185,11 @@ class Wire:
         """Send the parts as one."""
         self.write(b"".join(iovec))
 
-    def _broken(self) -> None:
-        """``send`` failed. What the peer sent before it closed may still be read; then the end is reported."""
+    def _broken(self, error: OSError) -> None:
+        """``send`` failed. What the peer sent before it closed may still be read; then the end is reported. Other errors than
+        the peer's do not show in reading, and are reported now."""
         self._write_closed = self._failed = True
-        if not self._reading:
+        if not self._reading or error.errno not in (EPIPE, ECONNRESET):
             self._later(ConnectionLost())
 
     def loseConnection(self) -> None:

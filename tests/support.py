@@ -239,7 +239,11 @@ class Connect:
 
     def refuse(self) -> None:
         """The backend refuses."""
-        self._factory.clientConnectionFailed(self._connector, Failure(ConnectionRefusedError()))
+        self.fail(ConnectionRefusedError())
+
+    def fail(self, error: Exception) -> None:
+        """No connection comes about, for this reason."""
+        self._factory.clientConnectionFailed(self._connector, Failure(error))
 
 
 class Rig:

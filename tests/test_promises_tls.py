@@ -52,6 +52,7 @@ class Browser:
         self._tls.set_connect_state()
         self.shaken = False
         self.refused = False
+        self.ended = False  # with TLS's own word of farewell
         self.data = b""
         self.peer = Peer(rig.reactor).attach(listener.buildProtocol(None))
         self.pump()
@@ -78,6 +79,10 @@ class Browser:
                 self.data += self._tls.recv(1 << 16)
         except SSL.WantReadError:
             pass
+        except SSL.ZeroReturnError:
+            if not self.ended:
+                self.ended = True
+                self._tls.shutdown()
         except SSL.Error:
             self.refused = True
 
@@ -149,4 +154,5 @@ class SniFailureFailsClosed(SynchronousTestCase):
         browser.pump()
         self.assertEqual((status(browser.data), split(browser.data)[2]), (413, b"no"))
         self.rig.wait(4)
-        self.assertTrue(browser.peer.closed)
+        browser.pump()
+        self.assertEqual((browser.ended, browser.peer.closed), (True, True))

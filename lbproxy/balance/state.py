@@ -30,7 +30,7 @@ class BackendState:
 
     :ivar in_flight: attempts that run at the backend now.
     :ivar requests: attempts begun in all.
-    :ivar failures: attempts that failed, stale connections not counted.
+    :ivar failures: attempts that failed; stale connections and a want of sockets here are not counted.
     :ivar last_change: seconds since the epoch at which ``up`` last changed.
     :ivar source: who gave the last verdict that changed it; ``"start"`` before any.
     """

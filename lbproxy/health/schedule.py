@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
+from twisted.internet.error import ConnectBindError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -74,6 +75,8 @@ class ProbeSchedule:
         return DeferredList([self._one(backend, self._random.uniform(0, span)) for backend in backends])
 
     def _one(self, backend: Backend, delay: float) -> Deferred[Any]:
+        if not self._loop.running:
+            return succeed(None)
         probing: Deferred[Any] = deferLater(self._reactor, delay, self._check, backend) if delay else self._check(backend)
         self._running.add(probing)
         probing.addErrback(self._unexpected)
@@ -95,6 +98,9 @@ class ProbeSchedule:
 
     def _not_passed(self, failure: Failure, backend: Backend) -> None:
         if not self._loop.running:
+            return
+        if failure.check(ConnectBindError):  # no socket was to be had here, which says nothing about the backend
+            _log.warn("{address} could not be probed: {reason}", address=backend.address, reason=failure.getErrorMessage())
             return
         if failure.check(TimeoutError):
             reason = f"no answer within {self._settings.probe_timeout:g} s"

@@ -105,6 +105,9 @@ class UpstreamConnection(TwistedProtocol):
         self._method = b""
         self._chunked = False  # how the request's body is framed
         self._sending = False  # whether more of the request's body is to come
+        self._stalled = False  # whether the backend does not read what was written
+        self._paused = False  # whether the client does not
+        self._closing = False
 
     def connectionMade(self) -> None:
         """Take the socket over."""
@@ -149,11 +152,17 @@ class UpstreamConnection(TwistedProtocol):
 
     def pause(self) -> None:
         """The client is slow: read no more of the response until :meth:`resume`."""
+        if self._body is None:
+            return
+        self._paused = True
         self.deadline = NEVER
         self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Go on reading the response."""
+        if self._body is None:
+            return
+        self._paused = False
         self.deadline = self._seconds() + self._times.silence
         self.transport.resumeProducing()
 
@@ -164,8 +173,10 @@ class UpstreamConnection(TwistedProtocol):
         self.transport.abortConnection()
 
     def close(self) -> None:
-        """Close an idle connection."""
+        """Close an idle connection; one whose backend does not even read what is unsent is dropped after a while."""
         self._forget()
+        self._closing = True
+        self.deadline = self._seconds() + self._times.idle
         self._owner.closing(self)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -272,11 +283,12 @@ class UpstreamConnection(TwistedProtocol):
     def _complete(self, rest: bytes) -> None:
         """The response is whole: keep the connection if nothing speaks against it, before anyone is told, so that what
         follows from it can use the connection at once."""
-        if self._reusable and not self._sending and not rest:
+        # A stalled one has said pause already, and would not say it again to the next exchange.
+        if self._reusable and not self._sending and not self._stalled and not rest:
             self._receiver = self._body = None
             self.deadline = self._seconds() + self._times.idle
             self._owner.release(self)
-        elif self._sending:
+        elif self._sending or self._stalled:
             self.abort()
         else:
             self.close()
@@ -290,7 +302,9 @@ class UpstreamConnection(TwistedProtocol):
     def deadline_passed(self) -> None:
         """Nothing came for too long: an idle connection is closed, an answer that does not come is a failed attempt."""
         receiver = self._receiver
-        if receiver is None:
+        if self._closing:
+            self.abort()
+        elif receiver is None:
             self.close()
         elif self._waiting is not None:
             self._fail(ResponseTimedOut(f"no response within {self._times.response:g} s"))
@@ -302,15 +316,19 @@ class UpstreamConnection(TwistedProtocol):
 
     def pauseProducing(self) -> None:
         """The backend does not keep up with the request's body."""
+        self._stalled = True
         if self._receiver is not None:
             self.deadline = self._seconds() + self._times.silence
             self._receiver.pause_request()
 
     def resumeProducing(self) -> None:
         """The backend has caught up."""
+        self._stalled = False
         if self._receiver is not None:
             if self._waiting is not None:
                 self.deadline = NEVER if self._sending else self._seconds() + self._times.response
+            else:
+                self.deadline = NEVER if self._paused else self._seconds() + self._times.silence
             self._receiver.resume_request()
 
     def stopProducing(self) -> None:

@@ -202,6 +202,8 @@ def _request_rules(head: RequestHead, known: dict[bytes, bytes]) -> None:
         head.expects_continue = True
         tokens = tokens | {b"expect"}  # not forwarded: the listener answers it, and asks for the body
     head.fields = _without_named(head.fields, tokens)
+    if b"idempotency-key" in tokens:
+        known.pop(b"idempotency-key", None)  # no backend sees it, so it promises nothing
     if head.method == b"CONNECT":
         raise BadMessage("method", "CONNECT is not served here", 405)
 
@@ -236,6 +238,8 @@ def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> Respo
         head.keep_alive = False
     if known:
         _response_rules(head, known)
+    if not minor and head.chunked:
+        head.keep_alive = False  # RFC 9112 section 6.1: HTTP/1.0 knows no chunks, so nothing after this can be trusted
     if method == b"HEAD" or status == 204 or status == 304 or status < 200:
         head.length, head.chunked = 0, False
         if status == 204:  # RFC 9110 section 8.6: no Content-Length in a 204

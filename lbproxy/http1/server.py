@@ -427,8 +427,8 @@ class ServerConnection(TwistedProtocol):
         """The client has caught up."""
         self._stalled = False
         if self._exchange is not None:
-            if self._body is None:
-                self.deadline = NEVER
+            waiting = self._body is None or self._reading_paused
+            self.deadline = NEVER if waiting else self.factory.seconds() + self.factory.idle_timeout
             self._exchange.resume_response()
         elif self._state == _IDLE:
             self._go_on()

@@ -86,7 +86,7 @@ class Outcome:
             request_bytes=exchange.request_bytes,
             started=exchange.started,
             duration=exchange.finished - exchange.started,
-            response_time=exchange.responded - exchange.started if exchange.responded else None,
+            response_time=None if exchange.responded is None else exchange.responded - exchange.started,
             attempts=tuple(
                 AttemptRecord(attempt.member.address, attempt.reused, attempt.failure.cause if attempt.failure else "")
                 for attempt in exchange.attempts

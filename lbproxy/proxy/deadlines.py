@@ -60,6 +60,8 @@ class DeadlineSweep:
         """Tell all whose deadline has passed. What one of them raises is logged and does not touch the others."""
         now = self._seconds()
         for late in [watched for watched in self.watched if watched.deadline <= now]:
+            if late.deadline > now:
+                continue  # what an earlier one set going has given it a new deadline
             late.deadline = NEVER
             try:
                 late.deadline_passed()

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..balance.state import BackendState, Verdict
-from ..errors import AttemptFailed, StaleConnection, UpstreamLost
+from ..errors import AttemptFailed, NoSocket, StaleConnection, UpstreamLost
 from ..http1.answers import own_answer
 from ..http1.body import LAST_CHUNK, chunk
 from ..http1.client import Response, UpstreamConnection
@@ -78,7 +78,7 @@ class Exchange:
     :ivar client: who asks.
     :ivar attempts: in order; empty until it is forwarded.
     :ivar status: what the client was or will be answered; 0 while that is open.
-    :ivar started: the clock's seconds when it was forwarded, ``responded`` when its response's head came (0.0: never),
+    :ivar started: the clock's seconds when it was forwarded, ``responded`` when its response's head came (None: never),
         ``finished`` when it ended.
     :ivar response_bytes: body bytes given to the client.
     :ivar end: how it ended, in a word: ``done``; ``client-left``; ``client-timeout`` (it was silent, or did not read, for too
@@ -92,7 +92,7 @@ class Exchange:
     attempts: list[Attempt]
     end = ""
     finished = 0.0
-    responded = 0.0
+    responded: float | None = None
     response_bytes = 0
     started = 0.0
     status = 0
@@ -125,8 +125,11 @@ class Exchange:
         self._balancer = balancer
         self.started = balancer.seconds()
         balancer.counters.in_flight += 1
-        self._candidates = balancer.pool.candidates()
-        self._try_next(None)
+        try:
+            self._candidates = balancer.pool.candidates()
+            self._try_next(None)
+        except Exception:
+            self._bug(Failure())
 
     def _try_next(self, failure: AttemptFailed | None) -> None:
         """Go to the policy's next candidate that is fit; when there is none, answer for the last *failure*."""
@@ -168,9 +171,8 @@ class Exchange:
         here = body.take()
         if request.chunked:
             here = (chunk(here) if here else b"") + (LAST_CHUNK if body.ended else b"")
-        response = connection.request(request, data + here, body.ended, self)
-        self._resume_body()
-        return response
+        self._resume_body()  # before the request, which may find the connection full and pause it again
+        return connection.request(request, data + here, body.ended, self)
 
     def _failed(self, reason: Failure) -> None:
         """An attempt failed: let the rules say what follows."""
@@ -193,7 +195,7 @@ class Exchange:
         self._connection = self._connecting = None
         if self.end:
             return
-        if not isinstance(failure, StaleConnection):
+        if not isinstance(failure, (StaleConnection, NoSocket)):
             member.failures += 1
         body = self._body
         replayable = body is None or body.replayable
@@ -239,6 +241,8 @@ class Exchange:
                 self._connection = None
                 self.attempts[-1].member.in_flight -= 1
                 self._finish("done", now)
+            elif self._response_paused and self._connection is not None:
+                self._connection.pause()
             self._downstream.respond(head, data, complete)
         except Exception:
             self._bug(Failure())
@@ -270,15 +274,17 @@ class Exchange:
 
     def pause_response(self) -> None:
         """The client is slow: read no more of the response."""
-        if self._connection is not None and self.responded and not self._response_paused:
+        if not self._response_paused:
             self._response_paused = True
-            self._connection.pause()
+            if self._connection is not None and self.status:
+                self._connection.pause()
 
     def resume_response(self) -> None:
         """The client has caught up."""
-        if self._connection is not None and self._response_paused:
+        if self._response_paused:
             self._response_paused = False
-            self._connection.resume()
+            if self._connection is not None and self.status:
+                self._connection.resume()
 
     # The relay of the request's body.
 
@@ -357,4 +363,7 @@ class Exchange:
         counters.request_bytes += self.request_bytes
         counters.count(self.status, end, now - self.started)
         for observer in balancer.observers:
-            observer.exchange_finished(self)
+            try:
+                observer.exchange_finished(self)
+            except Exception:
+                _log.failure("{observer!r} failed to observe an exchange", observer=observer)

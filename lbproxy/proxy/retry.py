@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from ..errors import AttemptFailed, StaleConnection
+from ..errors import AttemptFailed, NoSocket, StaleConnection
 from ..http1.head import RequestHead
 
 __all__ = ["IDEMPOTENT", "Next", "after_failure", "is_repeatable", "marks_down"]
@@ -47,7 +47,7 @@ def after_failure(failure: AttemptFailed, request: RequestHead, *, replayable: b
 def marks_down(failure: AttemptFailed) -> bool:
     """Whether a backend whose attempts ran out with this failure is recorded as down.
 
-    It is when it could not be reached. One that closes, stalls or talks nonsense after it took a request may fail on that
-    request alone; the exchange goes on elsewhere and the failure is counted.
+    It is when it could not be reached, unless for want of a socket of ours. One that closes, stalls or talks nonsense after it
+    took a request may fail on that request alone; the exchange goes on elsewhere and the failure is counted.
     """
-    return not failure.sent and not isinstance(failure, StaleConnection)
+    return not failure.sent and not isinstance(failure, NoSocket)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.error import ConnectBindError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 
 from ..balance.state import BackendState
 from ..endpoints import client_endpoint
-from ..errors import ConnectFailed, ConnectTimedOut
+from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
 from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import HeadLimits
 from ..settings import Settings
@@ -83,6 +84,8 @@ class Upstreams:
     def _not_connected(self, failure: Failure) -> None:
         if failure.check(DeferredTimeoutError, ConnectTimeoutError):
             raise ConnectTimedOut(f"no connection within {self._settings.connect_timeout:g} s")
+        if failure.check(ConnectBindError):
+            raise NoSocket(failure.getErrorMessage())
         if failure.check(CancelledError):
             raise ConnectFailed("the attempt was given up")
         raise ConnectFailed(failure.getErrorMessage() or repr(failure.value))

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectBindError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -204,6 +205,13 @@ class Endurance(ScheduleCase):
 
         self.probe.script["a:1"] = broken
         self.assert_it_goes_on()
+
+    def test_a_probe_for_which_there_was_no_socket(self) -> None:
+        """A want of file descriptors here is no finding about a backend."""
+        self.probe.script["a:1"] = ConnectBindError(24, "Too many open files")
+        self.schedule.start()
+        self.wait(6)
+        self.assertEqual(self.up(), ["a:1", "b:2"])
 
     def test_a_probe_that_errbacks(self) -> None:
         """A failed check is followed by the next."""
