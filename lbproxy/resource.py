@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import Resource
 
@@ -36,7 +37,8 @@ class LoadBalancerResource(ReverseProxyResource):
     Probes begin with the first request, or with :meth:`start`; :meth:`stop` ends them.
 
     :param pool: where requests go.
-    :param reactor: connects, and gives the time.
+    :param reactor: connects.
+    :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
@@ -52,6 +54,7 @@ class LoadBalancerResource(ReverseProxyResource):
         pool: Pool,
         *,
         reactor: Any,
+        clock: IReactorTime | None = None,
         settings: Settings | None = None,
         probe: IProbe | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
@@ -59,7 +62,7 @@ class LoadBalancerResource(ReverseProxyResource):
         Resource.__init__(self)
         self.reactor = reactor
         self.pool = pool
-        self.balancer = Balancer(pool, reactor, settings, probe=probe, observers=observers)
+        self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers)
         settings = self.balancer.settings
         self.limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
         self.counters = ListenerCounters()

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
@@ -42,7 +42,8 @@ class LoadBalancerService(MultiService):
 
     :param pool: where requests go.
     :param listen: where clients connect: Twisted server endpoint descriptions, at least one.
-    :param reactor: connects, listens, and gives the time.
+    :param reactor: connects and listens.
+    :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
     :param admin: an endpoint description for the read-only listener with ``/status``, ``/metrics`` and ``/healthz``.
     :param access_log: an :class:`~lbproxy.observe.access_log.AccessLog` or a file's path (``-``: standard output) for one in the
@@ -61,6 +62,7 @@ class LoadBalancerService(MultiService):
         listen: Sequence[str] = ("tcp:8080",),
         *,
         reactor: Any,
+        clock: IReactorTime | None = None,
         settings: Settings | None = None,
         admin: str | None = None,
         access_log: AccessLog | str | os.PathLike[str] | None = None,
@@ -68,18 +70,20 @@ class LoadBalancerService(MultiService):
         observers: Sequence[IExchangeObserver] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._reactor = reactor
+        self._clock: Any = reactor if clock is None else clock
         self._bound = False
-        self._access_log = _access_log(access_log, reactor)
+        self._access_log = _access_log(access_log, self._clock)
         logs = () if self._access_log is None else (self._access_log,)
-        self.resource = LoadBalancerResource(pool, reactor=reactor, settings=settings, probe=probe, observers=(*logs, *observers))
+        self.resource = LoadBalancerResource(
+            pool, reactor=reactor, clock=clock, settings=settings, probe=probe, observers=(*logs, *observers)
+        )
         balancer = self.resource.balancer
         self.counters = self.resource.counters
         self.factory = ServerFactory(
             self.resource,
             self.resource.limits,
             balancer.settings.idle_timeout,
-            reactor.seconds,
+            self._clock.seconds,
             balancer.sweep.watched,
             self.counters,
         )
@@ -90,7 +94,7 @@ class LoadBalancerService(MultiService):
         self._admin: Listener | None = None
         if admin is not None:
             # Wrapped, because a Site does not know its connections.
-            site = admin_site(balancer, self.counters, reactor.seconds, reactor=reactor)
+            site = admin_site(balancer, self.counters, self._clock.seconds, reactor=self._clock)
             self._admin_factory = WrappingFactory(site)
             self._admin_factory.noisy = False
             self._admin = Listener(endpoints[-1], admin, self._admin_factory)
@@ -158,16 +162,16 @@ class LoadBalancerService(MultiService):
             connection.close_if_idle()
         if not self.factory.connections:
             return succeed(None)
-        deadline: float = self._reactor.seconds() + DRAIN_GRACE
+        deadline: float = self._clock.seconds() + DRAIN_GRACE
         looking = LoopingCall(lambda: self._look(looking, deadline))
-        looking.clock = self._reactor
+        looking.clock = self._clock
         return looking.start(DRAIN_LOOK, now=False)
 
     def _look(self, looking: LoopingCall, deadline: float) -> None:
         if self._bound:  # it was started again: those connections are its own now
             looking.stop()
             return
-        late = self._reactor.seconds() - deadline
+        late = self._clock.seconds() - deadline
         if late >= 0:
             for connection in list(self.factory.connections):
                 # Not the connection's own abort(): that is for the exchange's use, which must learn of it here.
@@ -194,7 +198,7 @@ class LoadBalancerService(MultiService):
         return self._listeners if self._admin is None else [*self._listeners, self._admin]
 
 
-def _access_log(given: AccessLog | str | os.PathLike[str] | None, reactor: Any) -> AccessLog | None:
+def _access_log(given: AccessLog | str | os.PathLike[str] | None, clock: IReactorTime) -> AccessLog | None:
     if given is None or isinstance(given, AccessLog):
         return given
-    return AccessLog(os.fspath(given), "combined", reactor)
+    return AccessLog(os.fspath(given), "combined", clock)

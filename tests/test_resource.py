@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import IResource, Resource
 from zope.interface.verify import verifyObject
 
 from lbproxy import LoadBalancerResource, Settings
-from lbproxy.testing import FakeBackend, FakeDownstream, MemoryBackends, StubProbe
+from lbproxy.testing import FakeBackend, FakeDownstream, Fault, MemoryBackends, StubProbe
 
 from .support import GET, request
 
@@ -46,6 +47,24 @@ class LoadBalancerResourceTests(SynchronousTestCase):
             client.flush()
             self.successResultOf(asking)
             self.assertIn(f"{method} /api/x HTTP/1.1".encode(), bytes(self.backend.received[-1]))
+
+    def test_a_clock_of_its_own_runs_probes_and_time_outs(self) -> None:
+        """The reactor only connects."""
+        clock = Clock()
+        backend = FakeBackend(ADDRESS, fault=Fault.SILENT)
+        reactor = MemoryBackends(backend)
+        probe = StubProbe()
+        resource = LoadBalancerResource(reactor.pool(), reactor=reactor, clock=clock, probe=probe, settings=Settings(retries=0))
+        self.addCleanup(resource.stop)
+        resource.start()
+        clock.pump([1.0] * 16)
+        self.assertGreater(len(probe.checked), 2)
+        downstream = FakeDownstream()
+        resource.forward(resource.exchange(downstream, request(GET), resource.client("192.0.2.1", False)))
+        reactor.settle()
+        clock.pump([1.0] * 32)
+        assert downstream.head is not None
+        self.assertEqual(downstream.head.status, 504)
 
     def test_probes_begin_with_the_first_request(self) -> None:
         self.reactor.advance(60)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
 from twisted.internet.error import ConnectBindError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,23 +33,31 @@ class ProbeSchedule:
     without jitter. Nothing that a probe raises ends the probing.
 
     :param pool: gives the backends (``members``) and takes the verdicts.
-    :param reactor: the clock; the default probe connects with it.
+    :param reactor: the default probe connects with it.
     :param settings: interval and time-out.
     :param probe: an :class:`~lbproxy.interfaces.IProbe` provider; by default a connection is made.
     :param random: source of the jitter.
+    :param clock: runs the rounds and their time-outs; the reactor does if there is none.
     """
 
     def __init__(
-        self, pool: Any, reactor: Any, settings: Settings, probe: IProbe | None = None, random: Random | None = None
+        self,
+        pool: Any,
+        reactor: Any,
+        settings: Settings,
+        probe: IProbe | None = None,
+        random: Random | None = None,
+        *,
+        clock: IReactorTime | None = None,
     ) -> None:
         self._pool: Any = pool
         self._control: IPoolControl = pool
-        self._reactor = reactor
+        self._clock: Any = reactor if clock is None else clock
         self._settings = settings
         self._probe: IProbe = ConnectProbe(reactor) if probe is None else probe
         self._random = Random() if random is None else random
         self._loop = LoopingCall(self._round)
-        self._loop.clock = reactor
+        self._loop.clock = self._clock
         self._running: set[Deferred[Any]] = set()
         self._first = True
         self.counts: dict[tuple[str, bool], int] = {}  # verdicts given, by address and whether it was up
@@ -77,7 +86,7 @@ class ProbeSchedule:
     def _one(self, backend: Backend, delay: float) -> Deferred[Any]:
         if not self._loop.running:
             return succeed(None)
-        probing: Deferred[Any] = deferLater(self._reactor, delay, self._check, backend) if delay else self._check(backend)
+        probing: Deferred[Any] = deferLater(self._clock, delay, self._check, backend) if delay else self._check(backend)
         self._running.add(probing)
         probing.addErrback(self._unexpected)
         return probing.addBoth(lambda _: self._running.discard(probing))
@@ -89,7 +98,7 @@ class ProbeSchedule:
 
     def _check(self, backend: Backend) -> Deferred[Any]:
         checking: Deferred[Any] = maybeDeferred(self._probe.check, backend)
-        checking.addTimeout(self._settings.probe_timeout, self._reactor, _timed_out)
+        checking.addTimeout(self._settings.probe_timeout, self._clock, _timed_out)
         checking.addCallbacks(self._passed, self._not_passed, callbackArgs=(backend,), errbackArgs=(backend,))
         return checking
 

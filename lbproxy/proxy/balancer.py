@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from ..balance.pool import Pool
 from ..health.schedule import ProbeSchedule
 from ..interfaces import IExchangeObserver, IProbe
@@ -20,8 +22,9 @@ class Balancer:
     """Carries exchanges to a pool's backends, and probes them.
 
     :param pool: where exchanges go.
-    :param reactor: connects and gives the time; pass one that is also an ``IReactorTime``.
+    :param reactor: connects.
     :param settings: retries, time-outs, limits.
+    :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
     """
@@ -32,6 +35,7 @@ class Balancer:
         reactor: Any,
         settings: Settings | None = None,
         *,
+        clock: IReactorTime | None = None,
         probe: IProbe | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
     ) -> None:
@@ -39,11 +43,12 @@ class Balancer:
         self.settings = settings = Settings() if settings is None else settings
         self.counters = BalancerCounters()
         self.observers = observers
-        self.seconds = reactor.seconds
+        self.clock: IReactorTime = reactor if clock is None else clock
+        self.seconds = self.clock.seconds
         shortest = min(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
-        self.sweep = DeadlineSweep(reactor, shortest)
-        self.upstreams = Upstreams(reactor, settings, self.sweep)
-        self.probes = ProbeSchedule(pool, reactor, settings, probe)
+        self.sweep = DeadlineSweep(self.clock, shortest)
+        self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock)
+        self.probes = ProbeSchedule(pool, reactor, settings, probe, clock=self.clock)
         self.running = False
 
     def forward(self, exchange: Exchange) -> None:

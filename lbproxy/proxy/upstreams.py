@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectBindError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
@@ -30,12 +30,16 @@ class Upstreams:
     Idle ones are taken newest first (the oldest is the likeliest to be closed by its backend just now); beyond
     ``settings.upstream_idle`` for one backend the oldest is closed.
 
-    :param reactor: connects, and gives the time.
+    :param reactor: connects.
     :param sweep: watches each connection's deadline.
+    :param clock: gives the time; the reactor does if there is none.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, sweep: DeadlineSweep) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, sweep: DeadlineSweep, *, clock: IReactorTime | None = None
+    ) -> None:
         self._reactor = reactor
+        self._clock: IReactorTime = reactor if clock is None else clock
         self._settings = settings
         self._sweep = sweep
         self._idle: dict[str, deque[UpstreamConnection]] = {}
@@ -65,11 +69,11 @@ class Upstreams:
         if endpoint is None:
             endpoint = self._endpoints[address] = client_endpoint(self._reactor, member.backend)
         factory = Factory.forProtocol(
-            lambda: UpstreamConnection(self, address, self._limits, self._times, self._reactor.seconds)
+            lambda: UpstreamConnection(self, address, self._limits, self._times, self._clock.seconds)
         )
         factory.noisy = False
         connecting: Deferred[Any] = endpoint.connect(factory)
-        connecting.addTimeout(self._settings.connect_timeout, self._reactor, _timed_out)
+        connecting.addTimeout(self._settings.connect_timeout, self._clock, _timed_out)
         connecting.addCallbacks(self._connected, self._not_connected)
         return connecting
 
