@@ -171,8 +171,11 @@ class Exchange:
         here = body.take()
         if request.chunked:
             here = (chunk(here) if here else b"") + (LAST_CHUNK if body.ended else b"")
-        self._resume_body()  # before the request, which may find the connection full and pause it again
-        return connection.request(request, data + here, body.ended, self)
+        was_paused, self._paused = self._paused, False  # the request may find the connection full, and pause anew
+        response = connection.request(request, data + here, body.ended, self)
+        if was_paused and not self._paused:
+            self._downstream.resume_body()
+        return response
 
     def _failed(self, reason: Failure) -> None:
         """An attempt failed: let the rules say what follows."""
@@ -346,11 +349,10 @@ class Exchange:
             connecting.cancel()  # its errback lets go of the backend
 
     def _bug(self, failure: Failure) -> None:
-        """Something here is wrong; the client must not wait for it."""
+        """Something here, or in the downstream, is wrong; the client must not wait for it."""
         _log.failure("an exchange failed unexpectedly", failure)
-        if not self.end:
-            self.client_lost("bug")
-            self._downstream.abort()
+        self.client_lost("bug")
+        self._downstream.abort()
 
     def _finish(self, end: str, now: float) -> None:
         """Count, and tell who wants to know."""

@@ -636,3 +636,20 @@ class Bugs(ExchangeCase):
         self.assertEqual(status(client.received()), 502)
         self.assertTrue(backend.aborted)
         self.assert_all_is_over()
+
+    def test_one_while_the_response_is_given(self) -> None:
+        """The client's connection is dropped, although the exchange is over."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        rig = self.rig()
+        client = rig.client()
+        client.send(GET)
+        backend = rig.accept()
+        self.patch(client, "write", broken)
+        backend.send(OK)
+        rig.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(client.aborted)
+        self.assert_all_is_over()
