@@ -184,7 +184,7 @@ class Options(usage.Options):
             self["backends"] = parse_backends(self["backends"])
         except ConfigurationError as error:
             hint = "" if self["backends"] else "; or try --demo"
-            return [f"--backends: {error}{hint}"]
+            return [f"--backends: {line}{hint}" for line in str(error).splitlines()]
         return []
 
     def _check_access_log(self) -> list[str]:

@@ -61,23 +61,26 @@ class Backend:
 def parse_backends(texts: Iterable[str]) -> list[Backend]:
     """Read comma-separated lists of backends, in order.
 
-    :raises ConfigurationError: for a malformed one, for one named twice, and for none at all.
+    :raises ConfigurationError: for malformed ones, for those named twice, a line each, and for none at all.
     """
-    backends: list[Backend] = []
-    seen: set[str] = set()
+    backends: dict[str, Backend] = {}
+    problems: list[str] = []
     for part in ",".join(texts).split(","):
         if not part.strip():
             continue
-        backend = Backend.parse(part)
-        if backend.address in seen:
-            raise ConfigurationError(
-                f"backend {backend.address} is named twice; name each backend once, with a :weight= for its share"
-            )
-        seen.add(backend.address)
-        backends.append(backend)
+        try:
+            backend = Backend.parse(part)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            continue
+        if backend.address in backends:
+            problems.append(f"backend {backend.address} is named twice; name each backend once, with a :weight= for its share")
+        backends[backend.address] = backend
+    if problems:
+        raise ConfigurationError("\n".join(problems))
     if not backends:
         raise ConfigurationError(f"no backend was given; name at least one, as {_FORMS}")
-    return backends
+    return list(backends.values())
 
 
 def _split_options(text: str) -> tuple[str, dict[str, str]]:

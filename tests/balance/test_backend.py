@@ -134,6 +134,14 @@ class BackendLists(SynchronousTestCase):
         for texts in (["a:80,a:80"], ["a:80", "http://A:80/:weight=2"], ["[::1]:1,[0::1]:1"]):
             self.assertIn("is named twice", str(self.assertRaises(ConfigurationError, parse_backends, texts)))
 
+    def test_all_mistakes_are_told_at_once(self) -> None:
+        """A line for each, so that one run is enough to mend them all."""
+        message = str(self.assertRaises(ConfigurationError, parse_backends, ["a:99999,foo,b:1,b:1"]))
+        first, second, third = message.splitlines()
+        self.assertIn("'a:99999'", first)
+        self.assertIn("'foo'", second)
+        self.assertIn("b:1 is named twice", third)
+
     def test_no_backend_is_refused(self) -> None:
         """Without a backend there is nothing to balance, and the message says how to name one."""
         for texts in ([], [""], [" , "]):
