@@ -131,8 +131,11 @@ class Wire:
                 del unsent[: self._send(unsent)]
             except (BlockingIOError, InterruptedError):
                 return None
-            except OSError:
-                return cast(Exception, main.CONNECTION_LOST)
+            except OSError as error:
+                self._unsent = None
+                self._reactor.removeWriter(self)
+                self._broken(error)
+                return None
             if unsent:
                 return None
         self._unsent = None

@@ -19,7 +19,7 @@ from lbproxy.http1.fields import request_bytes
 from lbproxy.interfaces import IExchangeObserver, IPolicy
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import StubProbe
-from lbproxy.wire import HIGH_WATER, adopt
+from lbproxy.wire import HIGH_WATER, READ_SIZE, adopt
 
 from .support import GET, LIMITS, OK, Peer, ReactorCase, Recorder, Rig, post, request, status
 from .test_web import WebRig
@@ -300,6 +300,21 @@ class Bugs(SynchronousTestCase):
         self.assertTrue(client.closed)
         self.assertEqual(rig.counters.in_flight, 0)
 
+    def test_a_pools_observer_that_raises_ends_no_exchange(self) -> None:
+        """It is told that a backend is down; the client is served by the next one all the same."""
+
+        def broken(member: object) -> None:
+            raise ValueError("an observer's bug")
+
+        rig = Rig("10.0.0.1:8000,10.0.0.2:8000", retries=0)
+        rig.pool.observers.append(broken)
+        client = rig.client()
+        client.send(GET)
+        rig.refuse(1)
+        rig.accept().send(OK)
+        self.assertEqual(client.received(), OK)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_a_client_does_not_hang_when_an_observer_raises(self) -> None:
         """It gets its response."""
         rig = Rig()
@@ -342,6 +357,20 @@ class Wires(ReactorCase):
         self.until(lambda: recorder.lost is not None)
         assert recorder.lost is not None
         self.assertIs(recorder.lost.type, ConnectionLost)
+
+    def test_an_answer_is_read_whole_although_what_waits_can_no_longer_be_sent(self) -> None:
+        """As a refusal that a backend gives and closes with, while more of an upload waits to be sent to it."""
+        recorder = Recorder()
+        port = self.listen(lambda: recorder)
+        peer = self.dial(port)
+        self.until(lambda: recorder.transport is not None)
+        wire = adopt(recorder.transport, recorder)
+        wire.write(b"x" * 20_000_000)
+        peer.sendall(b"y" * (READ_SIZE + 10_000))
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self.until(lambda: recorder.lost is not None)
+        self.assertEqual(len(recorder.data), READ_SIZE + 10_000)
 
     def test_an_error_of_send_alone_ends_the_connection(self) -> None:
         """One that reading does not show, such as a want of buffers."""

@@ -129,7 +129,8 @@ class _Collector:
 _request_collector = _Collector(KNOWN_IN_REQUEST)
 _response_collector = _Collector(KNOWN_IN_RESPONSE)
 
-#: Host fields found well formed, so that each is examined once; emptied when it has grown to 1,000.
+#: Host fields found well formed, so that each is examined once: at most 1,000, then it is emptied, and none longer than a name
+#: can be, since strangers send them.
 _hosts_seen: set[bytes] = set()
 
 
@@ -179,7 +180,8 @@ def _check_host(host: bytes) -> None:
         raise BadMessage("host", f"the Host field {host[:64]!r} is no host")
     if len(_hosts_seen) >= 1000:
         _hosts_seen.clear()
-    _hosts_seen.add(host)
+    if len(host) <= 255:
+        _hosts_seen.add(host)
 
 
 def _request_rules(head: RequestHead, known: dict[bytes, bytes]) -> None:

@@ -210,12 +210,18 @@ class Exchange:
             self._attempt(member)
             return
         if marks_down(failure):
-            self._balancer.pool.apply(Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic"))
+            self._mark_down(member, failure)
         if what is Next.OTHER:
             self._pause_body()
             self._try_next(failure)
         else:
             self._answer(failure)
+
+    def _mark_down(self, member: BackendState, failure: AttemptFailed) -> None:
+        try:
+            self._balancer.pool.apply(Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic"))
+        except Exception:  # of an observer's or the policy's, which are users'; the exchange goes on
+            _log.failure("the pool could not be told that {address} is down", address=member.address)
 
     def _answer(self, failure: AttemptFailed | None) -> None:
         """Answer in our own name: nothing is left to be tried."""

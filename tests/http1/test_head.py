@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.errors import BadMessage
+from lbproxy.http1 import head as head_module
 from lbproxy.http1.head import HeadLimits, parse_request_head
 
 from ..support import LIMITS, given, request, response
@@ -214,3 +215,13 @@ class ResponseHeads(SynchronousTestCase):
             response(before + data.replace(b"\r\n\r\n", b"") + b"\r\n\r\n")
         except BadMessage:
             pass
+
+
+class Memory(SynchronousTestCase):
+    """What strangers send is not kept."""
+
+    def test_long_hosts_are_not_remembered(self) -> None:
+        """Thousands of well-formed but huge Host fields leave nothing behind that matters."""
+        for number in range(1200):
+            request(b"GET / HTTP/1.1\r\nHost: %b%d\r\n\r\n" % (b"a" * 8000, number))
+        self.assertLess(sum(len(host) for host in head_module._hosts_seen), 256 * 1000)
