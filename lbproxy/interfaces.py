@@ -54,7 +54,7 @@ class IDownstream(Interface):
     def respond(head: ResponseHead, data: bytes, complete: bool) -> None:
         """Send the response's head and the first bytes of its body.
 
-        :param head: the response as the backend gave it; the listener chooses the fields that go on and the framing.
+        :param head: the response's status and the fields that go on; how its body is framed is the listener's choice.
         :param data: the part of the body that is here already; may be empty.
         :param complete: whether that is the whole body.
         """

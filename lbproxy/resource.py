@@ -6,8 +6,6 @@ its behaviour (which reads whole bodies, opens a connection for each request, an
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,12 +13,12 @@ from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import Resource
 
 from .balance.pool import Pool
-from .http1.fields import forwarded_for
 from .http1.head import HeadLimits, RequestHead
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 from .proxy.balancer import Balancer
+from .proxy.client import Client, client_at
 from .proxy.counters import ListenerCounters
-from .proxy.exchange import Client, Exchange
+from .proxy.exchange import Exchange
 from .settings import Settings
 from .web import WebDownstream
 
@@ -87,7 +85,7 @@ class LoadBalancerResource(ReverseProxyResource):
 
     def client(self, address: str, secure: bool) -> Client:
         """What is remembered of a client."""
-        return _client(address, secure)
+        return client_at(address, secure)
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
         """Make an exchange; nothing happens before :meth:`forward`."""
@@ -96,19 +94,3 @@ class LoadBalancerResource(ReverseProxyResource):
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange."""
         self.balancer.forward(exchange)
-
-
-# A request of twisted.web does not know what was remembered of its connection, but it mostly comes from where one came before.
-@lru_cache(maxsize=1024)
-def _client(address: str, secure: bool) -> Client:
-    # A PROXY protocol header is not checked by Twisted: what is no address must not become a line of a backend's request.
-    address = address if _is_address(address) else "unknown"
-    return Client(address, secure, forwarded_for(address.encode("ascii", "replace"), secure))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return text == "unix"
-    return True

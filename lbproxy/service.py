@@ -15,7 +15,7 @@ from twisted.protocols.policies import WrappingFactory
 
 from .admin import admin_site
 from .balance.pool import Pool
-from .http1.server import ServerFactory
+from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listener import Listener, check_endpoints
 from .observe.access_log import AccessLog

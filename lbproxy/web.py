@@ -16,13 +16,13 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
+from .deadlines import NEVER
 from .errors import BadMessage
 from .http1.answers import own_answer
 from .http1.body import chunk
 from .http1.fields import lines_without, pairs
 from .http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head
 from .interfaces import IDownstream
-from .proxy.deadlines import NEVER
 
 if TYPE_CHECKING:
     from .proxy.exchange import Exchange
@@ -224,22 +224,24 @@ class WebDownstream:
 
     def finish(self) -> None:
         """The response is whole."""
+        request = self._take_leave()
+        if request is not None:
+            request.finish()
+
+    def _take_leave(self) -> Any:
+        """The request, to be said a last thing to; None when there is nothing more to say."""
         request = self._request
-        if request is None:
-            return
-        self._over()
-        if self._registered:
-            request.unregisterProducer()
-        request.finish()
+        if request is not None:
+            self._over()
+            if self._registered:
+                request.unregisterProducer()
+        return request
 
     def abort(self) -> None:
         """Drop the connection with a reset; over HTTP/2, reset the stream."""
-        request = self._request
+        request = self._take_leave()
         if request is None:
             return
-        self._over()
-        if self._registered:
-            request.unregisterProducer()
         channel = request.channel
         connection = channel if channel.transport is None else channel.transport
         getattr(connection, "abortConnection", connection.loseConnection)()

@@ -22,8 +22,8 @@ from lbproxy.balance.backend import Backend, parse_backends
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import Verdict
 from lbproxy.http1.body import ChunkedBody
+from lbproxy.http1.factory import ServerFactory
 from lbproxy.http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head, parse_response_head
-from lbproxy.http1.server import ServerFactory
 from lbproxy.interfaces import IProbe
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.proxy.exchange import Exchange

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from lbproxy.balance.backend import Backend
 from lbproxy.balance.pool import Pool
-from lbproxy.http1.server import ServerFactory
+from lbproxy.http1.factory import ServerFactory
 from lbproxy.interfaces import IProbe
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.resource import LoadBalancerResource

@@ -156,3 +156,13 @@ class SniFailureFailsClosed(SynchronousTestCase):
         self.rig.wait(4)
         browser.pump()
         self.assertEqual((browser.ended, browser.peer.closed), (True, True))
+
+    def test_a_refused_client_that_says_no_farewell_is_dropped(self) -> None:
+        """TLS waits for it, but not for ever."""
+        browser = self.connect("default.example", lambda name: None)
+        browser.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
+        self.rig.accept().send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        self.rig.wait(4)
+        self.assertFalse(browser.peer.lost)
+        self.rig.wait(62)
+        self.assertTrue(browser.peer.lost)

@@ -12,14 +12,13 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..deadlines import NEVER
 from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk
 from .head import HeadLimits, RequestHead, ResponseHead, parse_response_head
 
 __all__ = ["ConnectionOwner", "ResponseReceiver", "UpstreamConnection", "UpstreamTimes"]
-
-NEVER = float("inf")
 
 Response = tuple[ResponseHead, bytes, bool]
 """A response's head, the body bytes that came with it, and whether they are the whole body."""

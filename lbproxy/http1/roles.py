@@ -13,8 +13,6 @@ __all__ = ["ExchangeMaker", "ListenerCounts", "RequestReceiver"]
 class RequestReceiver(Protocol):
     """Who gets the request: the exchange made of it."""
 
-    end: str
-
     def body_data(self, data: bytes) -> None:
         """A part of the request's body, never empty."""
 

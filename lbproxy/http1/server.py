@@ -2,31 +2,33 @@
 
 A connection reads one head at a time, makes an exchange of it, streams the request's body into it, and writes the response that
 comes back. What a client pipelines waits, unparsed, until the exchange before it is over, so that answers keep their order.
+
+One class, and a long one, because it is one state machine on the measured path: cut in two, every byte would pass another call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
-from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..deadlines import NEVER
 from ..errors import BadMessage
 from ..interfaces import IDownstream
 from ..wire import adopt, half_close
 from .answers import last_answer
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
-from .head import HeadLimits, RequestHead, ResponseHead, parse_request_head
-from .roles import ExchangeMaker, ListenerCounts, RequestReceiver
+from .head import RequestHead, ResponseHead, parse_request_head
+from .roles import RequestReceiver
 
-__all__ = ["ServerConnection", "ServerFactory"]
+if TYPE_CHECKING:
+    from .factory import ServerFactory
 
-NEVER = float("inf")
+__all__ = ["LINGER", "PIPELINE_LIMIT", "ServerConnection"]
 
 #: Pipelined bytes that wait at most; beyond this the client is read no further until its turn comes.
 PIPELINE_LIMIT = 64 * 1024
@@ -35,43 +37,6 @@ PIPELINE_LIMIT = 64 * 1024
 LINGER = 2.0
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class ServerFactory(Factory):
-    """Makes a :class:`ServerConnection` for each client that connects.
-
-    :param maker: makes and carries exchanges.
-    :param limits: of request heads.
-    :param idle_timeout: seconds of silence: without a request, in mid-head, in mid-body, and without reading a response.
-    :param seconds: the clock.
-    :param watched: the set of things whose deadlines are watched (:class:`lbproxy.proxy.deadlines.DeadlineSweep`).
-    :param counters: what is counted.
-    :ivar draining: whether connections are to be closed after the response that is being given.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        maker: ExchangeMaker,
-        limits: HeadLimits,
-        idle_timeout: float,
-        seconds: Callable[[], float],
-        watched: set[Any],
-        counters: ListenerCounts,
-    ) -> None:
-        self.maker = maker
-        self.limits = limits
-        self.idle_timeout = idle_timeout
-        self.seconds = seconds
-        self.watched = watched
-        self.counters = counters
-        self.draining = False
-        self.connections: set[ServerConnection] = set()
-
-    def buildProtocol(self, addr: object) -> ServerConnection:
-        """One for each client."""
-        return ServerConnection(self)
 
 
 @implementer(IDownstream, IPushProducer)
@@ -151,9 +116,8 @@ class ServerConnection(TwistedProtocol):
                 self._continue_body(self._body, data)
             else:
                 self._buffer += data
-                if len(self._buffer) > PIPELINE_LIMIT and not self._reading_paused:
-                    self._reading_paused = True
-                    self.transport.pauseProducing()
+                if len(self._buffer) > PIPELINE_LIMIT:
+                    self._stop_reading()
         # Lingering or closed: thrown away.
 
     # From bytes to exchanges.
@@ -206,6 +170,9 @@ class ServerConnection(TwistedProtocol):
     def _wait_for_reader(self, data: bytes) -> None:
         """The client sends requests but reads no answers: make it wait, or its answers would pile up here."""
         self._buffer = data
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if not self._reading_paused:
             self._reading_paused = True
             self.transport.pauseProducing()
@@ -219,7 +186,7 @@ class ServerConnection(TwistedProtocol):
         self._responding = self._head_begun = False
         self.deadline = NEVER
         self._exchange = exchange = factory.maker.exchange(self, request, self._client)
-        if request.chunked or request.length > 0:
+        if request.has_body:
             self._body = ChunkedBody() if request.chunked else SizedBody(request.length)
             self._begin_body(exchange, self._body, data)
         else:
@@ -327,11 +294,10 @@ class ServerConnection(TwistedProtocol):
         self.transport.abortConnection()
 
     def pause_body(self) -> None:
-        """Read no more of the request's body."""
+        """Read no more of the request's body; the client's silence is no fault of its own until it is read on."""
         if not self._reading_paused:
-            self._reading_paused = True
             self.deadline = NEVER
-            self.transport.pauseProducing()
+            self._stop_reading()
 
     def resume_body(self) -> None:
         """Read on."""
@@ -398,9 +364,7 @@ class ServerConnection(TwistedProtocol):
         if state == _CLOSED:
             self.transport.abortConnection()
             return
-        silent_in = "body" if exchange is not None and self._body is not None else "write" if exchange is not None else "head"
-        if exchange is None and not self._buffer:
-            silent_in = "idle"
+        silent_in = self._silent_in()
         timed_out = self.factory.counters.timed_out
         timed_out[silent_in] = timed_out.get(silent_in, 0) + 1
         self._exchange = None
@@ -413,6 +377,12 @@ class ServerConnection(TwistedProtocol):
         else:
             self.transport.write(last_answer(408, f"nothing came for {self.factory.idle_timeout:g} s"))
             self._linger()
+
+    def _silent_in(self) -> str:
+        """In what the client has been silent, as it is counted."""
+        if self._exchange is None:
+            return "head" if self._buffer else "idle"
+        return "write" if self._body is None else "body"
 
     # IPushProducer: what the wire says when the client is slow to read.
 

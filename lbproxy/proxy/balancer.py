@@ -7,11 +7,11 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from ..balance.pool import Pool
+from ..deadlines import DeadlineSweep
 from ..health.schedule import ProbeSchedule
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
 from .counters import BalancerCounters
-from .deadlines import DeadlineSweep
 from .exchange import Exchange
 from .upstreams import Upstreams
 

@@ -26,31 +26,16 @@ from ..http1.client import Response, UpstreamConnection
 from ..http1.fields import request_bytes
 from ..http1.head import RequestHead
 from ..interfaces import IDownstream
+from .client import Client
 from .replay import RequestBody
 from .retry import Next, after_failure, is_repeatable, marks_down
 
 if TYPE_CHECKING:
     from .balancer import Balancer
 
-__all__ = ["Attempt", "Client", "Exchange"]
+__all__ = ["Attempt", "Exchange"]
 
 _log = Logger()
-
-
-class Client:
-    """Who asks: what a listener knows of a client's connection, made once for each.
-
-    :ivar address: its IP address, ``unix`` for a Unix socket, ``unknown`` otherwise.
-    :ivar secure: whether it came over TLS.
-    :ivar forwarded: the fields that tell a backend so (:func:`lbproxy.http1.fields.forwarded_for`).
-    """
-
-    __slots__ = ("address", "forwarded", "secure")
-
-    def __init__(self, address: str, secure: bool, forwarded: bytes) -> None:
-        self.address = address
-        self.secure = secure
-        self.forwarded = forwarded
 
 
 class Attempt:
@@ -110,7 +95,7 @@ class Exchange:
         self.request = request
         self.client = client
         self.attempts = []
-        if request.chunked or request.length > 0:
+        if request.has_body:
             self._body = RequestBody(replay_limit)
 
     @property

@@ -14,12 +14,12 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ..balance.state import BackendState
+from ..deadlines import DeadlineSweep
 from ..endpoints import client_endpoint
 from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
 from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import HeadLimits
 from ..settings import Settings
-from .deadlines import DeadlineSweep
 
 __all__ = ["Upstreams"]
 
@@ -44,7 +44,6 @@ class Upstreams:
         self._sweep = sweep
         self._idle: dict[str, deque[UpstreamConnection]] = {}
         self._endpoints: dict[str, IStreamClientEndpoint] = {}
-        self._open: set[UpstreamConnection] = set()
         self._limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
         self._times = UpstreamTimes(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
         self._closing = False
@@ -78,7 +77,6 @@ class Upstreams:
         return connecting
 
     def _connected(self, connection: UpstreamConnection) -> UpstreamConnection:
-        self._open.add(connection)
         self._sweep.watched.add(connection)
         transport = connection.transport
         if hasattr(transport, "setTcpNoDelay"):
@@ -108,7 +106,6 @@ class Upstreams:
 
     def lost(self, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended."""
-        self._open.discard(connection)
         self._sweep.watched.discard(connection)
         self.closing(connection)
 

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.deadlines import DeadlineSweep
 from lbproxy.errors import AttemptFailed, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
 from lbproxy.http1.client import UpstreamConnection, UpstreamTimes
 from lbproxy.http1.fields import request_bytes
-from lbproxy.proxy.deadlines import DeadlineSweep
 
 from ..support import GET, LIMITS, OK, START, Peer, request, unchunk
 

@@ -8,12 +8,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from lbproxy.deadlines import DeadlineSweep
 from lbproxy.http1.body import LAST_CHUNK
+from lbproxy.http1.factory import ServerFactory
 from lbproxy.http1.head import RequestHead
-from lbproxy.http1.server import LINGER, PIPELINE_LIMIT, ServerFactory
+from lbproxy.http1.server import LINGER, PIPELINE_LIMIT
 from lbproxy.interfaces import IDownstream
 from lbproxy.proxy.counters import ListenerCounters
-from lbproxy.proxy.deadlines import DeadlineSweep
 
 from ..support import GET, LIMITS, OK, START, Peer, post, response, split, status, unchunk, values
 from .corpus import REFUSED

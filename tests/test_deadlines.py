@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.proxy.deadlines import NEVER, DeadlineSweep
+from lbproxy.deadlines import NEVER, DeadlineSweep
 
 
 class Watched:
