@@ -83,8 +83,7 @@ def _size(content: BinaryIO) -> int:
 def _frame(head: RequestHead, size: int) -> None:
     """Let the head say that the body has *size* bytes, whatever framed it on its way here."""
     head.fields = b"%bContent-Length: %d\r\n" % (lines_without(head.fields, (b"content-length",)), size)
-    head.chunked = False
-    head.length = size
+    head.frame(size, False)
 
 
 @implementer(IDownstream, IPushProducer)

@@ -59,6 +59,7 @@ class RequestHead:
     :ivar host: the Host field's value; None in HTTP/1.0 without one.
     :ivar length: the body's Content-Length; -1 when there is none.
     :ivar chunked: whether the body comes in chunks.
+    :ivar has_body: whether body bytes follow the head.
     :ivar keep_alive: whether the client wants the connection kept.
     :ivar expects_continue: whether the client waits for 100 before it sends the body.
     """
@@ -67,6 +68,7 @@ class RequestHead:
     host: bytes | None = None
     length = -1
     chunked = False
+    has_body = False
     keep_alive = True
     expects_continue = False
 
@@ -77,10 +79,11 @@ class RequestHead:
         self.fields = fields
         self.known = known
 
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow the head."""
-        return self.chunked or self.length > 0
+    def frame(self, length: int, chunked: bool) -> None:
+        """Say how the body is framed; heads without this have none."""
+        self.length = length
+        self.chunked = chunked
+        self.has_body = chunked or length > 0
 
 
 class ResponseHead:
@@ -193,9 +196,9 @@ def _request_rules(head: RequestHead, known: dict[bytes, bytes]) -> None:
         if length is not None:
             raise BadMessage("framing", "Content-Length and Transfer-Encoding together")
         _only_chunked(coding)
-        head.chunked = True
+        head.frame(-1, True)
     elif length is not None:
-        head.length = _length(length)
+        head.frame(_length(length), False)
     connection = known.get(b"connection")
     tokens = _NO_TOKENS if connection is None else _tokens(connection)
     head.keep_alive = b"close" not in tokens and (head.minor == 1 or b"keep-alive" in tokens)
