@@ -13,7 +13,7 @@ from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import Resource
 
 from .balance.pool import Pool
-from .http1.head import HeadLimits, RequestHead
+from .http1.head import MessageLimits, RequestHead
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 from .proxy.balancer import Balancer
 from .proxy.client import Client, client_at
@@ -62,7 +62,7 @@ class LoadBalancerResource(ReverseProxyResource):
         self.pool = pool
         self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers)
         settings = self.balancer.settings
-        self.limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
+        self.limits = MessageLimits.of(settings)
         self.counters = ListenerCounters()
 
     def start(self) -> None:

@@ -49,7 +49,7 @@ from .balance.backend import Backend
 from .balance.pool import Pool
 from .errors import LBProxyError
 from .http1.body import ChunkedBody, SizedBody
-from .http1.head import HeadLimits, ResponseHead, parse_request_head
+from .http1.head import MessageLimits, ResponseHead, parse_request_head
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ __all__ = [
 #: Rounds after which :meth:`MemoryBackends.settle` takes it that what it moves will never come to rest.
 _ROUNDS = 10_000
 
-_LIMITS = HeadLimits(1 << 20, 10_000, 1 << 20)
+_LIMITS = MessageLimits(1 << 20, 10_000, 1 << 20)
 
 
 class Fault(enum.Enum):

@@ -21,7 +21,7 @@ from .errors import BadMessage
 from .http1.answers import own_answer
 from .http1.body import chunk
 from .http1.fields import lines_without, pairs
-from .http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head
+from .http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_head
 from .interfaces import IDownstream
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ __all__ = ["PIECE", "WebDownstream", "request_head"]
 PIECE = 64 * 1024
 
 
-def request_head(request: Any, limits: HeadLimits) -> RequestHead:
+def request_head(request: Any, limits: MessageLimits) -> RequestHead:
     """Make a head of a ``twisted.web`` request.
 
     ``twisted.web`` has taken the body's framing off already, so the head is that of a sized body: one Content-Length, and no

@@ -23,14 +23,14 @@ from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import Verdict
 from lbproxy.http1.body import ChunkedBody
 from lbproxy.http1.factory import ServerFactory
-from lbproxy.http1.head import HeadLimits, RequestHead, ResponseHead, parse_request_head, parse_response_head
+from lbproxy.http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_head, parse_response_head
 from lbproxy.interfaces import IProbe
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.proxy.exchange import Exchange
 from lbproxy.resource import LoadBalancerResource
 from lbproxy.settings import Settings
 
-LIMITS = HeadLimits(16 * 1024, 100, 8 * 1024)
+LIMITS = MessageLimits(16 * 1024, 100, 8 * 1024)
 
 #: The clock of a test does not begin at nought, as no real one does.
 START = 1000.0
@@ -270,7 +270,7 @@ class Rig:
         self.balancer = self.resource.balancer
         self.counters = self.balancer.counters
         self.listener = ListenerCounters()
-        limits = HeadLimits(self.settings.head_limit, self.settings.field_limit, self.settings.target_limit)
+        limits = MessageLimits.of(self.settings)
         self.factory = ServerFactory(
             self.resource,
             limits,

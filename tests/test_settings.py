@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import attrs
@@ -21,7 +22,9 @@ class SettingsTests(SynchronousTestCase):
     def test_what_is_out_of_range_is_refused_by_name(self) -> None:
         """The message names the setting, what was given and what is allowed."""
         for field in attrs.fields(Settings):
-            wrong: tuple[Any, ...] = (-1, "3", None, True, float("nan"), float("inf"))
+            wrong: list[Any] = [-1, "a b", None, float("nan"), float("inf")]
+            if not isinstance(field.default, bool):
+                wrong.append(True)
             for given in wrong:
                 with self.assertRaises(ConfigurationError) as raised:
                     Settings(**{field.name: given})
@@ -29,6 +32,25 @@ class SettingsTests(SynchronousTestCase):
                 self.assertIn(field.name.replace("_", "-"), said)
                 self.assertIn(repr(given), said)
                 self.assertIn("allowed is a ", said)
+
+    def test_trusted_proxies_are_addresses_and_networks(self) -> None:
+        """Of either version, as texts or as values."""
+        networks = Settings(trusted_proxies=("10.0.0.0/8", "::1", ip_network("192.0.2.0/24"))).trusted_proxies
+        self.assertEqual([str(network) for network in networks], ["10.0.0.0/8", "::1/128", "192.0.2.0/24"])
+
+    def test_every_mistaken_network_is_named(self) -> None:
+        """At once; host bits below the mask are a mistake too."""
+        with self.assertRaises(ConfigurationError) as raised:
+            Settings(trusted_proxies=("10.0.0.1/8", "::1", "proxy.example.org"))
+        said = str(raised.exception).splitlines()
+        self.assertEqual(len(said), 2)
+        self.assertIn("'10.0.0.1/8' was given, which is none (10.0.0.1/8 has host bits set)", said[0])
+        self.assertIn("'proxy.example.org' was given", said[1])
+
+    def test_a_name_for_via(self) -> None:
+        """A pseudonym, or a host with its port."""
+        for name in ("", "lb-1", "lb.example.org:8080", "[::1]:80"):
+            self.assertEqual(Settings(via=name).via, name)
 
     def test_counts_and_sizes_are_whole(self) -> None:
         """Half a retry is none."""

@@ -16,7 +16,7 @@ from ..deadlines import NEVER
 from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk
-from .head import HeadLimits, RequestHead, ResponseHead, parse_response_head
+from .head import MessageLimits, RequestHead, ResponseHead, parse_response_head
 
 __all__ = ["ConnectionOwner", "ResponseReceiver", "UpstreamConnection", "UpstreamTimes"]
 
@@ -85,7 +85,7 @@ class UpstreamConnection(TwistedProtocol):
     transport: Any
 
     def __init__(
-        self, owner: ConnectionOwner, address: str, limits: HeadLimits, times: UpstreamTimes, seconds: Callable[[], float]
+        self, owner: ConnectionOwner, address: str, limits: MessageLimits, times: UpstreamTimes, seconds: Callable[[], float]
     ) -> None:
         self.address = address
         self.host = b"localhost" if address.startswith("unix:") else address.encode("ascii")

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.protocol import Factory
 
-from .head import HeadLimits
+from .head import MessageLimits
 from .roles import ExchangeMaker, ListenerCounts
 from .server import ServerConnection
 
@@ -31,7 +31,7 @@ class ServerFactory(Factory):
     def __init__(
         self,
         maker: ExchangeMaker,
-        limits: HeadLimits,
+        limits: MessageLimits,
         idle_timeout: float,
         seconds: Callable[[], float],
         watched: set[Any],

@@ -14,13 +14,15 @@ bytes it came in.
 from __future__ import annotations
 
 import re
+from math import inf
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from ..errors import BadMessage
+from ..settings import Settings
 from .fields import KNOWN_IN_REQUEST, KNOWN_IN_RESPONSE, NEVER_NAMED, lines_without
 
-__all__ = ["HeadLimits", "RequestHead", "ResponseHead", "parse_request_head", "parse_response_head"]
+__all__ = ["MessageLimits", "RequestHead", "ResponseHead", "parse_request_head", "parse_response_head"]
 
 #: Known fields as they came: (name, value).
 Fields = list[tuple[bytes, bytes]]
@@ -37,15 +39,35 @@ _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"idempotency-key"))
 
 
-class HeadLimits:
-    """How large a head may be: bytes in all, fields, bytes of the request target."""
+class MessageLimits:
+    """What a message may be.
 
-    __slots__ = ("fields", "size", "target")
+    :ivar size: bytes of a head.
+    :ivar fields: fields in a head.
+    :ivar target: bytes of a request target.
+    :ivar body: bytes of a request's body.
+    :ivar underscores: whether a request's field names may have them.
+    """
 
-    def __init__(self, size: int, fields: int, target: int) -> None:
-        self.size = size
+    __slots__ = ("body", "fields", "size", "target", "underscores")
+
+    def __init__(self, size: int, fields: int, target: int, body: float = inf, underscores: bool = False) -> None:
         self.fields = fields
+        self.size = size
         self.target = target
+        self.body = body
+        self.underscores = underscores
+
+    @classmethod
+    def of(cls, settings: Settings) -> MessageLimits:
+        """As the settings say."""
+        return cls(
+            settings.head_limit,
+            settings.field_limit,
+            settings.target_limit,
+            settings.body_limit or inf,
+            settings.allow_underscores,
+        )
 
 
 class RequestHead:
@@ -137,7 +159,7 @@ _response_collector = _Collector(KNOWN_IN_RESPONSE)
 _hosts_seen: set[bytes] = set()
 
 
-def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
+def parse_request_head(data: bytes, limits: MessageLimits) -> RequestHead:
     """Read one request's head.
 
     :param data: exactly the head, from the method to the empty line.
@@ -213,7 +235,7 @@ def _request_rules(head: RequestHead, known: dict[bytes, bytes]) -> None:
         raise BadMessage("method", "CONNECT is not served here", 405)
 
 
-def parse_response_head(data: bytes, limits: HeadLimits, method: bytes) -> ResponseHead:
+def parse_response_head(data: bytes, limits: MessageLimits, method: bytes) -> ResponseHead:
     """Read one response's head.
 
     :param data: exactly the head, from the version to the empty line.
@@ -281,7 +303,7 @@ def _not_http(error: HttpParserError, data: bytes) -> BadMessage:
 
 
 def _known_fields(
-    fields: bytes, found: Fields, table: dict[bytes, bool], limits: HeadLimits
+    fields: bytes, found: Fields, table: dict[bytes, bool], limits: MessageLimits
 ) -> tuple[bytes, dict[bytes, bytes]]:
     """The lines that go on, and the values of the known fields by lower-case name.
 

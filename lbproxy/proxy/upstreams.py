@@ -18,7 +18,7 @@ from ..deadlines import DeadlineSweep
 from ..endpoints import client_endpoint
 from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
 from ..http1.client import UpstreamConnection, UpstreamTimes
-from ..http1.head import HeadLimits
+from ..http1.head import MessageLimits
 from ..settings import Settings
 
 __all__ = ["Upstreams"]
@@ -44,7 +44,7 @@ class Upstreams:
         self._sweep = sweep
         self._idle: dict[str, deque[UpstreamConnection]] = {}
         self._endpoints: dict[str, IStreamClientEndpoint] = {}
-        self._limits = HeadLimits(settings.head_limit, settings.field_limit, settings.target_limit)
+        self._limits = MessageLimits.of(settings)
         self._times = UpstreamTimes(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
         self._closing = False
 

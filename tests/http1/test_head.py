@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.errors import BadMessage
 from lbproxy.http1 import head as head_module
-from lbproxy.http1.head import HeadLimits, parse_request_head
+from lbproxy.http1.head import MessageLimits, parse_request_head
 
 from ..support import LIMITS, given, request, response
 from .corpus import REFUSED
@@ -129,7 +129,7 @@ class RequestHeads(SynchronousTestCase):
 
     def test_a_limit_is_what_just_fits(self) -> None:
         """As many fields and as long a target as the limits say are taken, and one more is not."""
-        limits = HeadLimits(1024, 3, 10)
+        limits = MessageLimits(1024, 3, 10)
         fits = b"GET /123456789 HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: close\r\n\r\n"
         self.assertEqual(parse_request_head(fits, limits).target, b"/123456789")
         for data, status in ((fits.replace(b"/12", b"/012"), 414), (fits.replace(b"X: 1", b"X: 1\r\nY: 1"), 431)):
