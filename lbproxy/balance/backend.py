@@ -17,6 +17,12 @@ MAX_WEIGHT = 1000
 
 _FORMS = "HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
 _OPTION = re.compile(r":([a-z][a-z0-9-]*)=([^:,]*)")
+
+#: How each option is written, its number being the group; the highest it may be, from 1 on; and the same in words.
+_OPTIONS = {
+    "weight": (re.compile(r"([0-9]{1,9})\Z"), MAX_WEIGHT, f"a whole number from 1 to {MAX_WEIGHT}"),
+    "proxy-protocol": (re.compile(r"v([12])\Z"), 2, "v1 or v2"),
+}
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 
 
@@ -27,17 +33,27 @@ class Backend:
     :ivar host: a name or an IP address without brackets; for a Unix socket, its path.
     :ivar port: 1 to 65535; None says that ``host`` is a Unix socket's path.
     :ivar weight: 1 to 1000, its share relative to the others'.
+    :ivar proxy_protocol: the version of the PROXY protocol header that begins its connections, 1 or 2; 0: none does. As the
+        header names the client, each of these connections carries one exchange only and is never kept for another.
     """
 
     host: str
     port: int | None = None
     weight: int = attrs.field(default=1)
+    proxy_protocol: int = attrs.field(default=0)
 
     @weight.validator
     def _check_weight(self, attribute: attrs.Attribute[int], value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WEIGHT:
             raise ConfigurationError(
                 f"backend {self.address}: weight {value!r} was given; allowed is a whole number from 1 to {MAX_WEIGHT}"
+            )
+
+    @proxy_protocol.validator
+    def _check_proxy_protocol(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+            raise ConfigurationError(
+                f"backend {self.address}: proxy-protocol {value!r} was given; allowed are 1, 2, and 0 for none"
             )
 
     @property
@@ -55,7 +71,8 @@ class Backend:
         """
         place, options = _split_options(text.strip())
         host, port = _parse_place(text, place)
-        return cls(host, port, weight=_parse_weight(text, options))
+        values = _parse_options(text, options)
+        return cls(host, port, weight=values.get("weight", 1), proxy_protocol=values.get("proxy-protocol", 0))
 
 
 def parse_backends(texts: Iterable[str]) -> list[Backend]:
@@ -99,16 +116,25 @@ def _split_options(text: str) -> tuple[str, dict[str, str]]:
     return place, options
 
 
-def _parse_weight(text: str, options: dict[str, str]) -> int:
-    unknown = sorted(set(options) - {"weight"})
-    if unknown:
-        raise ConfigurationError(f"backend {text!r}: option {unknown[0]!r} is not known; known is weight (1 to {MAX_WEIGHT})")
-    weight = options.get("weight", "1")
-    if not (weight.isascii() and weight.isdigit()) or len(weight) > 9:
-        raise ConfigurationError(
-            f"backend {text!r}: weight {weight!r} was given; allowed is a whole number from 1 to {MAX_WEIGHT}"
-        )
-    return int(weight)
+def _parse_options(text: str, options: dict[str, str]) -> dict[str, int]:
+    """The options' values by name; what is wrong with each stands on a line of its own."""
+    values: dict[str, int] = {}
+    problems = []
+    for name, given in options.items():
+        if name not in _OPTIONS:
+            known = " and ".join(f"{name} ({allowed})" for name, (*_, allowed) in _OPTIONS.items())
+            problems.append(f"backend {text!r}: option {name!r} is not known; known are {known}")
+            continue
+        pattern, highest, allowed = _OPTIONS[name]
+        number = pattern.match(given)
+        if number is None or not 1 <= int(number[1]) <= highest:
+            shown = repr(given) if number is None else given
+            problems.append(f"backend {text!r}: {name} {shown} was given; allowed is {allowed}")
+        else:
+            values[name] = int(number[1])
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return values
 
 
 def _parse_place(text: str, place: str) -> tuple[str, int | None]:

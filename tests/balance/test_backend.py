@@ -27,6 +27,9 @@ FORMS = [
     ("http://a:8000:weight=1000", Backend("a", 8000, weight=1000), "a:8000"),
     ("[::1]:8000:weight=2", Backend("::1", 8000, weight=2), "[::1]:8000"),
     ("unix:/run/app.sock:weight=7", Backend("/run/app.sock", weight=7), "unix:/run/app.sock"),
+    ("a:80:proxy-protocol=v1", Backend("a", 80, proxy_protocol=1), "a:80"),
+    ("unix:/run/app.sock:proxy-protocol=v2", Backend("/run/app.sock", proxy_protocol=2), "unix:/run/app.sock"),
+    ("[::1]:80:proxy-protocol=v2:weight=3", Backend("::1", 80, weight=3, proxy_protocol=2), "[::1]:80"),
 ]
 
 # What is given, and words that the message must hold: what is wrong, and what is allowed.
@@ -60,7 +63,12 @@ MISTAKES = [
     ("a:80:weight=1.5", "weight '1.5' was given", "1 to 1000"),
     ("a:80:weight=", "weight '' was given", "1 to 1000"),
     ("a:80:weight=" + "9" * 5000, "was given", "1 to 1000"),
-    ("a:80:wieght=5", "option 'wieght' is not known", "known is weight"),
+    ("a:80:wieght=5", "option 'wieght' is not known", "weight (a whole number from 1 to 1000) and proxy-protocol (v1 or v2)"),
+    ("a:80:proxy-protocol=", "proxy-protocol '' was given", "v1 or v2"),
+    ("a:80:proxy-protocol=2", "proxy-protocol '2' was given", "v1 or v2"),
+    ("a:80:proxy-protocol=v0", "proxy-protocol 'v0' was given", "v1 or v2"),
+    ("a:80:proxy-protocol=V1", "proxy-protocol 'V1' was given", "v1 or v2"),
+    ("a:80:proxy-protocol=v1:proxy-protocol=v1", "option 'proxy-protocol' is given twice", ""),
     ("a:80:weight=1:weight=2", "option 'weight' is given twice", ""),
     ("a:80:weight=1:x", "its options cannot be read", "HOST:PORT"),
 ]
@@ -75,6 +83,7 @@ backends = st.builds(
     host=hosts,
     port=st.integers(1, 65535),
     weight=st.integers(1, MAX_WEIGHT),
+    proxy_protocol=st.integers(0, 2),
 )
 
 
@@ -98,7 +107,10 @@ class ParsedBackends(SynchronousTestCase):
     @given(backends)
     def test_an_address_reads_back_as_the_same_backend(self, backend: Backend) -> None:
         """What lbproxy prints of a backend can be given to it again."""
-        self.assertEqual(Backend.parse(f"{backend.address}:weight={backend.weight}"), backend)
+        text = f"{backend.address}:weight={backend.weight}"
+        if backend.proxy_protocol:
+            text += f":proxy-protocol=v{backend.proxy_protocol}"
+        self.assertEqual(Backend.parse(text), backend)
 
     @given(st.text(max_size=40))
     def test_nonsense_is_an_error_of_configuration(self, text: str) -> None:
@@ -113,6 +125,14 @@ class ParsedBackends(SynchronousTestCase):
         for weight in (0, 1001, -1, 1.5, True, "3"):
             error = self.assertRaises(ConfigurationError, Backend, "a", 80, weight)
             self.assertIn(repr(weight), str(error))
+
+    def test_a_backend_made_in_code_has_its_proxy_protocol_checked(self) -> None:
+        """There are versions 1 and 2, and 0 for none."""
+        for version in (3, -1, True, "v1", None):
+            error = self.assertRaises(ConfigurationError, Backend, "a", 80, proxy_protocol=version)
+            self.assertIn(repr(version), str(error))
+        self.assertEqual([Backend("a", 80, proxy_protocol=version).proxy_protocol for version in (0, 1, 2)], [0, 1, 2])
+        self.assertEqual(Backend.parse("a:80").proxy_protocol, 0)
 
     def test_a_backend_cannot_be_changed(self) -> None:
         """Backends are values: equal ones are one key, and none changes under its user."""
@@ -141,6 +161,16 @@ class BackendLists(SynchronousTestCase):
         self.assertIn("'a:99999'", first)
         self.assertIn("'foo'", second)
         self.assertIn("b:1 is named twice", third)
+
+    def test_all_mistaken_options_of_a_backend_are_told_at_once(self) -> None:
+        """Each on a line of its own, with what is allowed."""
+        texts = ["a:1:weight=0:proxy-protocol=v3:fast=yes,b:2:weight=x"]
+        message = str(self.assertRaises(ConfigurationError, parse_backends, texts))
+        weight, version, unknown, other = message.splitlines()
+        self.assertIn("weight 0 was given; allowed is a whole number from 1 to 1000", weight)
+        self.assertIn("proxy-protocol 'v3' was given; allowed is v1 or v2", version)
+        self.assertIn("option 'fast' is not known", unknown)
+        self.assertIn("weight 'x' was given", other)
 
     def test_no_backend_is_refused(self) -> None:
         """Without a backend there is nothing to balance, and the message says how to name one."""
