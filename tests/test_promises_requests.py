@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.http1.body import ChunkedBody, SizedBody
 
-from .http1.corpus import REFUSED
+from .corpus.requests import REFUSED
 from .support import GET, OK, Rig, given, post, request, response, split, status, unchunk, values
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -24,7 +24,7 @@ from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeBackend, MemoryBackends
 from lbproxy.web import PIECE, WebDownstream, request_head
 
-from .http1.corpus import REFUSED
+from .corpus.requests import REFUSED
 from .support import GET, LIMITS, OK, Peer, Rig, post, split, status, unchunk, values
 
 

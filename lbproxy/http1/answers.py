@@ -10,6 +10,9 @@ from .head import ResponseHead
 
 __all__ = ["last_answer", "own_answer"]
 
+#: What 405 says of the methods that are served here (RFC 9110 section 15.5.6): any of HTTP's but CONNECT.
+_ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
+
 _WHY = {
     502: "The backend's answer could not be understood, or it gave none.",
     503: "No backend is up just now.",
@@ -26,6 +29,8 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     phrase = HTTPStatus(status).phrase
     body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode("ascii", "replace")
     fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
+    if status == 405:
+        fields += _ALLOW
     if retry_after is not None:
         fields += b"Retry-After: %d\r\n" % max(1, ceil(retry_after))
     head = ResponseHead(status, phrase.encode("ascii"), fields)

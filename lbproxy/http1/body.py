@@ -7,21 +7,24 @@ A decoder is fed what arrives after a head and gives back the body's bytes, unti
 from __future__ import annotations
 
 import re
+from math import inf
 
 from ..errors import BadMessage
+from .fields import NOT_IN_TRAILERS
 
-__all__ = ["LAST_CHUNK", "ChunkedBody", "SizedBody", "UntilCloseBody", "chunk"]
-
-#: The end of a chunked body, without trailers.
-LAST_CHUNK = b"0\r\n\r\n"
+__all__ = ["LAST_CHUNK", "ChunkedBody", "SizedBody", "UntilCloseBody", "chunk", "last_chunk"]
 
 # RFC 9112 section 7.1: 1*HEXDIG, then extensions, which a recipient must ignore. They are taken only as printable ASCII, and
 # never forwarded. 15 digits are under 2**63.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e]*)?\Z")
-# A size line may carry an extension nobody reads; the trailers are read and dropped. Both are bounded (llhttp has no bound).
+# A size line may carry an extension nobody reads: one is bounded, and so are all of them together, since a body of single bytes
+# could bring 250 bytes to be read with each (Go's CVE-2023-39326). A line of 16 bytes is taken for a plain size.
 _LINE_LIMIT = 256
-_TRAILER_LIMIT = 8 * 1024
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z")
+_PLAIN_LINE = 16
+_EXTENSIONS_LIMIT = 16 * 1024
+# Trailers are held until they are complete.
+_TRAILERS_LIMIT = 8 * 1024
+_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t\x20-\x7e\x80-\xff]*\Z")
 
 
 def chunk(data: bytes) -> bytes:
@@ -29,10 +32,20 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def last_chunk(trailers: bytes) -> bytes:
+    """The end of a chunked body, with trailer lines, each ended by CRLF."""
+    return b"0\r\n%b\r\n" % trailers
+
+
+#: The end of a chunked body without trailers.
+LAST_CHUNK = last_chunk(b"")
+
+
 class SizedBody:
     """A body of a length that is known ahead (Content-Length)."""
 
     __slots__ = ("remaining", "rest")
+    trailers = b""
 
     def __init__(self, length: int) -> None:
         self.remaining = length
@@ -60,6 +73,7 @@ class UntilCloseBody:
     __slots__ = ()
     done = False
     rest = b""
+    trailers = b""
 
     def feed(self, data: bytes) -> bytes:
         """Everything is body."""
@@ -67,22 +81,37 @@ class UntilCloseBody:
 
 
 class ChunkedBody:
-    """A body in chunks (RFC 9112 section 7.1). Extensions and trailers are checked, bounded and dropped."""
+    """A body in chunks (RFC 9112 section 7.1). Extensions are checked, bounded and dropped, trailers checked and bounded.
 
-    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done", "rest")
+    :param limit: bytes of the body that its chunks may announce in all.
+    :param fields: how many trailers it may have.
+    :param underscores: whether trailers whose names have them go on.
+    :ivar trailers: when it is done, the lines of the trailers that go on, each ended by CRLF.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_announced", "_buffer", "_extensions", "_fields", "_left", "_limit", "_state", "_trailers_left", "_underscores", "done",
+        "rest", "trailers",
+    )  # fmt: skip
+
+    def __init__(self, limit: float = inf, fields: int = 100, underscores: bool = False) -> None:
+        self._limit = limit
+        self._fields = fields
+        self._underscores = underscores
+        self._announced = 0  # bytes of all chunks so far
+        self._extensions = 0  # bytes of size lines beyond plain ones
         self._buffer = b""  # the beginning of a line that has not ended yet
         self._left = 0  # bytes of the current chunk still to come
         self._state = _SIZE
-        self._trailers = 0
+        self._trailers_left = _TRAILERS_LIMIT
         self.done = False
         self.rest = b""
+        self.trailers = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; give back the body's bytes in it, of all its chunks together, perhaps none.
 
-        :raises BadMessage: for a chunk that is not one.
+        :raises BadMessage: for a chunk that is not one; with the status 413 for one that makes the body too large.
         """
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
@@ -115,27 +144,59 @@ class ChunkedBody:
             if found != b"\r\n"[: len(found)]:
                 raise BadMessage("chunk", "a chunk's data is not ended by CRLF")
             return place if len(found) == 2 else -1
-        end = data.find(b"\r\n", place)
-        limit = _LINE_LIMIT if self._state == _SIZE else _TRAILER_LIMIT - self._trailers
-        if (len(data) if end < 0 else end) - place > limit:
-            raise BadMessage("chunk", "a chunk's size line or the trailers are too long")
-        return end
+        end = data.find(b"\n", place)
+        in_size = self._state == _SIZE
+        # The last byte is not counted: it is the line's CR, or may be.
+        if (len(data) if end < 0 else end) - 1 - place > (_LINE_LIMIT if in_size else self._trailers_left):
+            if in_size:
+                raise BadMessage("chunk", "a chunk's size line is too long")
+            raise BadMessage("trailer", f"the trailers are larger than {_TRAILERS_LIMIT} bytes", 431)
+        # What is not CRLF is refused at once: a peer that ends its lines otherwise may never send the CRLF to be waited for.
+        if end < 0:
+            if data.find(b"\r", place, -1) >= 0:
+                raise BadMessage("chunk", "a line is ended by CR alone")
+            return -1
+        if end == place or data[end - 1] != _CR:
+            raise BadMessage("chunk", "a line is ended by LF alone")
+        return end - 1
 
     def _line(self, line: bytes) -> None:
         if self._state == _AFTER:
             self._state = _SIZE
         elif self._state == _SIZE:
-            found = _CHUNK_LINE.match(line)
-            if found is None:
-                raise BadMessage("chunk", f"{line[:32]!r} is no chunk size")
-            self._left = int(found[1], 16)
-            self._state = _DATA if self._left else _TRAILERS
+            self._size(line)
         elif not line:
             self.done = True
         else:
-            self._trailers += len(line) + 2
-            if not _TRAILER.match(line):
-                raise BadMessage("chunk", f"{line[:32]!r} is no trailer field")
+            self._trailer(line)
+
+    def _size(self, line: bytes) -> None:
+        found = _CHUNK_LINE.match(line)
+        if found is None:
+            raise BadMessage("chunk", f"{line[:32]!r} is no chunk size")
+        self._left = size = int(found[1], 16)
+        self._state = _DATA if size else _TRAILERS
+        if len(line) > _PLAIN_LINE:
+            # Held against what has come: who sends much may also say much about it.
+            self._extensions += len(line) - _PLAIN_LINE
+            if self._extensions > _EXTENSIONS_LIMIT + self._announced:
+                raise BadMessage("chunk", "more chunk extensions than body")
+        self._announced += size
+        if self._announced > self._limit:
+            raise BadMessage("body-size", f"the body is larger than {self._limit} bytes", 413)
+
+    def _trailer(self, line: bytes) -> None:
+        self._trailers_left -= len(line) + 2
+        self._fields -= 1
+        found = _TRAILER.match(line)
+        if found is None:
+            raise BadMessage("trailer", f"{line[:32]!r} is no trailer field")
+        if self._fields < 0:
+            raise BadMessage("trailer", "too many trailer fields", 431)
+        name = found[1].lower()
+        if name not in NOT_IN_TRAILERS and (self._underscores or b"_" not in name):
+            self.trailers += line + b"\r\n"
 
 
+_CR = 13
 _SIZE, _DATA, _AFTER, _TRAILERS = range(4)

@@ -17,16 +17,31 @@ __all__ = [
     "KNOWN_IN_REQUEST",
     "KNOWN_IN_RESPONSE",
     "NEVER_NAMED",
+    "NOT_IN_TRAILERS",
     "field_value",
     "forwarded_for",
     "lines_without",
     "pairs",
     "request_bytes",
+    "without_underscores",
 ]
 
 # Fields of one connection only (RFC 9110 section 7.6.1), and the one that frames a message, which each side writes anew.
-# Trailer goes because trailers are dropped with the chunks that carried them.
-_HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+# HTTP2-Settings belongs to an upgrade to h2c, which is not let by.
+_HOP_BY_HOP = (b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+
+# Who asks, by which way, and for what: a backend is to hear it from us.
+_ABOUT_CLIENT = (
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-proto",
+    b"x-forwarded-server",
+    b"x-real-ip",
+    b"x-request-id",
+)
 
 #: The fields that mean something here, by lower-case name, and whether they go on. All others are copied.
 KNOWN_IN_REQUEST: dict[bytes, bool] = {
@@ -35,15 +50,28 @@ KNOWN_IN_REQUEST: dict[bytes, bool] = {
     b"expect": True,
     b"idempotency-key": True,
     **dict.fromkeys(_HOP_BY_HOP, False),
-    # What an unknown client says of itself is replaced by what we know.
-    b"x-forwarded-for": False,
-    b"x-forwarded-proto": False,
-    b"x-forwarded-host": False,
+    # What an unknown client says of itself is replaced by what we know; of a trusted one it is written anew.
+    **dict.fromkeys(_ABOUT_CLIENT, False),
 }
 KNOWN_IN_RESPONSE: dict[bytes, bool] = {b"content-length": True, **dict.fromkeys(_HOP_BY_HOP, False)}
 
-#: Naming one of these in Connection must not take it away: the message would lose its frame or its target.
-NEVER_NAMED = frozenset((b"host", b"content-length"))
+#: Naming one of these in Connection must not take it away: the message would lose its frame or its target, or the client would
+#: wait for a 100 that nobody asked the backend for.
+NEVER_NAMED = frozenset((b"host", b"content-length", b"expect"))
+
+#: Fields that do not go on in trailers (RFC 9110 section 6.5.1): those that frame, route, modify, authenticate or describe a
+#: message, so that whoever adds trailers to the fields can be told nothing new; and those that this balancer writes itself.
+NOT_IN_TRAILERS = frozenset(
+    (
+        *_HOP_BY_HOP,
+        *_ABOUT_CLIENT,
+        *(b"host", b"content-length", b"trailer", b"via", b"date", b"location", b"expect", b"max-forwards", b"idempotency-key"),
+        *(b"authorization", b"proxy-authorization", b"www-authenticate", b"proxy-authenticate", b"cookie", b"set-cookie"),
+        *(b"content-encoding", b"content-type", b"content-range", b"range", b"if-match", b"if-none-match", b"if-range"),
+        *(b"if-modified-since", b"if-unmodified-since", b"cache-control", b"pragma", b"age", b"expires", b"vary"),
+        *(b"retry-after", b"warning", b"allow", b"early-data", b"x-http-method-override"),
+    )
+)
 
 
 def lines_without(fields: bytes, names: Iterable[bytes]) -> bytes:
@@ -55,6 +83,14 @@ def lines_without(fields: bytes, names: Iterable[bytes]) -> bytes:
     dropped = frozenset(names)
     lines = fields.splitlines(keepends=True)
     return b"".join([line for line in lines if line[: line.index(b":")].lower() not in dropped])
+
+
+def without_underscores(fields: bytes) -> tuple[bytes, int]:
+    """The lines of *fields* whose name has no underscore, and how many have: CGI and its heirs (WSGI, Rack, PHP) cannot tell
+    ``Content_Length`` from ``Content-Length``."""
+    lines = fields.splitlines(keepends=True)
+    kept = [line for line in lines if b"_" not in line[: line.index(b":")]]
+    return b"".join(kept), len(lines) - len(kept)
 
 
 def pairs(fields: bytes) -> list[tuple[bytes, bytes]]:

@@ -16,8 +16,8 @@ from lbproxy.http1.server import LINGER, PIPELINE_LIMIT
 from lbproxy.interfaces import IDownstream
 from lbproxy.proxy.counters import ListenerCounters
 
+from ..corpus.requests import REFUSED
 from ..support import GET, LIMITS, OK, START, Peer, post, response, split, status, unchunk, values
-from .corpus import REFUSED
 
 IDLE = 60.0
 
