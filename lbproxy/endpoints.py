@@ -1,4 +1,4 @@
-"""From a backend's address to the Twisted endpoint that connects to it."""
+"""Addresses: from a backend's to the Twisted endpoint that connects to it, and what a connection's ends are called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from .balance.backend import Backend
 
-__all__ = ["client_endpoint"]
+__all__ = ["address_text", "client_endpoint", "place"]
 
 
 def client_endpoint(reactor: Any, backend: Backend) -> IStreamClientEndpoint:
@@ -24,3 +24,16 @@ def client_endpoint(reactor: Any, backend: Backend) -> IStreamClientEndpoint:
         return HostnameEndpoint(reactor, backend.host, backend.port, timeout=None)  # type: ignore[arg-type]
     endpoint = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
     return endpoint(reactor, backend.host, backend.port, timeout=None)  # type: ignore[arg-type]
+
+
+def place(address: Any) -> tuple[str, int]:
+    """An address's host and port; ``("", 0)`` for one that has none, such as a Unix socket's."""
+    host = getattr(address, "host", None)
+    if not host:
+        return "", 0
+    return host if isinstance(host, str) else host.decode("ascii", "replace"), address.port
+
+
+def address_text(address: Any) -> str:
+    """An address's host, ``unix`` for a Unix socket's, ``unknown`` for any other."""
+    return place(address)[0] or ("unix" if hasattr(address, "name") else "unknown")

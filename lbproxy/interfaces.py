@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .balance.backend import Backend
     from .balance.state import BackendState, Verdict
     from .http1.head import ResponseHead
+    from .http1.roles import TunnelEnd
     from .proxy.exchange import Exchange
 
 __all__ = ["IDownstream", "IExchangeObserver", "IPolicy", "IPoolControl", "IProbe"]
@@ -48,8 +49,11 @@ class IPoolControl(Interface):
 class IDownstream(Interface):
     """The client's side of one exchange: what a listener, our own or ``twisted.web``'s, gives to it.
 
-    After :meth:`finish`, :meth:`abort`, or a complete :meth:`respond`, the exchange calls nothing more.
+    After :meth:`finish`, :meth:`abort`, :meth:`switch`, or a complete :meth:`respond`, the exchange calls nothing more.
     """
+
+    def inform(head: ResponseHead) -> None:
+        """Send an interim (1xx) response, if the client can make sense of one; the response is still to come."""
 
     def respond(head: ResponseHead, data: bytes, complete: bool) -> None:
         """Send the response's head and the first bytes of its body.
@@ -62,8 +66,16 @@ class IDownstream(Interface):
     def write(data: bytes) -> None:
         """Send a further, non-empty part of the body."""
 
-    def finish() -> None:
-        """The body has ended as its framing said."""
+    def finish(trailers: bytes = b"") -> None:
+        """The body has ended as its framing said.
+
+        :param trailers: the lines of trailer fields, each ended by CRLF; without effect where the framing has no place for them.
+        """
+
+    def switch(head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
+        """The backend has gone over to another protocol: send its 101 with the first bytes, give *end* the client's transport,
+        and from now on tell it what the client sends. Only a request with an :attr:`~lbproxy.http1.head.RequestHead.upgrade`
+        comes to this."""
 
     def abort() -> None:
         """The response cannot be made whole: drop the client's connection so that it cannot take it for whole."""

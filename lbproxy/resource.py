@@ -14,9 +14,10 @@ from twisted.web.resource import Resource
 
 from .balance.pool import Pool
 from .http1.head import MessageLimits, RequestHead
+from .http1.roles import Place
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 from .proxy.balancer import Balancer
-from .proxy.client import Client, client_at
+from .proxy.client import NOWHERE, Client
 from .proxy.counters import ListenerCounters
 from .proxy.exchange import Exchange
 from .settings import Settings
@@ -83,12 +84,19 @@ class LoadBalancerResource(ReverseProxyResource):
 
     # ExchangeMaker: the same for both kinds of listener.
 
-    def client(self, address: str, secure: bool) -> Client:
-        """What is remembered of a client."""
-        return client_at(address, secure)
+    def client(self, address: str, secure: bool, source: Place = NOWHERE, destination: Place = NOWHERE) -> Client:
+        """What is remembered of a client's connection.
+
+        :param address: an IP address, ``unix`` or ``unknown``.
+        :param secure: whether it came over TLS.
+        :param source: the client's end of the connection, and *destination* ours: IP address and port.
+        """
+        return self.balancer.forwarding.client(source, destination, secure, address)
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
         """Make an exchange; nothing happens before :meth:`forward`."""
+        if client.varies:
+            client = self.balancer.forwarding.of_request(client, head)
         return Exchange(downstream, head, client, self.balancer.settings.replay_limit)
 
     def forward(self, exchange: Exchange) -> None:

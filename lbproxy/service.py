@@ -81,8 +81,7 @@ class LoadBalancerService(MultiService):
         self.counters = self.resource.counters
         self.factory = ServerFactory(
             self.resource,
-            self.resource.limits,
-            balancer.settings.idle_timeout,
+            balancer.settings,
             self._clock.seconds,
             balancer.sweep.watched,
             self.counters,

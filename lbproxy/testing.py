@@ -37,7 +37,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.web.resource import IResource
@@ -53,6 +53,7 @@ from .http1.head import MessageLimits, ResponseHead, parse_request_head
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 
 if TYPE_CHECKING:
+    from .http1.roles import TunnelEnd
     from .proxy.exchange import Exchange
 
 __all__ = [
@@ -325,17 +326,25 @@ class RecordingObserver:
 class FakeDownstream:
     """A listener's side of one exchange that writes down what it is told.
 
+    :ivar interim: the heads of interim responses.
     :ivar head: the response's head; None until it came.
     :ivar body: the response's body so far.
-    :ivar ended: ``done`` or ``aborted``; empty until then.
+    :ivar trailers: the lines of the response's trailer fields.
+    :ivar ended: ``done``, ``aborted`` or ``switched`` (to a tunnel); empty until then.
     :ivar paused: whether it was last told to deliver no more of the request's body.
     """
 
     def __init__(self) -> None:
+        self.interim: list[ResponseHead] = []
         self.head: ResponseHead | None = None
         self.body = b""
+        self.trailers = b""
         self.ended = ""
         self.paused = False
+
+    def inform(self, head: ResponseHead) -> None:
+        """An interim response came."""
+        self.interim.append(head)
 
     def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
         """The response began."""
@@ -348,9 +357,17 @@ class FakeDownstream:
         """It went on."""
         self.body += data
 
-    def finish(self) -> None:
+    def finish(self, trailers: bytes = b"") -> None:
         """It is whole."""
+        self.trailers = trailers
         self.ended = "done"
+
+    def switch(self, head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
+        """It became a tunnel, whose client never says anything; what the backend says is part of the body."""
+        self.head = head
+        self.body = data
+        self.ended = "switched"
+        end.transport = StringTransport()
 
     def abort(self) -> None:
         """It broke off."""

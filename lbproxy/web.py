@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from .deadlines import NEVER
+from .endpoints import address_text, place
 from .errors import BadMessage
 from .http1.answers import own_answer
 from .http1.body import chunk
@@ -25,6 +26,8 @@ from .http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_
 from .interfaces import IDownstream
 
 if TYPE_CHECKING:
+    from .http1.roles import TunnelEnd
+    from .proxy.client import Client
     from .proxy.exchange import Exchange
     from .resource import LoadBalancerResource
 
@@ -56,8 +59,15 @@ def request_head(request: Any, limits: MessageLimits) -> RequestHead:
         raise BadMessage("syntax", "a line break within the request line or a field")
     head = parse_request_head(data, limits)
     size = _size(request.content)
+    if size > limits.body:
+        raise BadMessage("body-size", f"the body is larger than {limits.body} bytes", 413)
     if head.chunked or size != max(head.length, 0):
         _frame(head, size)
+    if head.expects_continue:
+        # twisted.web has asked for the body long ago, and has it.
+        head.fields = lines_without(head.fields, (b"expect",))
+        head.expects_continue = False
+    head.upgrade, head.trailers_wanted = b"", False
     return head
 
 
@@ -129,11 +139,12 @@ class WebDownstream:
             self._close_after()
             self.respond(*own_answer(error.status, why=str(error)), complete=True)
             return NOT_DONE_YET
+        resource.counters.fields_dropped += head.fields_dropped
         if not head.keep_alive:
             self._close_after()
         request.notifyFinish().addErrback(self._client_left)
         self._resource = resource
-        self._exchange = exchange = resource.exchange(self, head, resource.client(_address(request), request.isSecure()))
+        self._exchange = exchange = resource.exchange(self, head, _client(resource, request))
         if head.length > 0:
             self._left = head.length
             self._feed(exchange)
@@ -221,8 +232,19 @@ class WebDownstream:
         if self._request is not None:
             self._request.write(data)
 
-    def finish(self) -> None:
-        """The response is whole."""
+    def inform(self, head: ResponseHead) -> None:
+        """Send an interim response, except for 100: ``twisted.web`` has sent that itself, before any resource was asked."""
+        request = self._request
+        if request is None or head.status == 100 or request.clientproto != b"HTTP/1.1":
+            return
+        request.channel.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, head.fields))
+
+    def switch(self, head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
+        """Never called: ``twisted.web`` has no public way to a tunnel, so no request of its goes on with an Upgrade."""
+        raise NotImplementedError("a tunnel through twisted.web")
+
+    def finish(self, trailers: bytes = b"") -> None:
+        """The response is whole. ``twisted.web`` has no trailers: they are lost here."""
         request = self._take_leave()
         if request is not None:
             request.finish()
@@ -291,13 +313,10 @@ class WebDownstream:
         self.abort()
 
 
-def _address(request: Any) -> str:
-    """The client's address, as the lean listener names it."""
-    address = request.getClientAddress()
-    host = getattr(address, "host", None)
-    if host:
-        return host if isinstance(host, str) else host.decode("ascii", "replace")
-    return "unix" if hasattr(address, "name") else "unknown"
+def _client(resource: LoadBalancerResource, request: Any) -> Client:
+    """Who asks, as the lean listener knows it."""
+    peer = request.getClientAddress()
+    return resource.client(address_text(peer), request.isSecure(), place(peer), place(request.getHost()))
 
 
 _DEFAULTS = frozenset((b"Server", b"Date", b"Connection"))

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from errno import ECONNRESET, EPIPE
+from fcntl import ioctl
 from socket import SHUT_WR
+from struct import unpack
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet import main
@@ -23,6 +26,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IHalfCloseableProtocol,
     IPushProducer,
     IReactorFDSet,
     IReactorTime,
@@ -60,11 +64,13 @@ def adopt(transport: Any, protocol: Protocol) -> Any:
     return Wire(transport, protocol)
 
 
-def half_close(transport: Any) -> None:
+def half_close(transport: Any) -> bool:
     """Send the peer an end of our bytes while its own are still read, where the transport can: over TLS it cannot (a wrapper
-    passes the method of what it wraps through, which would cut the session short)."""
-    if not ISSLTransport.providedBy(transport) and hasattr(transport, "loseWriteConnection"):
-        transport.loseWriteConnection()
+    passes the method of what it wraps through, which would cut the session short). Gives whether it could."""
+    if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
+        return False
+    transport.loseWriteConnection()
+    return True
 
 
 @implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)
@@ -76,8 +82,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_reading", "_recv", "_send",
-        "_transport", "_unsent", "_write_closed", "disconnecting",
+        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_read_closed", "_reading", "_recv",
+        "_send", "_transport", "_unsent", "_write_closed", "disconnecting",
     )  # fmt: skip
 
     def __init__(self, transport: Connection, protocol: Protocol) -> None:
@@ -97,6 +103,7 @@ class Wire:
         self._lost = False
         self.disconnecting = False
         self._reading = True
+        self._read_closed = False
         self._reactor.addReader(self)
 
     # IReadWriteDescriptor: what the reactor calls.
@@ -118,9 +125,20 @@ class Wire:
         except OSError:
             return cast(Exception, main.CONNECTION_LOST)
         if not data:
-            # Where send has taken a reset's error away, the end looks like one in good order.
-            return cast(Exception, main.CONNECTION_LOST if self._failed else main.CONNECTION_DONE)
+            return self._end_of_data()
         self._protocol.dataReceived(data)
+        return None
+
+    def _end_of_data(self) -> Exception | None:
+        """The peer sends no more. A protocol that knows of half-closing goes on writing; for any other this is the end."""
+        if self._failed:
+            return cast(Exception, main.CONNECTION_LOST)  # where send has taken a reset's error away, reading does not show it
+        if not IHalfCloseableProtocol.providedBy(self._protocol):
+            return cast(Exception, main.CONNECTION_DONE)
+        self._read_closed = True
+        self._reading = False
+        self._reactor.removeReader(self)
+        cast(IHalfCloseableProtocol, self._protocol).readConnectionLost()
         return None
 
     def doWrite(self) -> Exception | None:  # type: ignore[override]
@@ -256,7 +274,7 @@ class Wire:
 
     def resumeProducing(self) -> None:
         """Go on reading."""
-        if not self._reading and not self._lost and not self.disconnecting:
+        if not (self._reading or self._read_closed or self._lost or self.disconnecting):
             self._reading = True
             self._reactor.addReader(self)
 
@@ -265,6 +283,15 @@ class Wire:
         self.loseConnection()
 
     # What the transport knows.
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that have not reached the peer, here and in the kernel: what falls shows that the peer reads, byte by
+        byte, when the socket has long not been writable again."""
+        kept = 0 if self._unsent is None else len(self._unsent)
+        with suppress(OSError, ValueError):  # the connection is gone
+            kept += int(unpack("i", ioctl(self._fd, TIOCOUTQ, bytes(4)))[0])
+        return kept
 
     def getPeer(self) -> IAddress:
         """The other end's address."""

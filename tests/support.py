@@ -10,7 +10,7 @@ import hypothesis
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -23,8 +23,10 @@ from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import Verdict
 from lbproxy.http1.body import ChunkedBody
 from lbproxy.http1.factory import ServerFactory
+from lbproxy.http1.fields import request_bytes
 from lbproxy.http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_head, parse_response_head
 from lbproxy.interfaces import IProbe
+from lbproxy.proxy.client import Client
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.proxy.exchange import Exchange
 from lbproxy.resource import LoadBalancerResource
@@ -62,6 +64,11 @@ def request(data: bytes) -> RequestHead:
 def response(data: bytes, method: bytes = b"GET") -> ResponseHead:
     """The response head in *data*."""
     return parse_response_head(data, LIMITS, method)
+
+
+def sent(head: RequestHead) -> bytes:
+    """The head that a backend gets, without anything about the client."""
+    return request_bytes(head, Client("192.0.2.7", False, b""), b"7")
 
 
 def split(message: bytes) -> tuple[bytes, list[bytes], bytes]:
@@ -107,8 +114,9 @@ class Peer(StringTransport):
         self._protocol: Any = None
         self._arrived = b""
         self._ending: Exception | None = None
-        self._full = False
-        self.half_closed = self.aborted = self.lost = False
+        self._full = self._reads_on = False
+        self.half_closed = self.aborted = self.lost = self._gone = False
+        self.unsent = 0  # what a wire would say of it
 
     def attach(self, protocol: Any) -> Peer:
         """Connect with *protocol*."""
@@ -131,9 +139,15 @@ class Peer(StringTransport):
         return data
 
     def hang_up(self) -> None:
-        """The peer closes in good order."""
+        """The peer closes in good order. To one that may write on after a half-close it looks like one; what is still written
+        to the peer then is answered with a reset."""
         self._ending = ConnectionDone()
         self._hand_on()
+
+    def half_close(self) -> None:
+        """The peer sends no more, but still reads."""
+        self._reads_on = True
+        self.hang_up()
 
     def reset(self) -> None:
         """The peer resets the connection."""
@@ -171,7 +185,17 @@ class Peer(StringTransport):
             data, self._arrived = self._arrived, b""
             self._protocol.dataReceived(data)
         if self._ending is not None and not self.unread:
-            self._end(self._ending)
+            self._end_of_data(self._ending)
+
+    def _end_of_data(self, reason: Exception) -> None:
+        # As a wire does, which knows the protocol itself and not what an endpoint has wrapped it in.
+        protocol = getattr(self._protocol, "_wrappedProtocol", self._protocol)
+        if isinstance(reason, ConnectionDone) and IHalfCloseableProtocol.providedBy(protocol):
+            self._gone = not self._reads_on
+            self._ending = None
+            protocol.readConnectionLost()
+        else:
+            self._end(reason)
 
     def _end(self, reason: Exception) -> None:
         if not self.lost:
@@ -181,7 +205,9 @@ class Peer(StringTransport):
     # What our side does.
 
     def write(self, data: bytes) -> None:
-        if not self.aborted:
+        if self._gone:
+            self._clock.callLater(0, self._end, ConnectionLost())
+        elif not self.aborted:
             super().write(data)
 
     def loseConnection(self) -> None:
@@ -270,11 +296,9 @@ class Rig:
         self.balancer = self.resource.balancer
         self.counters = self.balancer.counters
         self.listener = ListenerCounters()
-        limits = MessageLimits.of(self.settings)
         self.factory = ServerFactory(
             self.resource,
-            limits,
-            self.settings.idle_timeout,
+            self.settings,
             self.reactor.seconds,
             self.balancer.sweep.watched,
             self.listener,

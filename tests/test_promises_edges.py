@@ -15,13 +15,12 @@ from zope.interface import implementer
 from lbproxy.balance.backend import parse_backends
 from lbproxy.balance.pool import Pool
 from lbproxy.http1.client import UpstreamConnection, UpstreamTimes
-from lbproxy.http1.fields import request_bytes
 from lbproxy.interfaces import IExchangeObserver, IPolicy
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import StubProbe
 from lbproxy.wire import HIGH_WATER, READ_SIZE, adopt
 
-from .support import GET, LIMITS, OK, Peer, ReactorCase, Recorder, Rig, post, request, status
+from .support import GET, LIMITS, OK, Peer, ReactorCase, Recorder, Rig, post, request, sent, status
 from .test_web import WebRig
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -100,6 +99,7 @@ class Relay(SynchronousTestCase):
         backend.send(head % len(body) + body)
         self.assertFalse(client._full)
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        backend.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.assertTrue(client._full)
         client.send(b"hello")
         backend.send(CHUNKED)
@@ -160,7 +160,7 @@ class Relay(SynchronousTestCase):
 
     def test_a_response_paused_for_the_client_is_no_silence_of_the_backend(self) -> None:
         """A backend that is held up for the client's sake is not silent."""
-        rig = Rig(idle_timeout=60)
+        rig = Rig(idle_timeout=20, write_timeout=100, body_rate=0)
         client = rig.client()
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbegin")
         backend = rig.accept()
@@ -334,7 +334,7 @@ class Bugs(SynchronousTestCase):
         client = rig.client()
         client.send(GET)
         backend = rig.accept()
-        client.hang_up()
+        client.reset()
         self.flushLoggedErrors()
         self.assertEqual(rig.member().in_flight, 0)
         self.assertTrue(backend.aborted)
@@ -396,8 +396,10 @@ class Wires(ReactorCase):
             def response_data(self, data: bytes) -> None:
                 heard.append("data")
 
-            def response_end(self, data: bytes = b"") -> None:
+            def response_end(self, data: bytes, trailers: bytes = b"") -> None:
                 heard.append("end")
+
+            def response_interim(self, head: Any) -> None: ...
 
             def response_lost(self, reason: str) -> None:
                 heard.append("lost")
@@ -416,7 +418,7 @@ class Wires(ReactorCase):
         self.until(lambda: connection.transport is not None)
         head = request(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
         got: list[Any] = []
-        connection.request(head, request_bytes(head, b""), False, Receiver()).addBoth(got.append)
+        connection.request(head, sent(head), False, Receiver()).addBoth(got.append)
         peer.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf of")
         self.until(lambda: bool(got))
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

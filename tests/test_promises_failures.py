@@ -15,8 +15,9 @@ from lbproxy.http1.factory import ServerFactory
 from lbproxy.interfaces import IProbe
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.resource import LoadBalancerResource
+from lbproxy.settings import Settings
 
-from .support import GET, LIMITS, OK, FakeProbe, ReactorCase, Rig, post, status, values
+from .support import GET, OK, FakeProbe, ReactorCase, Rig, post, status, values
 
 ONE, TWO = "10.0.0.1:8000", "10.0.0.2:8000"
 PAIR = f"{ONE},{TWO}"
@@ -131,7 +132,7 @@ class AClientThatLeavesIsNotWorkedFor(SynchronousTestCase):
             client.send(GET)
             backend = rig.accept()
             backend.send(answer)
-            client.hang_up()
+            client.reset()
             self.assertEqual((backend.aborted, rig.counters.ends, rig.member().in_flight), (True, {"client-left": 1}, 0))
 
     def test_a_connect_under_way_is_cancelled_and_counted(self) -> None:
@@ -140,7 +141,7 @@ class AClientThatLeavesIsNotWorkedFor(SynchronousTestCase):
         client = rig.client()
         client.send(GET)
         connect = rig.connect()
-        client.hang_up()
+        client.reset()
         self.assertEqual((connect.cancelled, rig.counters.ends, rig.member().in_flight), (True, {"client-left": 1}, 0))
 
 
@@ -214,7 +215,7 @@ class ASlowSidePausesTheFastOne(ReactorCase):
         resource = LoadBalancerResource(pool, reactor=self.reactor, probe=FakeProbe())
         self.addCleanup(resource.stop)
         sweep = resource.balancer.sweep
-        factory = ServerFactory(resource, LIMITS, 60.0, self.reactor.seconds, sweep.watched, ListenerCounters())
+        factory = ServerFactory(resource, Settings(), self.reactor.seconds, sweep.watched, ListenerCounters())
         self.client = self.dial(self.listen(factory))
 
     def accepted(self) -> socket.socket:

@@ -153,7 +153,7 @@ class SniFailureFailsClosed(SynchronousTestCase):
         self.rig.accept().send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
         browser.pump()
         self.assertEqual((status(browser.data), split(browser.data)[2]), (413, b"no"))
-        self.rig.wait(4)
+        self.rig.wait(7)
         browser.pump()
         self.assertEqual((browser.ended, browser.peer.closed), (True, True))
 
@@ -162,7 +162,7 @@ class SniFailureFailsClosed(SynchronousTestCase):
         browser = self.connect("default.example", lambda name: None)
         browser.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
         self.rig.accept().send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
-        self.rig.wait(4)
+        self.rig.wait(7)
         self.assertFalse(browser.peer.lost)
         self.rig.wait(62)
         self.assertTrue(browser.peer.lost)

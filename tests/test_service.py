@@ -124,7 +124,7 @@ class MakingTests(ServiceTestCase):
         service = self.service(settings=Settings(head_limit=1000, field_limit=7, target_limit=99, idle_timeout=12))
         factory = service.factory
         self.assertEqual((factory.limits.size, factory.limits.fields, factory.limits.target), (1000, 7, 99))
-        self.assertEqual(factory.idle_timeout, 12)
+        self.assertEqual(factory.times.idle, 12)
 
     def test_descriptions_are_checked(self) -> None:
         """All descriptions that cannot be read are named at once, with what is allowed."""

@@ -201,7 +201,7 @@ class MistakeTests(SynchronousTestCase):
         """A weight has its range."""
         self.assert_message(
             "-b 10.0.0.1:8000:weight=1001",
-            "--backends: backend 10.0.0.1:8000: weight 1001 was given; allowed is a whole number from 1 to 1000",
+            "--backends: backend '10.0.0.1:8000:weight=1001': weight 1001 was given; allowed is a whole number from 1 to 1000",
         )
 
     def test_format(self) -> None:

@@ -19,13 +19,13 @@ from twisted.web.static import Data
 from zope.interface.verify import verifyObject
 
 from lbproxy.errors import BadMessage
-from lbproxy.http1.fields import field_value, request_bytes
+from lbproxy.http1.fields import field_value
 from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeBackend, MemoryBackends
 from lbproxy.web import PIECE, WebDownstream, request_head
 
 from .corpus.requests import REFUSED
-from .support import GET, LIMITS, OK, Peer, Rig, post, split, status, unchunk, values
+from .support import GET, LIMITS, OK, Peer, Rig, post, sent, split, status, unchunk, values
 
 
 class QuietSite(Site):
@@ -69,7 +69,7 @@ class RequestHeads(SynchronousTestCase):
         return request
 
     def sent(self, request: Any) -> bytes:
-        return request_bytes(request_head(request, LIMITS), b"")
+        return sent(request_head(request, LIMITS))
 
     def test_the_target_and_repeated_fields_go_on(self) -> None:
         message = self.sent(self.make(accept=[b"a", b"b"]))
@@ -79,7 +79,7 @@ class RequestHeads(SynchronousTestCase):
     def test_a_body_that_came_in_chunks_is_sized(self) -> None:
         head = request_head(self.make(b"POST", body=b"hello", transfer_encoding=[b"chunked"]), LIMITS)
         self.assertEqual((head.length, head.chunked), (5, False))
-        message = request_bytes(head, b"")
+        message = sent(head)
         self.assertEqual(values(message, b"content-length"), [b"5"])
         self.assertEqual(values(message, b"transfer-encoding"), [])
 

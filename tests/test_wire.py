@@ -6,14 +6,14 @@ import socket
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IConsumer, IPushProducer, IReadWriteDescriptor, ITransport
+from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, IReadWriteDescriptor, ITransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 from zope.interface.verify import verifyObject
 
 from lbproxy.wire import HIGH_WATER, Wire, adopt
@@ -175,6 +175,26 @@ class Writing(LoopbackCase):
         self.wire.unregisterProducer()
         self.wire.registerProducer(Producer(), True)
 
+    def test_what_the_peer_has_not_taken_is_known(self) -> None:
+        """It falls as the peer reads, byte by byte, long before the socket can be written to again."""
+        self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.assertEqual(self.wire.unsent, 0)
+        self.fill()
+        seen = self.wire.unsent
+        self.assertGreater(seen, MEBIBYTE)
+
+        def read_on() -> bool:
+            try:
+                self.peer.recv(65536)
+            except BlockingIOError:
+                pass
+            return bool(self.wire.unsent < seen)
+
+        self.until(read_on)
+        self.wire.abortConnection()
+        self.until(self.lost)
+        self.assertEqual(self.wire.unsent, 0)
+
     def test_an_error_of_send_is_no_error_of_the_caller(self) -> None:
         """The protocol hears of it as a lost connection, later."""
         self.reset_by_peer()
@@ -231,6 +251,36 @@ class Reading(LoopbackCase):
         assert self.protocol.lost is not None
         self.assertTrue(self.protocol.lost.check(ConnectionDone))
         self.assertEqual(self.protocol.data, b"bye")
+
+    def test_a_half_close_is_told_to_who_knows_of_it(self) -> None:
+        """Nothing more is read, writing goes on, and resuming changes nothing."""
+        told: list[str] = []
+        self.protocol.readConnectionLost = lambda: told.append("half-closed")  # type: ignore[attr-defined]
+        alsoProvides(self.protocol, IHalfCloseableProtocol)
+        self.peer.sendall(b"bye")
+        self.peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: bool(told))
+        self.wire.pauseProducing()
+        self.wire.resumeProducing()
+        self.turn(5)
+        self.assertEqual((told, self.protocol.data, self.lost()), (["half-closed"], b"bye", False))
+        self.wire.write(b"and to you")
+        self.assertEqual(self.sent(10), b"and to you")
+        self.wire.loseConnection()
+        self.until(self.lost)
+
+    def test_a_half_closed_peer_that_is_gone_is_found_out_by_writing(self) -> None:
+        """Its reset is the end, although nothing is read any more."""
+        self.protocol.readConnectionLost = lambda: None  # type: ignore[attr-defined]
+        alsoProvides(self.protocol, IHalfCloseableProtocol)
+        self.peer.close()
+        self.until(lambda: self.wire not in self.reactor.getReaders())
+
+        def write_on() -> bool:
+            self.wire.write(b"x")
+            return self.lost()
+
+        self.until(write_on)
 
     def test_a_pause_within_the_call_is_heeded(self) -> None:
         """A protocol may pause while it is being given data."""

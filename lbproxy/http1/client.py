@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from ..deadlines import NEVER
 from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
 from ..wire import adopt
-from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk
+from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk, last_chunk
 from .head import MessageLimits, RequestHead, ResponseHead, parse_response_head
+from .roles import ConnectionOwner, Response, ResponseReceiver, TunnelEnd
 
-__all__ = ["ConnectionOwner", "ResponseReceiver", "UpstreamConnection", "UpstreamTimes"]
+__all__ = ["INTERIM_LIMIT", "UpstreamConnection", "UpstreamTimes"]
 
-Response = tuple[ResponseHead, bytes, bool]
-"""A response's head, the body bytes that came with it, and whether they are the whole body."""
-
-
-class ResponseReceiver(Protocol):
-    """Who gets the response: the exchange that runs on the connection."""
-
-    def response_data(self, data: bytes) -> None:
-        """A further part of the body, never empty."""
-
-    def response_end(self, data: bytes) -> None:
-        """The body has ended as its framing said, with this last part of it, perhaps empty. The connection may carry another
-        exchange already: it is not to be touched any more."""
-
-    def response_lost(self, reason: str) -> None:
-        """The body was cut short."""
-
-    def pause_request(self) -> None:
-        """The backend takes no more of the request's body for now."""
-
-    def resume_request(self) -> None:
-        """The backend takes more."""
-
-
-class ConnectionOwner(Protocol):
-    """Who keeps connections between exchanges."""
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free for another exchange."""
-
-    def closing(self, connection: UpstreamConnection) -> None:
-        """The connection is about to be closed."""
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection has ended."""
+#: Interim responses in one exchange at most: a client that does not read them would have them pile up here.
+INTERIM_LIMIT = 100
 
 
 class UpstreamTimes:
@@ -78,6 +46,7 @@ class UpstreamConnection(TwistedProtocol):
 
     :ivar address: of the backend that it leads to, so that it is never used for another.
     :ivar host: the Host that a request gets whose client, being HTTP/1.0, sent none.
+    :ivar single: whether it may carry one exchange only.
     :ivar uses: exchanges begun on it.
     :ivar deadline: when :meth:`deadline_passed` is due.
     """
@@ -89,6 +58,7 @@ class UpstreamConnection(TwistedProtocol):
     ) -> None:
         self.address = address
         self.host = b"localhost" if address.startswith("unix:") else address.encode("ascii")
+        self.single = False
         self.uses = 0
         self.deadline = NEVER
         self._owner = owner
@@ -97,12 +67,14 @@ class UpstreamConnection(TwistedProtocol):
         self._seconds = seconds
         self._buffer = b""  # a response head's beginning
         self._heard = False  # whether anything came since the request, be it an interim response
+        self._interim = 0  # interim responses since the request
+        self._tunnel: TunnelEnd | None = None
         self._receiver: ResponseReceiver | None = None
         self._waiting: Deferred[Response] | None = None
         self._body: SizedBody | ChunkedBody | UntilCloseBody | None = None
         self._reusable = False
-        self._method = b""
-        self._chunked = False  # how the request's body is framed
+        self._request: RequestHead | None = None  # the last one
+        self._held = False  # whether the request's body waits for the backend to ask for it
         self._sending = False  # whether more of the request's body is to come
         self._stalled = False  # whether the backend does not read what was written
         self._paused = False  # whether the client does not
@@ -127,11 +99,16 @@ class UpstreamConnection(TwistedProtocol):
         """
         self.uses += 1
         self._receiver = receiver
-        self._method = request.method
-        self._chunked = request.chunked
-        self._sending = not ended
+        self._request = request
         self._heard = False
-        self.deadline = self._seconds() + self._times.response if ended else NEVER
+        self._interim = 0
+        if ended:
+            self._sending = False
+            self.deadline = self._seconds() + self._times.response
+        else:
+            self._sending = True
+            self._held = request.expects_continue
+            self.deadline = self._seconds() + self._times.response if self._held else NEVER
         waiting: Deferred[Response] = Deferred()
         self._waiting = waiting
         self.transport.write(data)
@@ -139,13 +116,22 @@ class UpstreamConnection(TwistedProtocol):
 
     def write_body(self, data: bytes) -> None:
         """Send a further, non-empty part of the request's body."""
-        self.transport.write(chunk(data) if self._chunked else data)
+        if self._held:
+            self._body_comes()
+        assert self._request is not None
+        self.transport.write(chunk(data) if self._request.chunked else data)
 
-    def end_body(self) -> None:
-        """The request's body is complete."""
-        self._sending = False
-        if self._chunked:
-            self.transport.write(LAST_CHUNK)
+    def _body_comes(self) -> None:
+        """The body comes, asked for or not: the backend's time begins when all of it is here."""
+        self._held = False
+        self.deadline = NEVER
+
+    def end_body(self, trailers: bytes = b"") -> None:
+        """The request's body is complete; *trailers* are lines, each ended by CRLF."""
+        self._sending = self._held = False
+        assert self._request is not None
+        if self._request.chunked:
+            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         if self._body is None:
             self.deadline = self._seconds() + self._times.response
 
@@ -180,6 +166,17 @@ class UpstreamConnection(TwistedProtocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
+    def switch(self, end: TunnelEnd) -> None:
+        """From here on bytes are passed on raw, to *end* and to what it is given as its transport."""
+        self._forget()
+        self._tunnel = end
+        end.transport = self.transport
+        # An exchange's connection is over when its backend ends it, a tunnel is not. (A wire asks for this when it comes to it;
+        # Twisted's own transports have been told long ago, and end the tunnel with the backend's half-close.)
+        alsoProvides(self, IHalfCloseableProtocol)
+        if self._stalled:
+            end.pause()
+
     def _forget(self) -> None:
         self._receiver = self._waiting = self._body = None
         self._reusable = False
@@ -194,8 +191,18 @@ class UpstreamConnection(TwistedProtocol):
             self._continue(body, data)
         elif self._receiver is not None:
             self._head(data)
+        elif self._tunnel is not None:
+            self._tunnel.data(data)
         else:
             self.close()
+
+    def readConnectionLost(self) -> None:
+        """The backend sends no more through the tunnel."""
+        assert self._tunnel is not None
+        self._tunnel.half_closed()
+
+    def writeConnectionLost(self) -> None:
+        """Our own half-close is done."""
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The connection has ended: perhaps the body with it, perhaps too early."""
@@ -203,7 +210,9 @@ class UpstreamConnection(TwistedProtocol):
         stale = self.uses > 1 and not self._heard
         self._forget()
         self._owner.lost(self)
-        if waiting is not None:
+        if self._tunnel is not None:
+            self._tunnel.lost(reason)
+        elif waiting is not None:
             words = reason.getErrorMessage()
             waiting.errback(StaleConnection(words) if stale else UpstreamLost(words))
         elif receiver is not None and body is not None:
@@ -215,6 +224,8 @@ class UpstreamConnection(TwistedProtocol):
     def _head(self, data: bytes) -> None:
         """Bytes of a response's head, or of interim responses before it."""
         self._heard = True
+        request = self._request
+        assert request is not None
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         while True:
@@ -226,16 +237,44 @@ class UpstreamConnection(TwistedProtocol):
                 self._buffer = data
                 return
             try:
-                head = parse_response_head(data[:end], self._limits, self._method)
-                if head.status == 101:
-                    raise BadMessage("upgrade", "101 although no upgrade was asked for")
-                if head.status >= 200:
-                    self._begin(head, data[end:])
-                    return
+                head = parse_response_head(data[:end], self._limits, request.method)
+                if head.status < 200 and head.status != 101:
+                    self._interim_response(head)
             except BadMessage as error:
                 self._fail(BadResponse(str(error)))
                 return
             data = data[end:]
+            if head.status == 101:
+                self._switching(request, head, data)
+                return
+            if head.status >= 200:
+                self._begin(head, data)
+                return
+            if self._waiting is None:
+                return  # the exchange has ended meanwhile
+
+    def _interim_response(self, head: ResponseHead) -> None:
+        """Hand a 1xx on. It buys no time, but for a 100: that begins when the body is here."""
+        self._interim += 1
+        if self._interim > INTERIM_LIMIT:
+            raise BadMessage("interim", f"more than {INTERIM_LIMIT} interim responses")
+        if head.status == 100 and self._held:
+            self._body_comes()
+        assert self._receiver is not None
+        self._receiver.response_interim(head)
+
+    def _switching(self, request: RequestHead, head: ResponseHead, data: bytes) -> None:
+        """A 101: to be had only by a request that asked for it, and with what it asked for (RFC 9110 section 15.2.2)."""
+        asked = {protocol.strip().lower() for protocol in request.upgrade.split(b",")} - {b""}
+        given = {protocol.strip().lower() for protocol in head.upgrade.split(b",")} - {b""}
+        if not given or not given <= asked:
+            words = f"101 to {head.upgrade[:64]!r}, where {request.upgrade[:64]!r} was asked for"
+            self._fail(BadResponse(f"upgrade: {words}"))
+            return
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None
+        self.deadline = NEVER
+        waiting.callback((head, data, False))
 
     def _begin(self, head: ResponseHead, data: bytes) -> None:
         """The head is here: hand it over with what came after it."""
@@ -253,13 +292,18 @@ class UpstreamConnection(TwistedProtocol):
             self._waiting = waiting
             self._fail(BadResponse(str(error)))
             return
-        if body.done:
+        if body.done and not body.trailers:
             self._complete(body.rest)
             waiting.callback((head, data, True))
         else:
             self._body = body
             self.deadline = self._seconds() + self._times.silence
             waiting.callback((head, data, False))
+            if body.done and self._body is body:  # only its trailers are still to be told
+                if self._paused:
+                    self.resume()
+                assert self._receiver is not None
+                self._end(body, self._receiver, b"")
 
     def _continue(self, body: SizedBody | ChunkedBody | UntilCloseBody, data: bytes) -> None:
         """Bytes of the response's body."""
@@ -272,18 +316,21 @@ class UpstreamConnection(TwistedProtocol):
             receiver.response_lost(str(error))
             return
         if body.done:
-            self._complete(body.rest)
-            receiver.response_end(data)
+            self._end(body, receiver, data)
             return
         self.deadline = self._seconds() + self._times.silence
         if data:
             receiver.response_data(data)
 
+    def _end(self, body: SizedBody | ChunkedBody | UntilCloseBody, receiver: ResponseReceiver, data: bytes) -> None:
+        self._complete(body.rest)
+        receiver.response_end(data, body.trailers)
+
     def _complete(self, rest: bytes) -> None:
         """The response is whole: keep the connection if nothing speaks against it, before anyone is told, so that what
         follows from it can use the connection at once."""
         # A stalled one has said pause already, and would not say it again to the next exchange.
-        if self._reusable and not self._sending and not self._stalled and not rest:
+        if self._reusable and not (self._sending or self._stalled or self.single or rest):
             self._receiver = self._body = None
             self.deadline = self._seconds() + self._times.idle
             self._owner.release(self)
@@ -316,16 +363,21 @@ class UpstreamConnection(TwistedProtocol):
     def pauseProducing(self) -> None:
         """The backend does not keep up with the request's body."""
         self._stalled = True
-        if self._receiver is not None:
+        if self._tunnel is not None:
+            self._tunnel.pause()
+        elif self._receiver is not None:
             self.deadline = self._seconds() + self._times.silence
             self._receiver.pause_request()
 
     def resumeProducing(self) -> None:
         """The backend has caught up."""
         self._stalled = False
-        if self._receiver is not None:
+        if self._tunnel is not None:
+            self._tunnel.resume()
+        elif self._receiver is not None:
             if self._waiting is not None:
-                self.deadline = NEVER if self._sending else self._seconds() + self._times.response
+                waited_for = self._held or not self._sending
+                self.deadline = self._seconds() + self._times.response if waited_for else NEVER
             else:
                 self.deadline = NEVER if self._paused else self._seconds() + self._times.silence
             self._receiver.resume_request()

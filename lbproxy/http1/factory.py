@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.protocol import Factory
 
+from ..settings import Settings
 from .head import MessageLimits
-from .roles import ExchangeMaker, ListenerCounts
+from .roles import ExchangeMaker, Gate, ListenerCounts
 from .server import ServerConnection
 
-__all__ = ["ServerFactory"]
+__all__ = ["ClientTimes", "ServerFactory"]
+
+
+class ClientTimes:
+    """For how long a client is waited for, in seconds.
+
+    :ivar header: for a request's head, from its first byte.
+    :ivar idle: for a request, and in mid-body at any time.
+    :ivar write: for a client that reads nothing.
+    :ivar body: for a request's body before its rate counts.
+    :ivar per_byte: that each byte of a body earns; so a body is at no time further behind its least rate than :attr:`body`, and
+        none earns more than :attr:`idle` ahead.
+    """
+
+    __slots__ = ("body", "header", "idle", "per_byte", "write")
+
+    def __init__(self, settings: Settings) -> None:
+        self.header = settings.header_timeout
+        self.idle = settings.idle_timeout
+        self.write = settings.write_timeout
+        self.body = min(settings.body_grace, self.idle) if settings.body_rate else self.idle
+        self.per_byte = 1 / settings.body_rate if settings.body_rate else inf
 
 
 class ServerFactory(Factory):
     """Makes a :class:`ServerConnection` for each client that connects.
 
     :param maker: makes and carries exchanges.
-    :param limits: of request heads.
-    :param idle_timeout: seconds of silence: without a request, in mid-head, in mid-body, and without reading a response.
+    :param settings: limits and times.
     :param seconds: the clock.
     :param watched: the set of things whose deadlines are watched (:class:`lbproxy.deadlines.DeadlineSweep`).
     :param counters: what is counted.
+    :ivar gate: keeps the number of connections within its limit; None: there is no limit.
     :ivar draining: whether connections are to be closed after the response that is being given.
+    :ivar connections: all that are open.
     """
 
     noisy = False
@@ -31,21 +55,40 @@ class ServerFactory(Factory):
     def __init__(
         self,
         maker: ExchangeMaker,
-        limits: MessageLimits,
-        idle_timeout: float,
+        settings: Settings,
         seconds: Callable[[], float],
         watched: set[Any],
         counters: ListenerCounts,
     ) -> None:
         self.maker = maker
-        self.limits = limits
-        self.idle_timeout = idle_timeout
+        self.limits = MessageLimits.of(settings)
+        self.times = ClientTimes(settings)
+        self.last_request = settings.connection_requests
+        self.abort_on_close = settings.abort_on_close
         self.seconds = seconds
         self.watched = watched
         self.counters = counters
+        self.gate: Gate | None = None
         self.draining = False
         self.connections: set[ServerConnection] = set()
 
     def buildProtocol(self, addr: object) -> ServerConnection:
         """One for each client."""
         return ServerConnection(self)
+
+    def opened(self, connection: ServerConnection) -> None:
+        """A client has connected."""
+        self.counters.accepted += 1
+        self.counters.open += 1
+        self.connections.add(connection)
+        self.watched.add(connection)
+        if self.gate is not None:
+            self.gate.opened()
+
+    def closed(self, connection: ServerConnection) -> None:
+        """A client's connection has ended."""
+        self.counters.open -= 1
+        self.connections.discard(connection)
+        self.watched.discard(connection)
+        if self.gate is not None:
+            self.gate.closed()

@@ -6,7 +6,7 @@ parsed, and written as they are. The functions here take such bytes apart for th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,6 @@ __all__ = [
     "NEVER_NAMED",
     "NOT_IN_TRAILERS",
     "field_value",
-    "forwarded_for",
     "lines_without",
     "pairs",
     "request_bytes",
@@ -109,22 +108,42 @@ def field_value(fields: bytes, name: bytes) -> bytes | None:
     return fields[begin : fields.index(b"\r\n", begin)].strip(b" \t")
 
 
-def forwarded_for(client: bytes, secure: bool) -> bytes:
-    """The fields about a client's connection, made once for each: its address and whether it came over TLS."""
-    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (client, b"https" if secure else b"http")
+class Sender(Protocol):
+    """Who asks, as a backend is told (:class:`lbproxy.proxy.client.Client`)."""
+
+    @property
+    def forwarded(self) -> bytes:
+        """Lines about the client, each ended by CRLF."""
+
+    @property
+    def forwarded_host(self) -> bytes | None:
+        """What a trusted proxy said that the client's Host was."""
 
 
-def request_bytes(head: RequestHead, forwarded: bytes, backend: bytes = b"localhost") -> bytes:
-    """The head that a backend gets: target, Host and the other fields that go on, as they came; then *forwarded* (from
-    :func:`forwarded_for`), X-Forwarded-Host, and one framing field if the body is chunked.
+def request_bytes(head: RequestHead, sender: Sender, request_id: bytes, backend: bytes = b"localhost") -> bytes:
+    """The head that a backend gets: target, Host and the other fields that go on, as they came; then those about the client, the
+    request's id, and the fields of this connection.
 
     :param backend: what stands in Host where the client, being HTTP/1.0, sent none: HTTP/1.1 needs one.
     """
-    return b"%b %b HTTP/1.1\r\n%b%b%b%b" % (
+    host = sender.forwarded_host or head.host
+    return b"%b %b HTTP/1.1\r\n%b%b%b%bX-Request-ID: %b\r\n%b" % (
         head.method,
         head.target,
+        b"" if head.host is not None else b"Host: %b\r\n" % backend,
         head.fields,
-        forwarded,
-        b"Host: %b\r\n" % backend if head.host is None else b"X-Forwarded-Host: %b\r\n" % head.host,
-        b"Transfer-Encoding: chunked\r\n\r\n" if head.chunked else b"\r\n",
+        sender.forwarded,
+        b"" if host is None else b"X-Forwarded-Host: %b\r\n" % host,
+        request_id,
+        b"\r\n" if head.plain else _of_this_connection(head),
     )
+
+
+def _of_this_connection(head: RequestHead) -> bytes:
+    """What the request's next hop alone is told, written anew: how the body is framed, and what is asked of the connection."""
+    lines = b"Transfer-Encoding: chunked\r\n" if head.chunked else b""
+    if head.upgrade:
+        lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    elif head.trailers_wanted:
+        lines += b"Connection: TE\r\nTE: trailers\r\n"
+    return lines + b"\r\n"

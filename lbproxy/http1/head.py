@@ -115,6 +115,7 @@ class RequestHead:
         or one among them that would lead past this balancer's rules: then it is an ordinary request.
     :ivar trailers_wanted: whether the client takes trailers.
     :ivar fields_dropped: lines that do not go on because their names have underscores.
+    :ivar plain: whether there is nothing in it for its next hop alone to be told.
     """
 
     # Defaults stand in the class, not in slots: most heads change none of them, and setting each costs.
@@ -127,6 +128,7 @@ class RequestHead:
     upgrade = b""
     trailers_wanted = False
     fields_dropped = 0
+    plain = True
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: bytes, known: dict[bytes, bytes]) -> None:
         self.method = method
@@ -139,6 +141,7 @@ class RequestHead:
         """Say how the body is framed; heads without this have none."""
         self.length = length
         self.chunked = chunked
+        self.plain = self.plain and not chunked
         self.has_body = chunked or length > 0
 
 
@@ -325,8 +328,10 @@ def _request_rules(head: RequestHead, known: dict[bytes, bytes], limits: Message
         _expectation(head, known[b"expect"])
     if b"upgrade" in tokens and head.minor and not head.has_body:
         head.upgrade = _upgrade(known.get(b"upgrade", b""))
+        head.plain = head.plain and not head.upgrade
     if b"te" in known and head.minor:
         head.trailers_wanted = b"trailers" in _tokens(known[b"te"])
+        head.plain = head.plain and not head.trailers_wanted
 
 
 def _expectation(head: RequestHead, expect: bytes) -> None:
@@ -381,13 +386,13 @@ def parse_response_head(data: bytes, limits: MessageLimits, method: bytes) -> Re
     if not minor and head.chunked:
         head.keep_alive = False  # RFC 9112 section 6.1: HTTP/1.0 knows no chunks, so nothing after this can be trusted
     if status in _APART or method == b"HEAD":
-        _rules_apart(head, known, minor)
+        _rules_apart(head, known, minor, method)
     if head.length < 0 and not head.chunked:
         head.keep_alive = False
     return head
 
 
-def _rules_apart(head: ResponseHead, known: dict[bytes, bytes], minor: int) -> None:
+def _rules_apart(head: ResponseHead, known: dict[bytes, bytes], minor: int, method: bytes) -> None:
     """Responses without a body, whatever their fields say (RFC 9112 section 6.3), and those with an Upgrade."""
     status = head.status
     if status < 100:
@@ -401,7 +406,7 @@ def _rules_apart(head: ResponseHead, known: dict[bytes, bytes], minor: int) -> N
                 raise BadMessage("framing", f"a body in a {status}")
             head.keep_alive = False
         head.fields = lines_without(head.fields, (b"content-length",))
-    if status != 426:
+    if status != 426 or method == b"HEAD":
         head.length, head.chunked = 0, False
 
 

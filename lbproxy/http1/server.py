@@ -4,6 +4,7 @@ A connection reads one head at a time, makes an exchange of it, streams the requ
 comes back. What a client pipelines waits, unparsed, until the exchange before it is over, so that answers keep their order.
 
 One class, and a long one, because it is one state machine on the measured path: cut in two, every byte would pass another call.
+What does not depend on HTTP stands in its base, :class:`.connection.ClientConnection`.
 """
 
 from __future__ import annotations
@@ -11,94 +12,57 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer, ISSLTransport
-from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..deadlines import NEVER
+from ..endpoints import address_text, place
 from ..errors import BadMessage
 from ..interfaces import IDownstream
-from ..wire import adopt, half_close
 from .answers import last_answer
-from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk
+from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk, last_chunk
+from .connection import CLOSED, EXCHANGE, IDLE, LINGERING, TUNNEL, ClientConnection
 from .head import RequestHead, ResponseHead, parse_request_head
-from .roles import RequestReceiver
+from .roles import RequestReceiver, TunnelEnd
 
 if TYPE_CHECKING:
     from .factory import ServerFactory
 
-__all__ = ["LINGER", "PIPELINE_LIMIT", "ServerConnection"]
+__all__ = ["PIPELINE_LIMIT", "ServerConnection"]
 
 #: Pipelined bytes that wait at most; beyond this the client is read no further until its turn comes.
 PIPELINE_LIMIT = 64 * 1024
-#: Seconds for which a connection is still read, and what comes thrown away, after an answer that ends it early: closing at once
-#: would reset it, and the reset could overtake the answer (RFC 9112 section 9.6; nginx's lingering_timeout is 5).
-LINGER = 2.0
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@implementer(IDownstream, IPushProducer)
-class ServerConnection(TwistedProtocol):
-    """One client's connection: at each time idle, in a head, in an exchange, or lingering before its end.
-
-    The slots are for memory: there may be many thousands, most of them idle.
-    """
+@implementer(IDownstream, IPushProducer, IHalfCloseableProtocol)
+class ServerConnection(ClientConnection):
+    """One client's connection, and the HTTP/1.1 on it."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_keep", "_reading_paused", "_request",
-        "_responding", "_stalled", "_state", "_stepping", "connected", "deadline", "factory", "transport",
+        "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_invited", "_keep", "_request", "_responding",
+        "_stepping",
     )  # fmt: skip
 
-    transport: Any
-    factory: Any
-
     def __init__(self, factory: ServerFactory) -> None:
-        self.factory = factory
-        self.deadline = NEVER
-        self._state = _IDLE
+        super().__init__(factory)
         self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
         self._head_begun = False
         self._exchange: RequestReceiver | None = None
         self._request: RequestHead | None = None
         self._body: SizedBody | ChunkedBody | None = None  # while more of the request's body is to come
+        self._invited = True  # whether the client may be expected to send its body: not while it waits for 100
         self._client: Any = None
         self._responding = False
         self._chunked = False  # how the response's body is framed
         self._keep = True
         self._stepping = False
-        self._stalled = False  # whether the client does not read what was written
-        self._reading_paused = False
 
     # What the wire calls.
 
-    def connectionMade(self) -> None:
-        """Take the socket over, and remember who it is."""
-        transport: Any = self.transport
-        factory = self.factory
-        secure = ISSLTransport.providedBy(transport)
-        peer = transport.getPeer()
-        address = getattr(peer, "host", None) or ("unix" if hasattr(peer, "name") else "unknown")
-        self._client = factory.maker.client(address, secure)
-        self.transport = transport = adopt(transport, self)
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
-        transport.registerProducer(self, True)
-        self.deadline = factory.seconds() + factory.idle_timeout
-        factory.counters.accepted += 1
-        factory.counters.open += 1
-        factory.connections.add(self)
-        factory.watched.add(self)
-
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The client is gone, and with it the exchange that runs."""
-        self._state = _CLOSED
-        self.deadline = NEVER
-        factory = self.factory
-        factory.counters.open -= 1
-        factory.connections.discard(self)
-        factory.watched.discard(self)
+        super().connectionLost(reason)
         exchange, self._exchange = self._exchange, None
         self._buffer = b""
         if exchange is not None:
@@ -107,18 +71,39 @@ class ServerConnection(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: a head, a body, or more than its turn."""
         state = self._state
-        if state == _IDLE:
+        if state == IDLE:
             if self._buffer:
                 data, self._buffer = self._buffer + data, b""
             self._step(data)
-        elif state == _EXCHANGE:
+        elif state == EXCHANGE:
             if self._body is not None:
                 self._continue_body(self._body, data)
             else:
                 self._buffer += data
                 if len(self._buffer) > PIPELINE_LIMIT:
                     self._stop_reading()
-        # Lingering or closed: thrown away.
+        elif state == TUNNEL:
+            assert self._tunnel is not None
+            self._tunnel.data(data)
+        elif state == LINGERING:
+            self._linger_on()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more. It may still read: what it has asked for is answered (RFC 9112 section 9.6)."""
+        self._read_closed = True
+        state, exchange = self._state, self._exchange
+        if state == TUNNEL:
+            assert self._tunnel is not None
+            self._tunnel.half_closed()
+        elif state in (IDLE, LINGERING):
+            self.close()
+        elif exchange is not None and (self._body is not None or self.factory.abort_on_close):
+            self._exchange = None
+            exchange.client_lost()
+            self.abort()
+
+    def writeConnectionLost(self) -> None:
+        """Our own half-close is done."""
 
     # From bytes to exchanges.
 
@@ -126,7 +111,7 @@ class ServerConnection(TwistedProtocol):
         """Make exchanges of what is here, one after the other, until one runs on or a head is not complete."""
         self._stepping = True
         try:
-            while self._state == _IDLE:
+            while self._state == IDLE:
                 if self._stalled:
                     self._wait_for_reader(data)
                     break
@@ -145,7 +130,7 @@ class ServerConnection(TwistedProtocol):
                     self._refuse(error)
                     break
                 self._begin(request, data[end:])
-                data, self._buffer = (self._buffer, b"") if self._state == _IDLE else (b"", self._buffer)
+                data, self._buffer = (self._buffer, b"") if self._state == IDLE else (b"", self._buffer)
         finally:
             self._stepping = False
 
@@ -163,7 +148,7 @@ class ServerConnection(TwistedProtocol):
         if data and not self._head_begun:
             # The head's time runs from its first byte, however slowly the others come.
             self._head_begun = True
-            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+            self.deadline = self.factory.seconds() + self.factory.times.header
         self._buffer = data
         return b""
 
@@ -172,32 +157,48 @@ class ServerConnection(TwistedProtocol):
         self._buffer = data
         self._stop_reading()
 
-    def _stop_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
-            self.transport.pauseProducing()
-
     def _begin(self, request: RequestHead, data: bytes) -> None:
         """An exchange begins: give it what is here of its body, then let it be carried."""
         factory = self.factory
-        self._state = _EXCHANGE
+        self._state = EXCHANGE
         self._request = request
         self._keep = request.keep_alive
         self._responding = self._head_begun = False
         self.deadline = NEVER
-        self._exchange = exchange = factory.maker.exchange(self, request, self._client)
+        self.requests = requests = self.requests + 1
+        if requests == factory.last_request or request.fields_dropped:
+            self._note(request)
+        client = self._client
+        if client is None:
+            client = self._client = self._meet()
+        self._exchange = exchange = factory.maker.exchange(self, request, client)
         if request.has_body:
-            self._body = ChunkedBody() if request.chunked else SizedBody(request.length)
-            self._begin_body(exchange, self._body, data)
+            self._begin_body(exchange, request, data)
         else:
             self._buffer = data
         if self._exchange is exchange:
             factory.maker.forward(exchange)
-            if request.expects_continue and self._body is not None and not data and not self._responding:
-                self.transport.write(_CONTINUE)
 
-    def _begin_body(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody, data: bytes) -> None:
-        self.deadline = self.factory.seconds() + self.factory.idle_timeout
+    def _note(self, request: RequestHead) -> None:
+        """Count what is seldom: a connection's last request, and one from which fields were dropped."""
+        counters = self.factory.counters
+        if self.requests == self.factory.last_request:
+            self._keep = False
+            counters.limited["requests"] = counters.limited.get("requests", 0) + 1
+        counters.fields_dropped += request.fields_dropped
+
+    def _meet(self) -> Any:
+        """Who the client is. Not asked before its first request: a PROXY protocol header comes after the connection is made."""
+        transport = self.transport
+        peer = transport.getPeer()
+        secure = ISSLTransport.providedBy(transport)
+        return self.factory.maker.client(address_text(peer), secure, place(peer), place(transport.getHost()))
+
+    def _begin_body(self, exchange: RequestReceiver, request: RequestHead, data: bytes) -> None:
+        body = ChunkedBody(self.factory.limits.body) if request.chunked else SizedBody(request.length)
+        self._body = body
+        self._invited = bool(data) or not request.expects_continue
+        self._expect_body()
         try:
             data = body.feed(data)
         except BadMessage as error:
@@ -209,23 +210,31 @@ class ServerConnection(TwistedProtocol):
         if body.done:
             self._body_done(exchange, body)
 
+    def _expect_body(self) -> None:
+        """From here on the rest of the client's body must come, and not too slowly, unless it is not to be sent just now. What
+        held it up before is forgiven."""
+        if self._body is not None and self._invited and not (self._reading_paused or self._stalled):
+            self.deadline = self.factory.seconds() + self.factory.times.body
+
     def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
         self._body = None
         self._buffer = body.rest
         self.deadline = NEVER
-        exchange.body_end()
+        exchange.body_end(body.trailers)
 
     def _continue_body(self, body: SizedBody | ChunkedBody, data: bytes) -> None:
         """More of the body of the request whose exchange runs."""
         exchange = self._exchange
         assert exchange is not None
-        if not self._reading_paused:
-            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        self._invited = True
+        if not (self._reading_paused or self._stalled):
+            times = self.factory.times
+            self.deadline = min(self.deadline + len(data) * times.per_byte, self.factory.seconds() + times.idle)
         try:
             data = body.feed(data)
         except BadMessage as error:
             self._exchange = None
-            exchange.client_lost("bad-request", 400)
+            exchange.client_lost("too-large" if error.status == 413 else "bad-request", error.status)
             if self._responding:
                 self.abort()
             else:
@@ -245,16 +254,26 @@ class ServerConnection(TwistedProtocol):
 
     # IDownstream: what the exchange calls.
 
+    def inform(self, head: ResponseHead) -> None:
+        """Send an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2)."""
+        request = self._request
+        if request is None or not request.minor or self._responding:
+            return
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, head.fields))
+        if head.status == 100 and not self._invited:
+            self._invited = True
+            self._expect_body()
+
     def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
         """Send the response's head, framed for this client, and the beginning of its body."""
-        if self._state != _EXCHANGE:
+        if self._state != EXCHANGE:
             return
         request = self._request
         assert request is not None
         self._responding = True
         framing = b""
         self._chunked = False
-        if self._body is not None or self.factory.draining:
+        if self._body is not None or self.factory.draining or (self._read_closed and not self._buffer):
             self._keep = False  # an early response: whatever still comes of the body would be taken for a request
         if head.length < 0:
             if request.minor:
@@ -263,6 +282,8 @@ class ServerConnection(TwistedProtocol):
                 data = (chunk(data) if data else b"") + (LAST_CHUNK if complete else b"")
             else:
                 self._keep = False  # HTTP/1.0 knows no chunks: the connection's end ends the body
+        if head.status == 426 and head.upgrade:
+            framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade  # RFC 9110 section 15.5.22
         if not self._keep:
             framing += b"Connection: close\r\n"
         elif not request.minor:
@@ -277,21 +298,58 @@ class ServerConnection(TwistedProtocol):
         """Send a further part of the body."""
         self.transport.write(chunk(data) if self._chunked else data)
 
-    def finish(self) -> None:
+    def finish(self, trailers: bytes = b"") -> None:
         """The response is whole."""
-        if self._state != _EXCHANGE:
+        if self._state != EXCHANGE:
             return
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         self._response_done()
+
+    def switch(self, head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
+        """Send the 101; from here on bytes are passed on raw, what the client has sent ahead first of all."""
+        self._state = TUNNEL
+        self._tunnel = end
+        self._exchange = self._request = None
+        self.deadline = NEVER
+        end.transport = self.transport
+        self.transport.write(
+            b"HTTP/1.1 101 %b\r\n%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.reason, head.fields, head.upgrade, data)
+        )
+        self._read_on()
+        ahead, self._buffer = self._buffer, b""
+        if ahead:
+            end.data(ahead)
+        if self._stalled:
+            self._must_read()
+            end.pause()
+        if self._read_closed:
+            end.half_closed()
 
     def abort(self) -> None:
         """Drop the connection with a reset."""
         self._exchange = None
-        self._state = _CLOSED
-        self.deadline = NEVER
-        self.transport.unregisterProducer()
-        self.transport.abortConnection()
+        super().abort()
+
+    def _linger(self) -> None:
+        self._body = None
+        self._buffer = b""
+        super()._linger()
+
+    def close_if_idle(self) -> None:
+        """Close unless something runs, has begun, or waits for its turn."""
+        if not self._buffer:
+            super().close_if_idle()
+
+    def drop(self) -> None:
+        """End at once, whatever runs."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_lost("drain")
+        if self._tunnel is not None:
+            self._tunnel.drop("drain")
+        else:
+            self.abort()
 
     def pause_body(self) -> None:
         """Read no more of the request's body; the client's silence is no fault of its own until it is read on."""
@@ -302,10 +360,8 @@ class ServerConnection(TwistedProtocol):
     def resume_body(self) -> None:
         """Read on."""
         if self._reading_paused:
-            self._reading_paused = False
-            if self._body is not None:
-                self.deadline = self.factory.seconds() + self.factory.idle_timeout
-            self.transport.resumeProducing()
+            self._read_on()
+            self._expect_body()
 
     def _response_done(self) -> None:
         """The exchange is over: on to what was pipelined, or to the connection's end."""
@@ -315,96 +371,84 @@ class ServerConnection(TwistedProtocol):
         elif not self._keep or self.factory.draining:
             self.close()
         else:
-            self._state = _IDLE
-            self.deadline = self.factory.seconds() + self.factory.idle_timeout
-            if not self._stepping and (self._buffer or self._reading_paused):
+            self._state = IDLE
+            self.deadline = self.factory.seconds() + self.factory.times.idle
+            if not self._stepping and (self._buffer or self._reading_paused or self._read_closed):
                 self._go_on()
 
     def _go_on(self) -> None:
         """Read on, and look at what was pipelined."""
         if self._stalled:
             return
-        self.resume_body()
+        self._read_on()
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
-
-    # Ends.
-
-    def close(self) -> None:
-        """Close when all that was written has been sent."""
-        self._state = _CLOSED
-        self.deadline = self.factory.seconds() + self.factory.idle_timeout
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def close_if_idle(self) -> None:
-        """Close unless an exchange runs."""
-        if self._state == _IDLE:
+        if self._read_closed and self._state == IDLE:
             self.close()
 
-    def _linger(self) -> None:
-        """Half-close, and for a while throw away what still comes, so that no reset overtakes the answer."""
-        self._state = _LINGERING
-        self._body = None
-        self._buffer = b""
-        self.deadline = self.factory.seconds() + LINGER
-        self.transport.unregisterProducer()
-        if self._reading_paused:
-            self._reading_paused = False
-            self.transport.resumeProducing()
-        half_close(self.transport)
+    # Time.
 
     def deadline_passed(self) -> None:
         """The client was silent, or did not read, for too long."""
-        state, exchange = self._state, self._exchange
-        if state == _LINGERING:
+        if self._state == LINGERING:
             self.close()
-            return
-        if state == _CLOSED:
-            self.transport.abortConnection()
-            return
-        silent_in = self._silent_in()
-        timed_out = self.factory.counters.timed_out
-        timed_out[silent_in] = timed_out.get(silent_in, 0) + 1
-        self._exchange = None
-        if exchange is not None:
-            exchange.client_lost("client-timeout", 408)
-        if silent_in == "idle":
-            self.close()
-        elif self._responding and exchange is not None:
-            self.abort()
+        elif self._state == CLOSED:
+            if not self._reads():
+                self.transport.abortConnection()
         else:
-            self.transport.write(last_answer(408, f"nothing came for {self.factory.idle_timeout:g} s"))
-            self._linger()
+            waited_for = self._waited_for()
+            if waited_for != "write" or not self._reads():
+                self._give_up(waited_for)
 
-    def _silent_in(self) -> str:
-        """In what the client has been silent, as it is counted."""
+    def _waited_for(self) -> str:
+        """What the client is late with, as it is counted."""
+        if self._stalled:
+            return "write"
         if self._exchange is None:
             return "head" if self._buffer else "idle"
-        return "write" if self._body is None else "body"
+        return "body"
+
+    def _give_up(self, waited_for: str) -> None:
+        """408 where a request was begun, silence where none was."""
+        timed_out = self.factory.counters.timed_out
+        timed_out[waited_for] = timed_out.get(waited_for, 0) + 1
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_lost("client-timeout", 408)
+        if self._tunnel is not None:
+            self._tunnel.drop("client-timeout")
+        elif waited_for == "idle":
+            self.close()
+        elif waited_for == "write" or (self._responding and exchange is not None):
+            self.abort()
+        else:
+            self.transport.write(last_answer(408, f"the request's {waited_for} did not come in time"))
+            self._linger()
 
     # IPushProducer: what the wire says when the client is slow to read.
 
     def pauseProducing(self) -> None:
-        """The client does not keep up with the response."""
+        """The client does not keep up with what is written to it."""
         self._stalled = True
-        if self._exchange is not None:
-            self.deadline = self.factory.seconds() + self.factory.idle_timeout
+        self._must_read()
+        if self._tunnel is not None:
+            self._tunnel.pause()
+        elif self._exchange is not None:
             self._exchange.pause_response()
 
     def resumeProducing(self) -> None:
         """The client has caught up."""
         self._stalled = False
-        if self._exchange is not None:
-            waiting = self._body is None or self._reading_paused
-            self.deadline = NEVER if waiting else self.factory.seconds() + self.factory.idle_timeout
+        self.deadline = NEVER
+        if self._tunnel is not None:
+            self._tunnel.resume()
+        elif self._exchange is not None:
+            self._expect_body()
             self._exchange.resume_response()
-        elif self._state == _IDLE:
+        elif self._state == IDLE:
+            self.deadline = self.factory.seconds() + self.factory.times.idle
             self._go_on()
 
     def stopProducing(self) -> None:
         """The transport is gone; :meth:`connectionLost` says so."""
-
-
-_IDLE, _EXCHANGE, _LINGERING, _CLOSED = range(4)

@@ -18,8 +18,8 @@ __all__ = ["FORMATS", "combined_line", "format_combined", "format_json"]
 FORMATS = ("combined", "json")
 
 # What stands in a combined line for an exchange that ended without an answer, in analysers' own terms: the listener answers
-# the first two itself; 499 is nginx's for a client that left.
-_UNANSWERED = {"client-timeout": 408, "bad-request": 400}
+# the first three itself; 499 is nginx's for a client that left.
+_UNANSWERED = {"client-timeout": 408, "bad-request": 400, "too-large": 413}
 _CLIENT_LEFT = 499
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
@@ -89,6 +89,7 @@ def _json_object(outcome: Outcome) -> dict[str, object]:
     return {
         "time": iso_time(outcome.finished),
         "client": outcome.client,
+        "request_id": outcome.request_id,
         "method": outcome.method,
         "target": outcome.target,
         "protocol": f"HTTP/1.{outcome.minor}",

@@ -35,12 +35,14 @@ class Outcome:
 
     Text from the client is decoded as latin-1, so that each character is one byte as it came; nothing in it is trustworthy.
 
-    :ivar client: the client's IP address, ``unix`` or ``unknown``.
+    :ivar client: the client's IP address, ``unix`` or ``unknown``; behind a trusted proxy, that proxy's client's.
+    :ivar request_id: the id that backends were told too; empty in one that was never forwarded.
     :ivar minor: 0 or 1, of HTTP/1.x.
     :ivar host: the Host field; None without one. Likewise ``referer`` and ``user_agent``, the first of each.
     :ivar status: what the client was answered; 0 if the exchange ended before there was an answer.
     :ivar end: why it ended, in a word (see :class:`lbproxy.proxy.exchange.Exchange`).
-    :ivar response_bytes: bytes of body given to the client, without framing; ``request_bytes``: taken from it.
+    :ivar response_bytes: bytes of body given to the client, without framing; ``request_bytes``: taken from it. Of a tunnel, what
+        went through it.
     :ivar started: seconds since the epoch.
     :ivar duration: seconds from the request's head to the end.
     :ivar response_time: seconds from the request's head to the response's; None if no backend gave one.
@@ -48,6 +50,7 @@ class Outcome:
     """
 
     client: str
+    request_id: str
     method: str
     target: str
     minor: int
@@ -74,6 +77,7 @@ class Outcome:
         request = exchange.request
         return cls(
             client=exchange.client.address,
+            request_id=exchange.request_id.decode("ascii"),
             method=request.method.decode("latin-1"),
             target=request.target.decode("latin-1"),
             minor=request.minor,

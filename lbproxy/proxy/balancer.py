@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -13,6 +14,8 @@ from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
 from .counters import BalancerCounters
 from .exchange import Exchange
+from .forwarding import Forwarding
+from .request_ids import request_ids
 from .upstreams import Upstreams
 
 __all__ = ["Balancer"]
@@ -27,6 +30,8 @@ class Balancer:
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
+    :ivar forwarding: what backends are told of who asks.
+    :ivar next_request_id: gives each request its id.
     """
 
     def __init__(
@@ -45,10 +50,21 @@ class Balancer:
         self.observers = observers
         self.clock: IReactorTime = reactor if clock is None else clock
         self.seconds = self.clock.seconds
-        shortest = min(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
+        shortest = min(
+            settings.response_timeout,
+            settings.header_timeout,
+            settings.idle_timeout,
+            settings.body_grace,
+            settings.write_timeout,
+            settings.tunnel_timeout,
+            settings.upstream_idle_timeout,
+        )
         self.sweep = DeadlineSweep(self.clock, shortest)
         self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock)
         self.probes = ProbeSchedule(pool, reactor, settings, probe, clock=self.clock)
+        self.forwarding = Forwarding.of(settings)
+        self.response_via = self.forwarding.response_via
+        self.next_request_id = request_ids(token_bytes(8))
         self.running = False
 
     def forward(self, exchange: Exchange) -> None:

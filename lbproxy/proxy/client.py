@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from ..http1.fields import forwarded_for
-from .addresses import read_address
-
-__all__ = ["NOWHERE", "Client", "client_at"]
+__all__ = ["NOWHERE", "Client"]
 
 #: An end of a connection that has no IP address, such as a Unix socket's.
 NOWHERE = ("", 0)
@@ -54,16 +49,3 @@ class Client:
         self.trusted = trusted
         self.source = source
         self.destination = destination
-
-
-# A request of twisted.web does not know what was remembered of its connection, but it mostly comes from where one came before.
-@lru_cache(maxsize=1024)
-def client_at(address: str, secure: bool) -> Client:
-    """The client at an address, as a listener names it.
-
-    What is no address is ``unknown``: a PROXY protocol header is not checked by Twisted, and must not become a line of a
-    backend's request.
-    """
-    if address != "unix":
-        address = str(read_address(address) or "unknown")
-    return Client(address, secure, forwarded_for(address.encode("ascii"), secure))

@@ -26,7 +26,18 @@ class BalancerCounters:
     """
 
     __slots__ = (
-        "buckets", "duration_sum", "ends", "in_flight", "replays_lost", "request_bytes", "response_bytes", "retries", "statuses",
+        "buckets",
+        "duration_sum",
+        "ends",
+        "in_flight",
+        "interim",
+        "replays_lost",
+        "request_bytes",
+        "response_bytes",
+        "retries",
+        "statuses",
+        "tunnels",
+        "tunnels_total",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +50,9 @@ class BalancerCounters:
         self.replays_lost = 0
         self.request_bytes = 0
         self.response_bytes = 0
+        self.tunnels = 0
+        self.tunnels_total = 0
+        self.interim = 0
 
     def count(self, status: int, end: str, duration: float) -> None:
         """Count a finished exchange."""
@@ -57,10 +71,12 @@ class ListenerCounters:
     :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
     """
 
-    __slots__ = ("accepted", "open", "rejected", "timed_out")
+    __slots__ = ("accepted", "fields_dropped", "limited", "open", "rejected", "timed_out")
 
     def __init__(self) -> None:
         self.accepted = 0
         self.open = 0
         self.rejected: dict[str, int] = {}
         self.timed_out: dict[str, int] = {}
+        self.limited: dict[str, int] = {}
+        self.fields_dropped = 0

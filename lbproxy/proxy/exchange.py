@@ -21,14 +21,16 @@ from twisted.python.failure import Failure
 from ..balance.state import BackendState, Verdict
 from ..errors import AttemptFailed, NoSocket, StaleConnection, UpstreamLost
 from ..http1.answers import own_answer
-from ..http1.body import LAST_CHUNK, chunk
-from ..http1.client import Response, UpstreamConnection
+from ..http1.body import chunk, last_chunk
+from ..http1.client import UpstreamConnection
 from ..http1.fields import request_bytes
-from ..http1.head import RequestHead
+from ..http1.head import RequestHead, ResponseHead
+from ..http1.roles import Response
 from ..interfaces import IDownstream
 from .client import Client
 from .replay import RequestBody
 from .retry import Next, after_failure, is_repeatable, marks_down
+from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .balancer import Balancer
@@ -61,6 +63,7 @@ class Exchange:
 
     :ivar request: the request's head.
     :ivar client: who asks.
+    :ivar request_id: its name in the logs of all who take part in it.
     :ivar attempts: in order; empty until it is forwarded.
     :ivar status: what the client was or will be answered; 0 while that is open.
     :ivar started: the clock's seconds when it was forwarded, ``responded`` when its response's head came (None: never),
@@ -68,14 +71,16 @@ class Exchange:
     :ivar response_bytes: body bytes given to the client.
     :ivar end: how it ended, in a word: ``done``; ``client-left``; ``client-timeout`` (it was silent, or did not read, for too
         long); ``truncated`` (the backend cut its response short); ``no-backend`` (none was up); ``bad-request`` (the request's
-        body broke its framing); ``bug`` (an error of ours, with a traceback in the log); or the cause of the last failed
-        attempt: ``refused``, ``connect-timeout``, ``stale``, ``lost``, ``response-timeout``, ``bad-response``. Empty while
-        it runs.
+        body broke its framing); ``too-large`` (the request's body was); ``tunnel-idle`` (neither side of a tunnel said anything
+        for too long); ``drain`` (the balancer was stopping and could wait no longer); ``bug`` (an error of ours, with a
+        traceback in the log); or the cause of the last failed attempt: ``refused``, ``connect-timeout``, ``stale``, ``lost``,
+        ``response-timeout``, ``bad-response``. Empty while it runs.
     """
 
     # Defaults stand in the class, not in slots: most exchanges change few of them, and setting each costs.
     attempts: list[Attempt]
     end = ""
+    request_id = b""
     finished = 0.0
     responded: float | None = None
     response_bytes = 0
@@ -86,9 +91,11 @@ class Exchange:
     _candidates: Iterator[BackendState]
     _connecting: Deferred[UpstreamConnection] | None = None
     _connection: UpstreamConnection | None = None
+    _invited = False
     _paused = False
     _response_paused = False
     _tries = 0
+    _tunnel: Tunnel | None = None
 
     def __init__(self, downstream: IDownstream, request: RequestHead, client: Client, replay_limit: int) -> None:
         self._downstream = downstream
@@ -100,14 +107,17 @@ class Exchange:
 
     @property
     def request_bytes(self) -> int:
-        """Bytes of the request's body that have come so far."""
-        return 0 if self._body is None else self._body.size
+        """Bytes of the request's body that have come so far; of a tunnel, those from the client."""
+        if self._body is not None:
+            return self._body.size
+        return 0 if self._tunnel is None else self._tunnel.client.bytes
 
     # The chain of attempts.
 
     def start(self, balancer: Balancer) -> None:
         """Begin; called by :meth:`Balancer.forward`."""
         self._balancer = balancer
+        self.request_id = self.client.request_id or balancer.next_request_id()
         self.started = balancer.seconds()
         balancer.counters.in_flight += 1
         try:
@@ -141,7 +151,7 @@ class Exchange:
             response = self._send(connection)
         else:
             self._pause_body()
-            self._connecting = connecting = self._balancer.upstreams.connect(member)
+            self._connecting = connecting = self._balancer.upstreams.connect(member, self.client)
             response = connecting.addCallback(self._send)
         response.addCallbacks(self._respond, self._failed)
 
@@ -150,12 +160,12 @@ class Exchange:
         self._connecting = None
         self._connection = connection
         request, body = self.request, self._body
-        data = request_bytes(request, self.client.forwarded, connection.host)
+        data = request_bytes(request, self.client, self.request_id, connection.host)
         if body is None:
             return connection.request(request, data, True, self)
         here = body.take()
         if request.chunked:
-            here = (chunk(here) if here else b"") + (LAST_CHUNK if body.ended else b"")
+            here = (chunk(here) if here else b"") + (last_chunk(body.trailers) if body.ended else b"")
         was_paused, self._paused = self._paused, False  # the request may find the connection full, and pause anew
         response = connection.request(request, data + here, body.ended, self)
         if was_paused and not self._paused:
@@ -222,6 +232,15 @@ class Exchange:
 
     # The relay of the response.
 
+    def response_interim(self, head: ResponseHead) -> None:
+        """An interim response came: pass it on. The client is invited to send its body once, however many attempts it takes."""
+        if head.status == 100:
+            if self._invited:
+                return
+            self._invited = True
+        self._balancer.counters.interim += 1
+        self._downstream.inform(head)
+
     def _respond(self, response: Response) -> None:
         """A response's head came: from here on there are no more attempts."""
         head, data, complete = response
@@ -231,6 +250,11 @@ class Exchange:
         self.status = head.status
         self.response_bytes = len(data)
         try:
+            if self._balancer.response_via:
+                head.fields += self._balancer.response_via
+            if head.status == 101:
+                self._switch(head, data)
+                return
             if complete:
                 self._connection = None
                 self.attempts[-1].member.in_flight -= 1
@@ -246,13 +270,27 @@ class Exchange:
         self.response_bytes += len(data)
         self._downstream.write(data)
 
-    def response_end(self, data: bytes) -> None:
+    def _switch(self, head: ResponseHead, data: bytes) -> None:
+        """Client and backend go over to another protocol, which is none of ours: from here on their bytes are passed on."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self._tunnel = tunnel = Tunnel(self._balancer, self._tunnel_over)
+        tunnel.backend.bytes = len(data)
+        connection.switch(tunnel.backend)
+        self._downstream.switch(head, data, tunnel.client)
+
+    def _tunnel_over(self, end: str) -> None:
+        assert self._tunnel is not None
+        self.response_bytes = self._tunnel.backend.bytes
+        self._end_relay(end)
+
+    def response_end(self, data: bytes, trailers: bytes = b"") -> None:
         """The response is whole, with this last part of its body."""
         self.response_bytes += len(data)
         self._end_relay("done")  # first of all: what is written may pause this exchange, but no longer the connection
         if data:
             self._downstream.write(data)
-        self._downstream.finish()
+        self._downstream.finish(trailers)
 
     def response_lost(self, reason: str) -> None:
         """The response broke off: break the client's connection off too."""
@@ -292,14 +330,15 @@ class Exchange:
             body.sent()
             self._connection.write_body(data)
 
-    def body_end(self) -> None:
+    def body_end(self, trailers: bytes = b"") -> None:
         """The request's body is complete."""
         body = self._body
         if body is None or self.end:
             return
         body.ended = True
+        body.trailers = trailers
         if self._connection is not None:
-            self._connection.end_body()
+            self._connection.end_body(trailers)
 
     def pause_request(self) -> None:
         """The backend is slow: take no more of the request's body."""

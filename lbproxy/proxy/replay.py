@@ -11,16 +11,17 @@ class RequestBody:
     All that has not been sent is kept (the listener is paused meanwhile, so that is at most what it had read). What has been
     sent is kept up to *limit* bytes, and dropped as a whole once there is more.
 
-    :ivar ended: whether the client has sent all of it.
+    :ivar ended: whether the client has sent all of it, and with it the lines of its ``trailers``.
     :ivar size: bytes received so far.
     """
 
-    __slots__ = ("_limit", "_parts", "ended", "size")
+    __slots__ = ("_limit", "_parts", "ended", "size", "trailers")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[bytes] | None = []
         self.ended = False
+        self.trailers = b""
         self.size = 0
 
     @property

@@ -20,6 +20,8 @@ from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
 from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import MessageLimits
 from ..settings import Settings
+from .client import Client
+from .proxy_protocol import proxy_header
 
 __all__ = ["Upstreams"]
 
@@ -57,9 +59,11 @@ class Upstreams:
         """How many idle connections are kept for the backend."""
         return len(self._idle.get(address, ()))
 
-    def connect(self, member: BackendState) -> Deferred[UpstreamConnection]:
+    def connect(self, member: BackendState, client: Client) -> Deferred[UpstreamConnection]:
         """Make a new connection.
 
+        :param client: who asks, for a backend that is told so by a PROXY protocol header. Its connection then carries one
+            exchange only.
         :return: fires with it, or errbacks with :class:`ConnectFailed` or :class:`ConnectTimedOut`. Can be cancelled.
         """
         member.connects += 1
@@ -73,14 +77,19 @@ class Upstreams:
         factory.noisy = False
         connecting: Deferred[Any] = endpoint.connect(factory)
         connecting.addTimeout(self._settings.connect_timeout, self._clock, _timed_out)
-        connecting.addCallbacks(self._connected, self._not_connected)
+        version = member.backend.proxy_protocol
+        header = proxy_header(version, client.source, client.destination) if version else b""
+        connecting.addCallbacks(self._connected, self._not_connected, callbackArgs=(header,))
         return connecting
 
-    def _connected(self, connection: UpstreamConnection) -> UpstreamConnection:
+    def _connected(self, connection: UpstreamConnection, header: bytes) -> UpstreamConnection:
         self._sweep.watched.add(connection)
         transport = connection.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
+        if header:
+            connection.single = True
+            transport.write(header)
         return connection
 
     def _not_connected(self, failure: Failure) -> None:

@@ -10,14 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.deadlines import DeadlineSweep
 from lbproxy.errors import AttemptFailed, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
-from lbproxy.http1.client import UpstreamConnection, UpstreamTimes
-from lbproxy.http1.fields import request_bytes
+from lbproxy.http1.client import INTERIM_LIMIT, UpstreamConnection, UpstreamTimes
+from lbproxy.http1.head import ResponseHead
 
-from ..support import GET, LIMITS, OK, START, Peer, request, unchunk
+from ..support import GET, LIMITS, OK, START, Peer, request, sent, unchunk
 
 RESPONSE, SILENCE, IDLE = 30.0, 60.0, 50.0
 HEAD = GET.replace(b"GET", b"HEAD")
+EXPECTING = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
 UPLOAD = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h3lo, websocket\r\n\r\n"
 CHUNKED_UPLOAD = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -28,13 +30,19 @@ class Receiver:
         self.data = b""
         self.ends: list[str] = []
         self.heard: list[str] = []
+        self.interim: list[int] = []
+        self.trailers = b""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        self.interim.append(head.status)
 
     def response_data(self, data: bytes) -> None:
         assert data
         self.data += data
 
-    def response_end(self, data: bytes) -> None:
+    def response_end(self, data: bytes, trailers: bytes = b"") -> None:
         self.data += data
+        self.trailers = trailers
         self.ends.append("end")
 
     def response_lost(self, reason: str) -> None:
@@ -83,7 +91,7 @@ class ClientCase(SynchronousTestCase):
         """Begin an exchange; what comes after the head goes to a new receiver."""
         head = request(data)
         self.receiver = Receiver()
-        return self.connection.request(head, request_bytes(head, b"") + body, ended, self.receiver)
+        return self.connection.request(head, sent(head) + body, ended, self.receiver)
 
     def answered(self, *answer: bytes, data: bytes = GET) -> tuple[int, bytes, bool]:
         """The status, the first bytes and whether they are all, of an exchange whose answer comes in these pieces."""
@@ -164,20 +172,80 @@ class Responses(ClientCase):
         self.backend.send(b"xyz\r\n")
         self.assertEqual((self.receiver.ends, self.backend.aborted, self.released), (["lost"], True, []))
 
-    def test_interim_responses_are_passed_over(self) -> None:
-        """Any number of them, in any pieces."""
+    def test_interim_responses_are_handed_on(self) -> None:
+        """In any pieces; the response follows them."""
         answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK
         for step in (len(answer), 7, 1):
             self.fresh()
             self.answered(*[answer[place : place + step] for place in range(0, len(answer), step)])
+            self.assertEqual(self.receiver.interim, [100, 103])
         self.assertEqual(len(self.released), 3)
 
-    def test_101_is_refused(self) -> None:
-        """Nobody asked for another protocol, so what follows cannot be understood."""
+    def test_interim_responses_without_end_are_no_response(self) -> None:
+        """A client that does not read must not have them pile up here."""
         asking = self.ask()
-        self.backend.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n\x00")
+        self.backend.send(b"HTTP/1.1 102 Processing\r\n\r\n" * (INTERIM_LIMIT + 1))
         self.failed(asking, BadResponse)
-        self.assertTrue(self.backend.aborted)
+        self.assertEqual((len(self.receiver.interim), self.backend.aborted), (INTERIM_LIMIT, True))
+
+    def test_an_exchange_that_ends_at_an_interim_response_hears_no_more(self) -> None:
+        """What came behind it is nobody's."""
+        asking = self.ask()
+        self.receiver.response_interim = lambda head: self.connection.abort()  # type: ignore[method-assign]
+        self.backend.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK)
+        self.assertNoResult(asking)
+        self.assertEqual(self.released, [])
+
+    def test_trailers_come_with_the_end(self) -> None:
+        """Whether they came with the head or later, and the connection is kept."""
+        answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+        for step in (len(answer), 7, 1):
+            self.fresh()
+            _, first, _ = self.answered(*[answer[place : place + step] for place in range(0, len(answer), step)])
+            self.assertEqual((first + self.receiver.data, self.receiver.trailers), (b"ok", b"X-Sum: 1\r\n"))
+            self.assertEqual(self.receiver.ends, ["end"])
+        self.assertEqual(len(self.released), 3)
+
+    def test_trailers_for_a_client_that_is_full(self) -> None:
+        """The connection is read again for the next exchange."""
+        asking = self.ask()
+        asking.addCallback(lambda _: self.connection.pause())
+        self.backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+        self.assertEqual((self.receiver.ends, self.backend.unread, len(self.released)), (["end"], False, 1))
+
+    def test_trailers_for_an_exchange_that_has_ended(self) -> None:
+        """Nobody is told, and the connection is not used again."""
+        asking = self.ask()
+        asking.addCallback(lambda _: self.connection.abort())
+        self.backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+        self.assertEqual((self.receiver.ends, self.released), ([], []))
+
+    def test_101_is_refused(self) -> None:
+        """Where nobody asked for another protocol, or for this one, what follows cannot be understood."""
+        for data, answer in (
+            (GET, b"Connection: upgrade\r\nUpgrade: websocket"),
+            (UPGRADE, b"Connection: upgrade\r\nUpgrade: irc"),
+            (UPGRADE, b"Connection: upgrade\r\nUpgrade: websocket, irc"),
+            (UPGRADE, b"X: y"),
+        ):
+            self.fresh()
+            asking = self.ask(data)
+            self.backend.send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n\r\n\x00" % answer)
+            self.failed(asking, BadResponse)
+            self.assertTrue(self.backend.aborted)
+
+    def test_101_to_what_was_asked_for(self) -> None:
+        """In any case; what follows is not taken for a response."""
+        asking = self.ask(UPGRADE)
+        self.backend.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\nfirst")
+        head, data, complete = self.successResultOf(asking)
+        self.assertEqual((head.status, head.upgrade, data, complete), (101, b"WebSocket", b"first", False))
+
+    def test_a_connection_for_one_exchange_is_not_kept(self) -> None:
+        """Since it says whose it is."""
+        self.connection.single = True
+        self.answered(OK)
+        self.assertEqual((self.released, self.backend.closed), ([], True))
 
     def test_a_response_without_a_body_ends_with_its_head(self) -> None:
         """HEAD, 204 and 304, whatever their fields say; the connection is kept."""
@@ -324,6 +392,24 @@ class Deadlines(ClientCase):
             self.backend.send(b"HTTP/1.1 102 Processing\r\n\r\n")
             self.wait(1)
         self.failed(asking, ResponseTimedOut)
+
+    def test_a_body_that_waits_to_be_asked_for_has_the_backend_late(self) -> None:
+        """Neither 100 nor a response is an answer that does not come."""
+        asking = self.ask(EXPECTING, ended=False)
+        self.wait(RESPONSE + 2)
+        self.failed(asking, ResponseTimedOut)
+
+    def test_a_body_that_was_asked_for_takes_its_time(self) -> None:
+        """The backend's time begins when all of it is here."""
+        for ask in (lambda: self.backend.send(b"HTTP/1.1 100 Continue\r\n\r\n"), lambda: self.connection.write_body(b"x")):
+            self.fresh()
+            asking = self.ask(EXPECTING, ended=False)
+            ask()
+            self.wait(RESPONSE * 3)
+            self.assertNoResult(asking)
+            self.connection.end_body()
+            self.wait(RESPONSE + 2)
+            self.failed(asking, ResponseTimedOut)
 
     def test_silence_in_mid_body_loses_it(self) -> None:
         """Each part buys time, and silence ends it."""

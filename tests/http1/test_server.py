@@ -2,118 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from lbproxy.deadlines import DeadlineSweep
 from lbproxy.http1.body import LAST_CHUNK
-from lbproxy.http1.factory import ServerFactory
-from lbproxy.http1.head import RequestHead
-from lbproxy.http1.server import LINGER, PIPELINE_LIMIT
+from lbproxy.http1.connection import LINGER
+from lbproxy.http1.server import PIPELINE_LIMIT
 from lbproxy.interfaces import IDownstream
-from lbproxy.proxy.counters import ListenerCounters
 
 from ..corpus.requests import REFUSED
-from ..support import GET, LIMITS, OK, START, Peer, post, response, split, status, unchunk, values
-
-IDLE = 60.0
-
-
-class FakeExchange:
-    """An exchange that remembers what it is told, and answers when the test says so."""
-
-    def __init__(self, downstream: Any, head: RequestHead, client: Any) -> None:
-        self.downstream = downstream
-        self.head = head
-        self.client = client
-        self.body = b""
-        self.ended = not head.has_body
-        self.end = ""
-        self.heard: list[str] = []
-        self.forwarded = False
-
-    def body_data(self, data: bytes) -> None:
-        assert data
-        self.body += data
-
-    def body_end(self) -> None:
-        self.ended = True
-
-    def client_lost(self, end: str = "client-left", status: int = 0) -> None:
-        self.end = end
-
-    def pause_response(self) -> None:
-        self.heard.append("pause")
-
-    def resume_response(self) -> None:
-        self.heard.append("resume")
-
-    def respond(self, data: bytes = OK, complete: bool = True) -> None:
-        """Answer with the head and the beginning of the body in *data*."""
-        head, _, body = data.partition(b"\r\n\r\n")
-        parsed = response(head + b"\r\n\r\n", self.head.method)
-        if complete:
-            self.end = "done"
-        self.downstream.respond(parsed, body, complete)
-
-    def finish(self, *data: bytes) -> None:
-        """Send the rest of the body, and end it."""
-        for part in data:
-            self.downstream.write(part)
-        self.end = "done"
-        self.downstream.finish()
-
-
-class FakeMaker:
-    """Makes exchanges that wait for the test; *answer* is given at once instead."""
-
-    def __init__(self) -> None:
-        self.exchanges: list[FakeExchange] = []
-        self.answer = b""
-
-    def client(self, address: str, secure: bool) -> Any:
-        return address, secure
-
-    def exchange(self, downstream: Any, head: RequestHead, client: Any) -> FakeExchange:
-        return FakeExchange(downstream, head, client)
-
-    def forward(self, exchange: FakeExchange) -> None:
-        exchange.forwarded = True
-        self.exchanges.append(exchange)
-        if self.answer:
-            exchange.respond(self.answer)
-
-
-class ServerCase(SynchronousTestCase):
-    """One client's connection."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(START)
-        self.sweep = DeadlineSweep(self.clock, IDLE)
-        self.sweep.start()
-        self.maker = FakeMaker()
-        self.counters = ListenerCounters()
-        self.factory = ServerFactory(self.maker, LIMITS, IDLE, self.clock.seconds, self.sweep.watched, self.counters)
-        self.client = self.connect()
-
-    def connect(self) -> Peer:
-        return Peer(self.clock).attach(self.factory.buildProtocol(None))
-
-    @property
-    def exchanges(self) -> list[FakeExchange]:
-        return self.maker.exchanges
-
-    @property
-    def exchange(self) -> FakeExchange:
-        return self.maker.exchanges[-1]
-
-    def wait(self, seconds: float) -> None:
-        for _ in range(int(seconds * 2)):
-            self.clock.advance(0.5)
+from ..support import GET, OK, post, split, status, unchunk, values
+from .support import IDLE, ServerCase
 
 
 class Heads(ServerCase):
@@ -322,6 +220,7 @@ class Keeping(ServerCase):
         other = self.connect()
         self.assertEqual((self.counters.accepted, self.counters.open), (2, 2))
         other.hang_up()
+        self.clock.advance(0)
         self.assertEqual((self.counters.accepted, self.counters.open), (2, 1))
 
 
@@ -371,24 +270,6 @@ class RequestBodies(ServerCase):
         self.assertTrue(self.client.aborted)
         self.assertTrue(self.client.received().endswith(b"begun"))
 
-    def test_100_continue_is_said_when_it_is_waited_for(self) -> None:
-        """The body is asked for, once."""
-        self.client.send(post(b"hello", b"Expect: 100-continue")[:-5])
-        self.assertEqual(self.client.received(), b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.client.send(b"hello")
-        self.assertEqual((self.client.received(), self.exchange.ended), (b"", True))
-
-    def test_100_continue_is_not_said_to_who_did_not_wait(self) -> None:
-        """A body that is on its way needs no invitation."""
-        self.client.send(post(b"hello", b"Expect: 100-continue")[:-2])
-        self.assertEqual(self.client.received(), b"")
-
-    def test_100_continue_is_not_said_when_the_answer_is_known(self) -> None:
-        """A request that is refused at once is not asked for its body."""
-        self.maker.answer = b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n"
-        self.client.send(post(b"hello", b"Expect: 100-continue")[:-5])
-        self.assertEqual(status(self.client.received()), 503)
-
     def test_an_upload_can_be_paused(self) -> None:
         """A slow backend stops the reading from its client, and later lets it go on."""
         self.client.send(post(b"hello")[:-5])
@@ -427,6 +308,7 @@ class EarlyResponses(ServerCase):
     def test_it_ends_when_the_client_closes(self) -> None:
         """And is no longer counted."""
         self.client.hang_up()
+        self.clock.advance(0)
         self.assertEqual(self.counters.open, 0)
 
     def test_a_paused_upload_is_read_again_to_be_thrown_away(self) -> None:
@@ -511,7 +393,7 @@ class Framing(ServerCase):
         """Order, case and repetitions, Set-Cookie above all; hop-by-hop fields do not."""
         answer = self.answer(
             b"HTTP/1.1 203 Fine\r\nSet-Cookie: a=1\r\nx-CASE: y\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n"
-            b"Set-Cookie: b=2\r\nUpgrade: h2\r\nTrailer: Z\r\nContent-Length: 0\r\n\r\n"
+            b"Set-Cookie: b=2\r\nUpgrade: h2\r\nTE: Z\r\nContent-Length: 0\r\n\r\n"
         )
         first, fields, _ = split(answer)
         self.assertEqual(first, b"HTTP/1.1 203 Fine")
@@ -538,7 +420,7 @@ class Leaving(ServerCase):
             client.send(data)
             if answer:
                 self.exchange.respond(answer, complete=False)
-            client.hang_up()
+            client.reset()
             self.assertEqual(self.exchange.end, "client-left")
 
     def test_what_was_pipelined_is_forgotten(self) -> None:
@@ -556,6 +438,7 @@ class Leaving(ServerCase):
     def test_nothing_is_watched_any_more(self) -> None:
         """Neither its deadline nor itself."""
         self.client.hang_up()
+        self.clock.advance(0)
         self.assertEqual((self.sweep.watched, self.factory.connections), (set(), set()))
 
 
@@ -590,29 +473,12 @@ class Deadlines(ServerCase):
             self.client.send(GET)
         self.assertFalse(self.client.closed)
 
-    def test_a_head_that_drips_gets_408(self) -> None:
-        """Its time runs from its first byte, however slowly the others come."""
-        self.client.send(b"GET / HTTP/1.1\r\n")
-        for _ in range(int(IDLE) + 2):
-            self.client.send(b"X: y\r\n")
-            self.wait(1)
-        self.assertEqual((status(self.client.received()), self.counters.timed_out), (408, {"head": 1}))
-        self.assertEqual(self.exchanges, [])
-
     def test_a_body_that_stops_gets_408(self) -> None:
         """The exchange is ended, and the client is told if it has not been answered yet."""
         self.client.send(post(b"hello")[:-2])
         self.wait(IDLE + 2)
         self.assertEqual((status(self.client.received()), self.exchange.end), (408, "client-timeout"))
         self.assertEqual(self.counters.timed_out, {"body": 1})
-
-    def test_a_body_that_goes_on_may_take_its_time(self) -> None:
-        """A slow upload is no silence."""
-        self.client.send(post(b"x" * 100)[:-100])
-        for _ in range(100):
-            self.wait(2)
-            self.client.send(b"x")
-        self.assertTrue(self.exchange.ended)
 
     def test_a_paused_upload_is_not_the_clients_silence(self) -> None:
         """A client is not thrown out because the backend is slow."""

@@ -16,6 +16,7 @@ from lbproxy.observe.outcome import AttemptRecord, Outcome
 
 OUTCOME = Outcome(
     client="192.0.2.7",
+    request_id="0123456789abcdef0123456789abcdef",
     method="GET",
     target="/x?y=1",
     minor=1,
@@ -118,6 +119,7 @@ class JSONTests(SynchronousTestCase):
             {
                 "time": "2026-11-22T14:00:00.500Z",
                 "client": "192.0.2.7",
+                "request_id": "0123456789abcdef0123456789abcdef",
                 "method": "GET",
                 "target": "/x?y=1",
                 "protocol": "HTTP/1.1",

@@ -56,7 +56,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_connections(self) -> None:
         """Clients' connections are counted: all of them, and those open now."""
-        self.rig.client().hang_up()
+        self.rig.client().reset()
         self.assertEqual(self.value("lbproxy_frontend_connections_total"), 2)
         self.assertEqual(self.value("lbproxy_frontend_connections"), 1)
 

@@ -75,6 +75,6 @@ class OutcomeTests(SynchronousTestCase):
         client = rig.client()
         client.send(GET)
         rig.accept()
-        client.hang_up()
+        client.reset()
         outcome = Outcome.of(rig.ended[0])
         self.assertEqual((outcome.end, outcome.status, outcome.response_time), ("client-left", 0, None))

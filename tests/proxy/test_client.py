@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.proxy.client import NOWHERE, Client, client_at
+from lbproxy.proxy.client import NOWHERE, Client
+from lbproxy.proxy.forwarding import Forwarding
 
 from ..support import given
 
@@ -28,6 +29,6 @@ class Clients(SynchronousTestCase):
     @given(st.one_of(st.text(), st.just("fe80::1%\nX-Evil: 1"), st.sampled_from(["1.2.3.4\r\nX: y", "1.2.3.4 ", "::1%"])))
     def test_a_client_is_an_address_or_unknown(self, text: str) -> None:
         """Whatever a listener calls it, it adds two lines, and nothing in them is what was not read as an address."""
-        lines = client_at(text, False).forwarded.splitlines()
+        lines = Forwarding().client(NOWHERE, NOWHERE, False, text).forwarded.splitlines()
         self.assertEqual((len(lines), lines[1]), (2, b"X-Forwarded-Proto: http"))
         self.assertRegex(lines[0], rb"\AX-Forwarded-For: (?:[0-9a-f.:]+|unix|unknown)\Z")

@@ -1,0 +1,137 @@
+"""A tunnel: after a 101, bytes both ways between a client and a backend, until both have ended.
+
+What one end's connection hears goes straight to the other's transport, in the call that brought it; an end that does not read
+has the other's reading paused. A side that ends its sending has that passed on as a half-close, and may still be written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from ..deadlines import NEVER
+from ..wire import half_close
+
+if TYPE_CHECKING:
+    from .balancer import Balancer
+
+__all__ = ["Tunnel", "TunnelSide"]
+
+
+class TunnelSide:
+    """One end of a tunnel (:class:`lbproxy.http1.roles.TunnelEnd`).
+
+    :ivar bytes: that have come from this end's peer.
+    :ivar transport: leads to the peer.
+    :ivar half: whether the peer has ended its sending.
+    :ivar gone: whether its connection has ended.
+    """
+
+    __slots__ = ("_lost_means", "_tunnel", "bytes", "gone", "half", "other", "transport")
+
+    other: TunnelSide
+    transport: Any
+
+    def __init__(self, tunnel: Tunnel, lost_means: str) -> None:
+        self._tunnel = tunnel
+        self._lost_means = lost_means
+        self.bytes = 0
+        self.half = self.gone = False
+
+    def data(self, data: bytes) -> None:
+        """The peer says something."""
+        self.bytes += len(data)
+        self._tunnel.touch()
+        self.other.transport.write(data)
+
+    def half_closed(self) -> None:
+        """The peer sends no more: the other end is told so, and when it has ended too, the tunnel is over."""
+        self.half = True
+        other = self.other
+        other.transport.unregisterProducer()  # nothing more is written there that its pause could hold back
+        if other.half or not half_close(other.transport):
+            self._tunnel.end("done")
+
+    def lost(self, reason: Failure) -> None:
+        """The peer is gone; what it has said still goes to the other end."""
+        self.gone = True
+        self._tunnel.end("done" if reason.check(ConnectionDone) else self._lost_means)
+
+    def pause(self) -> None:
+        """The peer does not read: the other end is not read either."""
+        self.other.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """The peer reads again."""
+        self.other.transport.resumeProducing()
+
+    def drop(self, end: str) -> None:
+        """End the tunnel with a reset of both connections."""
+        self._tunnel.end(end)
+        self._tunnel.abort()
+
+    def close(self) -> None:
+        """Close this end's connection when all that was written to it has been sent."""
+        if not self.gone:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+
+class Tunnel:
+    """Both ends, and the time for which they may be silent.
+
+    :param over: called once, with the word for how it ended: ``done`` (an end closed in good order), ``client-left`` (the client
+        reset its connection), ``truncated`` (the backend did), ``tunnel-idle``, ``client-timeout`` (the client
+        did not read), ``drain``.
+    :ivar client: the client's end.
+    :ivar backend: the backend's end.
+    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when what is unsent
+        is given up.
+    """
+
+    def __init__(self, balancer: Balancer, over: Callable[[str], None]) -> None:
+        self.client = TunnelSide(self, "client-left")
+        self.backend = TunnelSide(self, "truncated")
+        self.client.other = self.backend
+        self.backend.other = self.client
+        self._balancer = balancer
+        self._seconds = balancer.seconds
+        self._idle = balancer.settings.tunnel_timeout
+        self._over: Callable[[str], None] | None = over
+        self.deadline = self._seconds() + self._idle
+        balancer.sweep.watched.add(self)
+        balancer.counters.tunnels += 1
+        balancer.counters.tunnels_total += 1
+
+    def touch(self) -> None:
+        """There is life in it."""
+        if self._over is not None:
+            self.deadline = self._seconds() + self._idle
+
+    def end(self, word: str) -> None:
+        """It is over: close both ends. Once both are gone, nothing remembers it."""
+        over, self._over = self._over, None
+        if over is not None:
+            self._balancer.counters.tunnels -= 1
+            self.deadline = self._seconds() + self._balancer.settings.write_timeout
+            self.client.close()
+            self.backend.close()
+            over(word)
+        if self.client.gone and self.backend.gone:
+            self.deadline = NEVER
+            self._balancer.sweep.watched.discard(self)
+
+    def deadline_passed(self) -> None:
+        """Nobody has said anything for too long, or nobody reads what was still to be said."""
+        if self._over is not None:
+            self.end("tunnel-idle")
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop what is still open."""
+        for side in (self.client, self.backend):
+            if not side.gone:
+                side.transport.abortConnection()
