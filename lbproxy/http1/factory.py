@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from .head import MessageLimits
-from .roles import ExchangeMaker, ListenerCounts
+from .roles import ExchangeMaker, Gate, ListenerCounts
 from .server import ServerConnection
 
 __all__ = ["ServerFactory"]
@@ -24,6 +24,7 @@ class ServerFactory(Factory):
     :param watched: the set of things whose deadlines are watched (:class:`lbproxy.deadlines.DeadlineSweep`).
     :param counters: what is counted.
     :ivar draining: whether connections are to be closed after the response that is being given.
+    :ivar gate: is told of each connection; None: nobody is.
     """
 
     noisy = False
@@ -44,6 +45,7 @@ class ServerFactory(Factory):
         self.watched = watched
         self.counters = counters
         self.draining = False
+        self.gate: Gate | None = None
         self.connections: set[ServerConnection] = set()
 
     def buildProtocol(self, addr: object) -> ServerConnection:

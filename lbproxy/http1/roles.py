@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ..interfaces import IDownstream
 from .head import RequestHead
 
-__all__ = ["ExchangeMaker", "ListenerCounts", "RequestReceiver"]
+__all__ = ["ExchangeMaker", "Gate", "ListenerCounts", "RequestReceiver"]
 
 
 class RequestReceiver(Protocol):
@@ -40,6 +40,16 @@ class ExchangeMaker(Protocol):
 
     def forward(self, exchange: Any) -> None:
         """Carry it."""
+
+
+class Gate(Protocol):
+    """Who limits the connections (:class:`lbproxy.admission.ConnectionLimit`)."""
+
+    def opened(self) -> None:
+        """A client has connected."""
+
+    def closed(self) -> None:
+        """A client's connection has ended."""
 
 
 class ListenerCounts(Protocol):

@@ -48,7 +48,7 @@ class ServerConnection(TwistedProtocol):
 
     __slots__ = (
         "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_keep", "_reading_paused", "_request",
-        "_responding", "_stalled", "_state", "_stepping", "connected", "deadline", "factory", "transport",
+        "_responding", "_stalled", "_state", "_stepping", "connected", "deadline", "factory", "requests", "transport",
     )  # fmt: skip
 
     transport: Any
@@ -57,6 +57,7 @@ class ServerConnection(TwistedProtocol):
     def __init__(self, factory: ServerFactory) -> None:
         self.factory = factory
         self.deadline = NEVER
+        self.requests = 0
         self._state = _IDLE
         self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
         self._head_begun = False
@@ -90,6 +91,8 @@ class ServerConnection(TwistedProtocol):
         factory.counters.open += 1
         factory.connections.add(self)
         factory.watched.add(self)
+        if factory.gate is not None:
+            factory.gate.opened()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The client is gone, and with it the exchange that runs."""
@@ -101,6 +104,8 @@ class ServerConnection(TwistedProtocol):
         factory.watched.discard(self)
         exchange, self._exchange = self._exchange, None
         self._buffer = b""
+        if factory.gate is not None:
+            factory.gate.closed()
         if exchange is not None:
             exchange.client_lost()
 
@@ -182,6 +187,7 @@ class ServerConnection(TwistedProtocol):
         factory = self.factory
         self._state = _EXCHANGE
         self._request = request
+        self.requests += 1
         self._keep = request.keep_alive
         self._responding = self._head_begun = False
         self.deadline = NEVER
@@ -339,9 +345,16 @@ class ServerConnection(TwistedProtocol):
         self.transport.loseConnection()
 
     def close_if_idle(self) -> None:
-        """Close unless an exchange runs."""
-        if self._state == _IDLE:
+        """Close unless an exchange runs, or a head has begun."""
+        if self._state == _IDLE and not self._head_begun:
             self.close()
+
+    def drop(self) -> None:
+        """Reset the connection, and end the exchange that runs: the drain is over."""
+        exchange = self._exchange
+        self.abort()
+        if exchange is not None:
+            exchange.client_lost("drain")
 
     def _linger(self) -> None:
         """Half-close, and for a while throw away what still comes, so that no reset overtakes the answer."""
