@@ -134,7 +134,7 @@ class Drain:
         for connection in connections:
             connection.drop()
         why = "at once, as it was told again to stop" if self._hurried else f"after {self._settings.drain:g} s (--drain)"
-        _log.warn("{count} connections were dropped {why}", count=len(connections), why=why)
+        _log.warn("dropped {connections} {why}", connections=_count(len(connections), "connection"), why=why)
 
     def _finish(self) -> None:
         if self._looking.running:
@@ -144,11 +144,14 @@ class Drain:
 
     def _tell(self, what: str) -> None:
         _log.info(
-            "{what}: {exchanges} exchanges run, {tunnels} of them tunnels, over {connections} connections; "
-            "they have {left:.3g} s at most",
+            "{what}: {exchanges} running, {tunnels} among them, {connections} open; {left:.3g} s left at most",
             what=what,
-            exchanges=self._balancer.in_flight,
-            tunnels=self._balancer.tunnels,
-            connections=len(self._factory.connections),
+            exchanges=_count(self._balancer.in_flight, "exchange"),
+            tunnels=_count(self._balancer.tunnels, "tunnel"),
+            connections=_count(len(self._factory.connections), "connection"),
             left=max(0.0, self._deadline - self._clock.seconds()),
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -50,6 +50,8 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
 
 def _with_backlog(description: str) -> str:
     kind, *arguments = re.split(r"(?<!\\):", description)
+    if kind == "haproxy" and arguments:  # hands its arguments on to the endpoint that it wraps
+        kind, *arguments = arguments
     if kind not in ("tcp", "tcp6", "ssl", "unix") or not all("=" in argument for argument in arguments[1:]):
         return description
     return description if "backlog=" in description else f"{description}:backlog={BACKLOG}"

@@ -166,7 +166,7 @@ class LoadBalancerService(MultiService):
         """
         if not self._bound:
             return maybeDeferred(super().stopService).addCallback(lambda _: None)
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         stopped: Deferred[None] = Deferred()
         self._stopped.append(stopped)
         if self._drain is None:

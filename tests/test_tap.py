@@ -132,8 +132,8 @@ class OptionsTests(SynchronousTestCase):
     def test_times_and_counts_at_the_edge(self) -> None:
         """Time-outs, rates and counts; nought where it means that there is no limit, or no time."""
         self.assert_options(
-            "-b 10.0.0.1:8000 --header-timeout 5 --body-grace 2.5 --write-timeout 7 --tunnel-timeout 60 --drain 0 --drain-delay 3 "
-            "--body-rate 0 --field-limit 50 --max-connections 1000 --connection-requests 0",
+            "-b 10.0.0.1:8000 --header-timeout 5 --body-grace 2.5 --write-timeout 7 --tunnel-timeout 60 --drain 0 "
+            "--drain-delay 3 --body-rate 0 --field-limit 50 --max-connections 1000 --connection-requests 0",
             header_timeout=5.0,
             body_grace=2.5,
             write_timeout=7.0,
