@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from .http1.factory import ServerFactory
 from .proxy.counters import BalancerCounters, ListenerCounters
@@ -104,7 +105,7 @@ class Drain:
             self._finish()
             return
         self._tell("draining")
-        self._looking.start(DRAIN_LOOK, now=self._hurried)
+        self._looking.start(DRAIN_LOOK, now=self._hurried).addErrback(self._failed)
 
     def _look(self) -> None:
         now = self._clock.seconds()
@@ -141,6 +142,11 @@ class Drain:
             self._looking.stop()
         if not self.over.called:
             self.over.callback(None)
+
+    def _failed(self, failure: Failure) -> None:
+        """Something here is wrong; whoever waits for the end must not wait for ever."""
+        _log.failure("the drain stopped", failure)
+        self._finish()
 
     def _tell(self, what: str) -> None:
         _log.info(

@@ -198,14 +198,15 @@ class LoadBalancerService(MultiService):
             self._drain = None
             self._bound = False
             self.resource.stop()
-            self._abort_admin()
             self._close_access_log()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
+            closing.addBoth(self._abort_admin)
         waiting, self._stopped = self._stopped, []
         closing.addBoth(lambda _: _fire(waiting))
 
-    def _abort_admin(self) -> None:
-        if self._admin_factory is not None:
+    def _abort_admin(self, _: object) -> None:
+        """Leave no operator's connection open, unless it was started again meanwhile."""
+        if self._admin_factory is not None and not self._bound:
             for wrapper in list(self._admin_factory.protocols):
                 wrapper.transport.abortConnection()
 

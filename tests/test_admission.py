@@ -219,6 +219,22 @@ class PortsTests(ReactorCase):
         """All listeners together, also when their bursts come in one turn."""
         self.assert_kept(*["tcp:0:interface=127.0.0.1"] * 3)
 
+    def test_no_operator_is_left_behind(self) -> None:
+        """Whoever connected to the admin listener in its last moment is told of its end, too."""
+        service = LoadBalancerService(
+            Pool(parse_backends(["10.0.0.1:8000"])),
+            ["tcp:0:interface=127.0.0.1"],
+            reactor=self.reactor,
+            probe=StubProbe(),
+            admin="tcp:0:interface=127.0.0.1",
+        )
+        service.startService()
+        place: Any = service.admin_address()
+        operator = self.dial(place.port)
+        self.stop(service)
+        self.turn()
+        self.assertRaises(ConnectionResetError, operator.recv, 1)
+
     def test_who_waits_when_it_stops_is_accepted(self) -> None:
         """A client whose connection was made is not reset, neither where the port is paused nor in mid-burst."""
         for settings in ({"max_connections": 1}, {}):

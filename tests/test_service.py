@@ -520,6 +520,17 @@ class StopTests(ServiceTestCase):
             self.successResultOf(stopping)
         self.assertEqual(service.counters.limited, {"drain": 1})
 
+    def test_a_bug_does_not_keep_it_from_stopping(self) -> None:
+        """What goes wrong while it drains is logged, and the drain is over."""
+        service = self.started()
+        self.busy(service)
+        stopping = service.stopService()
+        (connection,) = service.factory.connections
+        self.patch(type(connection), "close_if_idle", lambda _: 1 / 0)
+        self.looks(DRAIN_LOOK)
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_admin_connections(self) -> None:
         """Connections to the admin listener do not outlive the service."""
         service = self.started(admin="tcp:8081")
