@@ -471,15 +471,20 @@ class SignalTests(SynchronousTestCase):
     """The second signal. Whole processes get it in tests/integration/test_drain.py."""
 
     def setUp(self) -> None:
-        self.before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         self.acted: list[str] = []
+        # Handlers of its own: who runs the tests in a shell's background ignores SIGINT.
+        self.before = {number: signal.signal(number, self.missed) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def missed(self, number: int, frame: object) -> None:
+        self.acted.append("missed")
 
     def callFromThread(self, act: Any) -> None:
         """As a reactor whose turn comes at once."""
         act()
 
     def tearDown(self) -> None:
-        self.assertEqual([signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)], self.before)
+        found = [signal.signal(number, handler) for number, handler in self.before.items()]
+        self.assertEqual(found, [self.missed] * 2, "all is as it was before")
 
     def act(self) -> None:
         self.acted.append("acted")
@@ -489,7 +494,7 @@ class SignalTests(SynchronousTestCase):
         restore = on_signals(self, self.act)
         for count, number in enumerate((signal.SIGTERM, signal.SIGINT), 1):
             signal.raise_signal(number)
-            self.assertEqual(len(self.acted), count)
+            self.assertEqual(self.acted, ["acted"] * count)
         restore()
 
     def test_an_ignored_signal_stays_ignored(self) -> None:
