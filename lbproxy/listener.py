@@ -9,7 +9,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -50,6 +50,8 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
 
 def _with_backlog(description: str) -> str:
     kind, *arguments = re.split(r"(?<!\\):", description)
+    if kind == "haproxy" and arguments:  # hands its arguments on to the endpoint that it wraps
+        kind, *arguments = arguments
     if kind not in ("tcp", "tcp6", "ssl", "unix") or not all("=" in argument for argument in arguments[1:]):
         return description
     return description if "backlog=" in description else f"{description}:backlog={BACKLOG}"
@@ -63,26 +65,38 @@ class Listener(Service):
 
     :param endpoint: where to listen.
     :param description: the same as the operator wrote it, for errors.
+    :param clock: runs what is to happen in the next turn.
+    :ivar port: what listens; None while nothing does.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime
+    ) -> None:
         self.description = description
+        self.port: IListeningPort | None = None
         self._endpoint = endpoint
         self._factory = factory
+        self._clock = clock
         self._listening: Deferred[None] | None = None
-        self._port: IListeningPort | None = None
         self._failure: Failure | None = None
 
     @property
     def address(self) -> IAddress | None:
         """Where it listens, with the port that the system chose for port 0; None while it does not listen."""
-        return None if self._port is None else self._port.getHost()
+        return None if self.port is None else self.port.getHost()
+
+    @property
+    def bound(self) -> bool:
+        """Whether it listens, or is about to."""
+        return self._listening is not None
 
     def privilegedStartService(self) -> None:
-        """Bind.
+        """Bind, unless that has been done.
 
         :raises ListenError: names the description and the cause.
         """
+        if self.bound:
+            return
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._failure = None
         listening: Deferred[IListeningPort] = maybeDeferred(self._endpoint.listen, self._factory)
@@ -96,12 +110,12 @@ class Listener(Service):
 
     def startService(self) -> None:
         """Bind, unless that has been done."""
-        if self._listening is None:
-            self.privilegedStartService()
+        self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[None]:
-        """Close the port, if it is open. Fires when it is closed."""
+        """Close the port, if it is open. Fires when it is closed. Connections that wait in its queue are accepted before: they
+        have been made as far as their clients know, and would be reset otherwise."""
         super().stopService()  # type: ignore[no-untyped-call]
         listening, self._listening = self._listening, None
         if listening is None:
@@ -110,7 +124,7 @@ class Listener(Service):
         return listening.addCallback(self._close)
 
     def _opened(self, port: IListeningPort) -> None:
-        self._port = port
+        self.port = port
 
     def _not_opened(self, failure: Failure) -> None:
         self._failure = failure
@@ -119,5 +133,19 @@ class Listener(Service):
             _log.failure("cannot listen on {description}", failure, description=self.description)
 
     def _close(self, _: None) -> Deferred[None] | None:
-        port, self._port = self._port, None
-        return None if port is None else port.stopListening()
+        port, self.port = self.port, None
+        if port is None:
+            return None
+        if hasattr(port, "doRead"):
+            # Twisted closes its ports in the next turn: this comes right before, so that next to nobody can come between.
+            self._clock.callLater(0, _accept_waiting, port)
+        return port.stopListening()
+
+
+def _accept_waiting(port: Any) -> None:
+    """Accept what waits in a port's queue. Each ``doRead`` of :class:`twisted.internet.tcp.Port` takes ``numberAccepts`` at most,
+    and 20 more the next time; the second call finds what has come during the first."""
+    for _ in range(2):
+        if port.connected:
+            port.numberAccepts = BACKLOG
+            port.doRead()

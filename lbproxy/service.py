@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 
 from .admin import admin_site
+from .admission import ConnectionLimit
 from .balance.pool import Pool
+from .drain import Drain
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listener import Listener, check_endpoints
@@ -22,15 +23,7 @@ from .observe.access_log import AccessLog
 from .resource import LoadBalancerResource
 from .settings import Settings
 
-__all__ = ["DRAIN_GRACE", "LoadBalancerService"]
-
-#: Seconds for which exchanges that run may go on once the service stops. Most answers take less, and supervisors wait longer
-#: before they kill (Docker 10 s, systemd 90 s).
-DRAIN_GRACE = 5.0
-#: Seconds between two looks at what still runs; only while the service stops.
-DRAIN_LOOK = 0.05
-#: Seconds for which connections are waited for that were aborted. It takes them a turn of the reactor.
-ABORT_GRACE = 1.0
+__all__ = ["LoadBalancerService"]
 
 _log = Logger()
 
@@ -72,6 +65,8 @@ class LoadBalancerService(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self._clock: Any = reactor if clock is None else clock
         self._bound = False
+        self._drain: Drain | None = None
+        self._stopped: list[Deferred[None]] = []  # to be told when all is closed
         self._access_log = _access_log(access_log, self._clock)
         logs = () if self._access_log is None else (self._access_log,)
         self.resource = LoadBalancerResource(
@@ -86,17 +81,23 @@ class LoadBalancerService(MultiService):
             balancer.sweep.watched,
             self.counters,
         )
+        self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
+        self.factory.gate = self._limit
         listen = (listen,) if isinstance(listen, str) else listen
         endpoints = check_endpoints(reactor, listen, admin)
-        self._listeners = [Listener(made, text, self.factory) for made, text in zip(endpoints, listen, strict=False)]
+        self._listeners = [
+            Listener(made, text, self.factory, self._clock) for made, text in zip(endpoints, listen, strict=False)
+        ]
         self._admin_factory: Any = None
         self._admin: Listener | None = None
         if admin is not None:
             # Wrapped, because a Site does not know its connections.
-            site = admin_site(balancer, self.counters, self._clock.seconds, reactor=self._clock)
+            site = admin_site(
+                balancer, self.counters, self._clock.seconds, reactor=self._clock, draining=lambda: self.draining
+            )
             self._admin_factory = WrappingFactory(site)
             self._admin_factory.noisy = False
-            self._admin = Listener(endpoints[-1], admin, self._admin_factory)
+            self._admin = Listener(endpoints[-1], admin, self._admin_factory, self._clock)
         for listener in self._all_listeners():
             listener.setServiceParent(self)  # type: ignore[no-untyped-call]
 
@@ -108,86 +109,105 @@ class LoadBalancerService(MultiService):
         """Where the admin listener listens just now, if it does."""
         return None if self._admin is None else self._admin.address
 
+    def _ports(self) -> list[Any]:
+        return [listener.port for listener in self._listeners if listener.port is not None]
+
     # The service's life.
 
     def privilegedStartService(self) -> None:
-        """Open the access log and all ports, while there is the privilege to.
+        """Open the access log and all ports, while there is the privilege to. While a drain lasts, the log and some of the ports
+        are still open.
 
-        :raises ListenError: when a port cannot be opened; it names it. What was open already is closed again.
+        :raises ListenError: when a port cannot be opened; it names it. What this call has opened is closed again.
         :raises ConfigurationError: when the access log cannot be opened.
         """
-        if self._access_log is not None:
+        if self._access_log is not None and self._drain is None:
             self._access_log.open()
+        closed = [listener for listener in self._all_listeners() if not listener.bound]
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except Exception:
-            for listener in reversed(self._all_listeners()):
+            for listener in reversed(closed):
                 listener.stopService()
-            self._close_access_log()
+            if self._drain is None:
+                self._close_access_log()
             raise
         self._bound = True
 
     def startService(self) -> None:
-        """Begin to serve and to probe; bind first, unless that has been done."""
-        if not self._bound:
+        """Begin to serve and to probe; bind first, unless that has been done. A drain that lasts is called off."""
+        if not self._bound or self._drain is not None:
             self.privilegedStartService()
+        drain, self._drain = self._drain, None
+        if drain is not None:
+            drain.cancel()
         self.factory.draining = False
         super().startService()  # type: ignore[no-untyped-call]
+        self._limit.start(self.resource.balancer.settings.max_connections)
         if self._access_log is not None:
             self._access_log.start()
         self.resource.start()
         _log.info(
-            "serving {listen} from {count} backends",
+            "serving {listen} from {count} backends, at most {limit} client connections",
             listen=", ".join(listener.description for listener in self._listeners),
             count=len(self.resource.pool.members),
+            limit=self.counters.connections_limit or "any number of",
         )
 
     def stopService(self) -> Deferred[None]:
-        """Listen no more, let exchanges that run end, for :data:`DRAIN_GRACE` at most, and abort those that remain.
+        """Drain, then close all: ``/healthz`` fails at once; after ``settings.drain_delay`` seconds the listeners close; then
+        exchanges and tunnels that run have ``settings.drain`` seconds, and the rest is dropped. The admin listener stays to the
+        end.
 
-        :return: fires when all is closed.
+        Called again while it drains, it waits no longer.
+
+        :return: fires when all is closed, or when the service has been started again.
         """
-        self.factory.draining = True
-        closing = maybeDeferred(super().stopService)
         if not self._bound:
-            return closing.addCallback(lambda _: None)
-        self._bound = False
-        stopped = DeferredList([closing, self._drain()], consumeErrors=True)
-        return stopped.addCallback(self._close)
+            return maybeDeferred(super().stopService).addCallback(lambda _: None)
+        Service.stopService(self)
+        stopped: Deferred[None] = Deferred()
+        self._stopped.append(stopped)
+        if self._drain is None:
+            self._begin_drain()
+        else:
+            self._drain.end_now()
+        return stopped
 
-    def _drain(self) -> Deferred[Any]:
-        """Close what is idle; fires when the rest has ended or was aborted."""
-        for connection in list(self.factory.connections):
-            connection.close_if_idle()
-        if not self.factory.connections:
-            return succeed(None)
-        deadline: float = self._clock.seconds() + DRAIN_GRACE
-        looking = LoopingCall(lambda: self._look(looking, deadline))
-        looking.clock = self._clock
-        return looking.start(DRAIN_LOOK, now=False)
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop, and something still runs."""
+        return self._drain is not None
 
-    def _look(self, looking: LoopingCall, deadline: float) -> None:
-        if self._bound:  # it was started again: those connections are its own now
-            looking.stop()
-            return
-        late = self._clock.seconds() - deadline
-        if late >= 0:
-            for connection in list(self.factory.connections):
-                # Not the connection's own abort(): that is for the exchange's use, which must learn of it here.
-                transport: Any = connection.transport
-                transport.abortConnection()
-        if not self.factory.connections or late >= ABORT_GRACE:
-            looking.stop()
+    def _begin_drain(self) -> None:
+        balancer = self.resource.balancer
+        self._drain = drain = Drain(
+            self.factory, balancer.counters, self.counters, balancer.settings, self._clock, self._close_listeners
+        )
+        drain.over.addCallback(self._close)
+        drain.start()
+
+    def _close_listeners(self) -> Deferred[Any]:
+        return DeferredList([listener.stopService() for listener in self._listeners], consumeErrors=True)
 
     def _close(self, _: object) -> None:
         """Close what is not a listener or a client's connection, unless it was started again meanwhile."""
-        if self._bound:
-            return
-        self.resource.stop()
-        if self._admin_factory is not None:
+        closing: Deferred[Any] = succeed(None)
+        if self._drain is not None:
+            self._drain = None
+            self._bound = False
+            self.resource.stop()
+            self._close_access_log()
+            closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
+            closing.addBoth(self._abort_admin)
+        waiting, self._stopped = self._stopped, []
+        closing.addBoth(lambda _: _fire(waiting))
+
+    def _abort_admin(self, _: object) -> None:
+        """Leave no operator's connection open, unless it was started again meanwhile."""
+        if self._admin_factory is not None and not self._bound:
             for wrapper in list(self._admin_factory.protocols):
                 wrapper.transport.abortConnection()
-        self._close_access_log()
 
     def _close_access_log(self) -> None:
         if self._access_log is not None:
@@ -195,6 +215,11 @@ class LoadBalancerService(MultiService):
 
     def _all_listeners(self) -> list[Listener]:
         return self._listeners if self._admin is None else [*self._listeners, self._admin]
+
+
+def _fire(waiting: list[Deferred[None]]) -> None:
+    for stopped in waiting:
+        stopped.callback(None)
 
 
 def _access_log(given: AccessLog | str | os.PathLike[str] | None, clock: IReactorTime) -> AccessLog | None:

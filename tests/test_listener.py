@@ -22,10 +22,12 @@ class BacklogTests(SynchronousTestCase):
 
     def test_the_default_is_ours(self) -> None:
         """For each kind of socket whose description does not say."""
-        for description in ("tcp:8080", "tcp:8080:interface=127.0.0.1", r"tcp:8080:interface=\:\:1", "unix:/run/x.sock"):
+        tcp = ("tcp:8080", "tcp:8080:interface=127.0.0.1", r"tcp:8080:interface=\:\:1")
+        for description in (*tcp, "unix:/run/x.sock", "haproxy:tcp:8080"):
             self.assertEqual(self.backlog(description), BACKLOG, description)
 
     def test_what_the_operator_says_holds(self) -> None:
         """By name or by place."""
         self.assertEqual(self.backlog("tcp:8080:backlog=7"), 7)
         self.assertEqual(self.backlog("tcp:8080:127.0.0.1:9"), 9)
+        self.assertEqual(self.backlog("haproxy:tcp:8080:backlog=7"), 7)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import resource
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -12,16 +14,19 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from lbproxy import Settings
+from lbproxy.drain import DRAIN_LOOK, FIRST_REQUEST
 from lbproxy.errors import ConfigurationError, ListenError
 from lbproxy.listener import Listener
 from lbproxy.observe.access_log import AccessLog
 from lbproxy.resource import LoadBalancerResource
-from lbproxy.service import DRAIN_GRACE, DRAIN_LOOK, LoadBalancerService
+from lbproxy.service import LoadBalancerService
 from lbproxy.testing import FakeBackend, Fault, MemoryBackends, RecordingObserver, StubProbe
 
 from .support import GET, Peer, status
@@ -35,6 +40,13 @@ class Port:
         self.number = number
         self.factory = factory
         self.open = True
+        self.paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
 
     def startListening(self) -> None:
         """Twisted's ports are made listening."""
@@ -211,7 +223,8 @@ class StartTests(ServiceTestCase):
 
     def stop(self, service: LoadBalancerService) -> None:
         stopping = service.stopService()
-        self.reactor.advance(DRAIN_LOOK)
+        for _ in range(2):
+            self.reactor.advance(DRAIN_LOOK)
         self.successResultOf(stopping)
 
 
@@ -289,7 +302,7 @@ class LateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.endpoint = LateEndpoint()
-        self.listener = Listener(self.endpoint, "late:1", Factory())
+        self.listener = Listener(self.endpoint, "late:1", Factory(), Clock())
         self.listener.startService()
 
     def test_port(self) -> None:
@@ -316,6 +329,37 @@ class LateTests(SynchronousTestCase):
 class StopTests(ServiceTestCase):
     """Draining and stopping."""
 
+    def kept_alive(self, service: LoadBalancerService) -> Peer:
+        """A client that has had an answer and may ask again."""
+        client = self.client(service)
+        client.send(GET)
+        self.reactor.settle()
+        self.assertEqual(status(client.received()), 200)
+        return client
+
+    def busy(self, service: LoadBalancerService) -> Peer:
+        """A client whose request no backend ever answers."""
+        self.backend.fault = Fault.SILENT
+        client = self.client(service)
+        client.send(GET)
+        self.reactor.settle()
+        return client
+
+    def looks(self, seconds: float) -> None:
+        """Let that time pass, a look at a time."""
+        for _ in range(round(seconds / DRAIN_LOOK)):
+            self.reactor.advance(DRAIN_LOOK)
+
+    def health(self) -> tuple[int, bool]:
+        """What the admin listener says to an orchestrator: a status, and whether /status says that it drains."""
+        answers = []
+        for path in (b"healthz", b"status"):
+            operator = Peer(self.reactor).attach(self.reactor.ports[-1].factory.buildProtocol(None))
+            operator.send(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            answers.append(operator.received())
+            operator.hang_up()
+        return status(answers[0]), json.loads(answers[1].partition(b"\r\n\r\n")[2])["draining"]
+
     def test_idle(self) -> None:
         """With nothing to wait for it has stopped at once, and nothing runs on."""
         service = self.started(admin="tcp:8081")
@@ -326,13 +370,40 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_idle_clients(self) -> None:
-        """Kept-alive connections without a request are closed."""
+        """Kept-alive connections without a request are closed, but not before what had arrived was read."""
         service = self.started()
-        client = self.client(service)
+        client = self.kept_alive(service)
         stopping = service.stopService()
-        self.reactor.advance(DRAIN_LOOK)
+        self.assertFalse(client.closed)
+        self.looks(2 * DRAIN_LOOK)
         self.assertTrue(client.lost)
         self.assertFalse(client.aborted)
+        self.successResultOf(stopping)
+
+    def test_a_request_that_had_arrived_is_answered(self) -> None:
+        """It was sent to a service that was there."""
+        service = self.started()
+        client = self.kept_alive(service)
+        service.stopService()
+        client.send(GET)
+        self.reactor.settle()
+        answer = client.received()
+        self.assertEqual(status(answer), 200)
+        self.assertIn(b"Connection: close", answer)
+
+    def test_a_new_connection_has_a_moment_for_its_first_request(self) -> None:
+        """Whoever was accepted last has not been served yet; whoever says nothing is not waited for."""
+        service = self.started()
+        asking, silent = self.client(service), self.client(service)
+        stopping = service.stopService()
+        self.looks(FIRST_REQUEST / 2)
+        asking.send(GET)
+        self.reactor.settle()
+        self.assertEqual(status(asking.received()), 200)
+        self.assertFalse(silent.closed)
+        self.looks(FIRST_REQUEST / 2)
+        self.assertTrue(silent.closed)
+        self.looks(DRAIN_LOOK)
         self.successResultOf(stopping)
 
     def test_running_exchange_ends(self) -> None:
@@ -347,29 +418,118 @@ class StopTests(ServiceTestCase):
         answer = client.received()
         self.assertEqual(status(answer), 200)
         self.assertIn(b"Connection: close", answer)
-        self.reactor.advance(DRAIN_LOOK)
+        self.looks(2 * DRAIN_LOOK)
         self.successResultOf(stopping)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_slow_exchange_is_aborted(self) -> None:
-        """One that takes longer than the grace is aborted, upstream too, and observers are told."""
-        self.backend.fault = Fault.SILENT
-        service = self.started()
-        client = self.client(service)
-        client.send(GET)
-        self.reactor.settle()
+    def test_slow_exchange_is_dropped(self) -> None:
+        """One that takes longer than it is given is dropped, upstream too; observers, counters and the log tell of it."""
+        service = self.started(settings=Settings(drain=3))
+        client = self.busy(service)
         stopping = service.stopService()
-        while self.reactor.seconds() < DRAIN_GRACE - DRAIN_LOOK:
-            self.reactor.advance(DRAIN_LOOK)
+        self.looks(3 - DRAIN_LOOK)
         self.assertNoResult(stopping)
         self.assertFalse(client.aborted)
-        for _ in range(4):
-            self.reactor.advance(DRAIN_LOOK)
+        with capturedLogs() as events:
+            self.looks(3 * DRAIN_LOOK)
         self.assertTrue(client.aborted)
         self.successResultOf(stopping)
-        self.assertEqual([exchange.end for exchange in self.observer.exchanges], ["client-left"])
+        self.assertEqual([exchange.end for exchange in self.observer.exchanges], ["drain"])
         self.assertEqual(self.backend.open, 0)
+        self.assertEqual(service.counters.limited, {"drain": 1})
+        self.assertIn("dropped 1 connection after 3 s (--drain)", said(events))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_time_at_all(self) -> None:
+        """With --drain 0 nothing is waited for."""
+        service = self.started(settings=Settings(drain=0))
+        client = self.busy(service)
+        stopping = service.stopService()
+        self.looks(2 * DRAIN_LOOK)
+        self.assertTrue(client.aborted)
+        self.successResultOf(stopping)
+
+    def test_what_is_waited_for_is_said(self) -> None:
+        """At the beginning, and every few seconds."""
+        service = self.started()
+        self.busy(service)
+        with capturedLogs() as events:
+            service.stopService()
+        what = "1 exchange running, 0 tunnels among them, 1 connection open; {} s left at most"
+        self.assertIn("draining: " + what.format(30), said(events))
+        with capturedLogs() as events:
+            self.looks(11)
+        self.assertEqual(said(events).count("still draining"), 2)
+        self.assertIn("still draining: " + what.format(20), said(events))
+
+    def test_health_fails_first(self) -> None:
+        """/healthz and /status say at once that it drains, while the listeners and the admin listener go on."""
+        service = self.started(admin="tcp:8081", settings=Settings(drain_delay=5))
+        self.assertEqual(self.health(), (200, False))
+        stopping = service.stopService()
+        self.assertEqual(self.health(), (503, True))
+        self.assertEqual(self.reactor.open_ports, [8080, 8081])
+        client = self.kept_alive(service)
+        self.reactor.advance(4)
+        self.assertEqual(self.reactor.open_ports, [8080, 8081])
+        self.assertFalse(client.closed)
+        self.reactor.advance(1)
+        self.assertEqual(self.reactor.open_ports, [8081])
+        self.assertEqual(self.health(), (503, True))
+        self.looks(2 * DRAIN_LOOK)
+        self.assertTrue(client.closed)
+        self.successResultOf(stopping)
+        self.assertEqual(self.reactor.open_ports, [])
+        self.assertFalse(service.draining)
+
+    def test_a_second_stop_ends_it_at_once(self) -> None:
+        """Both of those who wait are told."""
+        service = self.started()
+        client = self.busy(service)
+        first = service.stopService()
+        self.looks(1)
+        with capturedLogs() as events:
+            second = service.stopService()
+        self.assertTrue(client.aborted)
+        self.looks(DRAIN_LOOK)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertIn("dropped 1 connection at once, as it was told again to stop", said(events))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_second_stop_ends_the_delay(self) -> None:
+        """Listeners close, and nothing is waited for after that either."""
+        service = self.started(settings=Settings(drain_delay=600))
+        client = self.busy(service)
+        first = service.stopService()
+        second = service.stopService()
+        self.assertEqual(self.reactor.open_ports, [])
+        self.assertTrue(client.aborted)
+        self.looks(2 * DRAIN_LOOK)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stopped_thrice(self) -> None:
+        """A third word changes nothing, and neither does one after the end."""
+        service = self.started()
+        self.busy(service)
+        stops = [service.stopService() for _ in range(3)]
+        self.looks(2 * DRAIN_LOOK)
+        for stopping in [*stops, service.stopService()]:
+            self.successResultOf(stopping)
+        self.assertEqual(service.counters.limited, {"drain": 1})
+
+    def test_a_bug_does_not_keep_it_from_stopping(self) -> None:
+        """What goes wrong while it drains is logged, and the drain is over."""
+        service = self.started()
+        self.busy(service)
+        stopping = service.stopService()
+        (connection,) = service.factory.connections
+        self.patch(type(connection), "close_if_idle", lambda _: 1 / 0)
+        self.looks(DRAIN_LOOK)
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_admin_connections(self) -> None:
         """Connections to the admin listener do not outlive the service."""
@@ -389,3 +549,72 @@ class StopTests(ServiceTestCase):
         self.reactor.settle()
         self.assertEqual(self.reactor.open_ports, [8080])
         self.assertNotIn(b"Connection: close", client.received())
+
+    def test_again_while_it_drains(self) -> None:
+        """All ports listen, the admin listener's has all the while; what ran goes on, and who waited for the end is told."""
+        service = self.started("tcp:8080", "tcp:8082", admin="tcp:8081", access_log=self.mktemp())
+        client = self.busy(service)
+        stopping = service.stopService()
+        self.looks(1)
+        service.startService()
+        self.successResultOf(stopping)
+        self.assertEqual(sorted(self.reactor.open_ports), [8080, 8081, 8082])
+        self.assertEqual(len(self.reactor.ports), 5)
+        self.looks(40)
+        self.assertFalse(service.draining)
+        self.assertFalse(client.aborted)
+        self.assertEqual(status(client.received()), 504)
+
+    def test_again_during_the_delay(self) -> None:
+        """Nothing was closed yet, so nothing is opened."""
+        service = self.started(admin="tcp:8081", settings=Settings(drain_delay=600))
+        stopping = service.stopService()
+        service.startService()
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.reactor.ports), 2)
+        self.kept_alive(service)
+
+    def test_again_in_vain(self) -> None:
+        """A port that is occupied by then ends neither the drain nor the admin listener."""
+        service = self.started("tcp:8080", "tcp:8082", admin="tcp:8081")
+        client = self.client(service)
+        client.send(GET)
+        stopping = service.stopService()
+        self.reactor.occupied = {8082}
+        self.assertRaises(ListenError, service.startService)
+        self.assertEqual(self.reactor.open_ports, [8081])
+        self.reactor.settle()
+        self.assertEqual(status(client.received()), 200)
+        self.looks(2 * DRAIN_LOOK)
+        self.successResultOf(stopping)
+
+
+class ConnectionLimitTests(ServiceTestCase):
+    """How many clients there may be. What the ports do then is tested in test_admission.py."""
+
+    def test_from_the_settings(self) -> None:
+        """The operator's word holds."""
+        service = self.started(settings=Settings(max_connections=77))
+        self.assertEqual(service.counters.connections_limit, 77)
+
+    def test_from_the_files(self) -> None:
+        """Otherwise it comes from what the process may open when the service starts, not when it is made."""
+        service = self.service()
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+        service.startService()
+        self.assertEqual(service.counters.connections_limit, 100)
+
+    def test_all_listeners_share_it(self) -> None:
+        """And the admin listener has no part in it."""
+        service = self.started("tcp:8080", "tcp:8082", admin="tcp:8081", settings=Settings(max_connections=2))
+        for port in self.reactor.ports:
+            Peer(self.reactor).attach(port.factory.buildProtocol(None))
+        self.assertEqual(service.counters.limited, {"connections": 1})
+        self.assertEqual([port.paused for port in self.reactor.ports], [True, True, False])
+
+
+def said(events: Any) -> str:
+    """What was logged, a line each."""
+    return "\n".join(formatEvent(event) for event in events)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import threading
+from ipaddress import ip_network
 from typing import Any
 from unittest.mock import patch
 
 import attrs
-from twisted.application.service import IService, IServiceMaker
+from twisted.application.service import IService, IServiceMaker, Service
+from twisted.internet.defer import Deferred
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
@@ -24,7 +28,7 @@ from lbproxy import Backend, Settings
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
 from lbproxy.service import LoadBalancerService
-from lbproxy.tap import CannotStart, Options, makeService, raise_file_limit
+from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
 
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
@@ -32,18 +36,36 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
 PATIENCE = 60
 
 DEFAULTS: dict[str, Any] = {
+    "abort-on-close": False,
     "access-log": None,
     "access-log-format": "combined",
     "admin": None,
+    "allow-underscores": False,
     "backends": [Backend("10.0.0.1", 8000)],
+    "body-grace": 10.0,
+    "body-limit": 0,
+    "body-rate": 1024,
     "connect-timeout": 3.0,
+    "connection-requests": 1000,
     "demo": False,
+    "drain": 30.0,
+    "drain-delay": 0.0,
+    "field-limit": 100,
+    "forwarded": False,
+    "head-limit": 16384,
+    "header-timeout": 10.0,
     "idle-timeout": 60.0,
     "listen": ["tcp:8080"],
+    "max-connections": 0,
     "probe-interval": 5.0,
     "probe-timeout": 2.0,
     "response-timeout": 30.0,
     "retries": 3,
+    "target-limit": 8192,
+    "trusted-proxies": (),
+    "tunnel-timeout": 3600.0,
+    "via": "",
+    "write-timeout": 60.0,
 }
 
 
@@ -107,6 +129,60 @@ class OptionsTests(SynchronousTestCase):
             idle_timeout=1000.0,
         )
 
+    def test_times_and_counts_at_the_edge(self) -> None:
+        """Time-outs, rates and counts; nought where it means that there is no limit, or no time."""
+        self.assert_options(
+            "-b 10.0.0.1:8000 --header-timeout 5 --body-grace 2.5 --write-timeout 7 --tunnel-timeout 60 --drain 0 "
+            "--drain-delay 3 --body-rate 0 --field-limit 50 --max-connections 1000 --connection-requests 0",
+            header_timeout=5.0,
+            body_grace=2.5,
+            write_timeout=7.0,
+            tunnel_timeout=60.0,
+            drain=0.0,
+            drain_delay=3.0,
+            body_rate=0,
+            field_limit=50,
+            max_connections=1000,
+            connection_requests=0,
+        )
+
+    def test_sizes(self) -> None:
+        """Sizes may be written in KiB, MiB and GiB, in either case."""
+        self.assert_options(
+            "-b 10.0.0.1:8000 --body-rate 2K --head-limit 32k --target-limit 9000 --body-limit 3g",
+            body_rate=2048,
+            head_limit=32 * 1024,
+            target_limit=9000,
+            body_limit=3 * 1024**3,
+        )
+        self.assertEqual(parse("-b", "a:1", "--body-limit", "1M")["body-limit"], 1024**2)
+
+    def test_flags_and_names(self) -> None:
+        """What is off is switched on by a word."""
+        self.assert_options(
+            "-b 10.0.0.1:8000 --forwarded --allow-underscores --abort-on-close --via lb-1",
+            forwarded=True,
+            allow_underscores=True,
+            abort_on_close=True,
+            via="lb-1",
+        )
+
+    def test_trusted_proxies(self) -> None:
+        """Lists and repetition mean the same; an address is a network of one."""
+        networks = tuple(map(ip_network, ("10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32")))
+        for words in (
+            "--trusted-proxies 10.0.0.0/8,2001:db8::/32 --trusted-proxies 192.0.2.1",
+            "--trusted-proxies 10.0.0.0/8,2001:db8::/32,192.0.2.1",
+        ):
+            self.assert_options(f"-b 10.0.0.1:8000 {words}", trusted_proxies=networks)
+
+    def test_defaults_in_the_help(self) -> None:
+        """They stand there as an operator would write them."""
+        text = " ".join(str(Options()).split())
+        for part in ("16k]", "[default: 8k]", "[default: 1k]", "body; 0: any [default: 0]", "silent [default: 3600]"):
+            self.assertIn(part, text)
+        self.assertNotIn("[default: ]", text)
+
     def test_logs_and_admin(self) -> None:
         """The admin listener, the access log, and its format."""
         self.assert_options(
@@ -167,12 +243,61 @@ class MistakeTests(SynchronousTestCase):
 
     def test_seconds(self) -> None:
         """Times are seconds, from a hundredth to a day."""
-        for option in ("probe-interval", "probe-timeout", "connect-timeout", "response-timeout", "idle-timeout"):
+        for option in (
+            "probe-interval", "probe-timeout", "connect-timeout", "response-timeout", "idle-timeout", "header-timeout",
+            "body-grace", "write-timeout", "tunnel-timeout",
+        ):  # fmt: skip
             for given in ("0", "-1", "86401", "soon", "nan", "inf", "5s"):
                 self.assert_message(
                     f"-b 10.0.0.1:8000 --{option} {given}",
                     f"--{option}: {given!r} was given; allowed is a number from 0.01 to 86400 (seconds)",
                 )
+
+    def test_sizes(self) -> None:
+        """Sizes are bytes, with the suffixes that there are."""
+        for option, low, high in (
+            ("head-limit", 256, 1 << 20),
+            ("target-limit", 16, 1 << 20),
+            ("body-limit", 0, 1 << 50),
+            ("body-rate", 0, 1 << 30),
+        ):
+            for given in ("-1", "1.5k", "k", "16kb", "2048g" if high < 1 << 50 else "2097152g", "much", ""):
+                self.assert_message(
+                    f"-b 10.0.0.1:8000 --{option} {given}",
+                    f"--{option}: {given!r} was given; allowed is a whole number from {low} to {high} "
+                    "(bytes; k, m and g stand for KiB, MiB and GiB)",
+                )
+
+    def test_counts(self) -> None:
+        """Counts are whole numbers, and have no suffix."""
+        for option in ("max-connections", "connection-requests"):
+            for given in ("-1", "1k", "1.5"):
+                self.assert_message(
+                    f"-b 10.0.0.1:8000 --{option} {given}",
+                    f"--{option}: {given!r} was given; allowed is a whole number from 0 to 1073741824",
+                )
+
+    def test_drain(self) -> None:
+        """A drain may last no time at all, and a day at most."""
+        for option in ("drain", "drain-delay"):
+            self.assert_message(
+                f"-b 10.0.0.1:8000 --{option} 86401",
+                f"--{option}: '86401' was given; allowed is a number from 0 to 86400 (seconds)",
+            )
+
+    def test_trusted_proxies(self) -> None:
+        """Each that is none is named, the others' options are not held up by it."""
+        allowed = "allowed is an IP address or a CIDR block, such as 10.0.0.0/8 or 2001:db8::/32"
+        error = self.assertRaises(
+            UsageError, parse, "-b", "a:1", "--trusted-proxies", "10.0.0.1/8, ::1,proxy", "--trusted-proxies", "", "--via", "a b"
+        )
+        via, *lines = str(error).splitlines()
+        self.assertEqual(
+            via, "--via: 'a b' was given; allowed is a name or HOST:PORT without spaces, of at most 255 characters"
+        )
+        for given, line in zip(("10.0.0.1/8", "proxy", ""), lines, strict=True):
+            self.assertTrue(line.startswith(f"--trusted-proxies: {given!r} was given, which is none ("), line)
+            self.assertTrue(line.endswith(allowed), line)
 
     def test_no_backend(self) -> None:
         """Without backends there is nothing to do."""
@@ -264,11 +389,23 @@ class MakeServiceTests(SynchronousTestCase):
     def test_options_arrive(self) -> None:
         """Every setting and backend reaches the load balancer."""
         words = "-b 10.0.0.1:8000:weight=2,10.0.0.2:8000 --retries 1 --probe-interval 9 --probe-timeout 8 --connect-timeout 7"
-        more = "--response-timeout 6 --idle-timeout 5"
+        more = "--response-timeout 6 --idle-timeout 5 --forwarded --trusted-proxies ::1 --body-limit 1m --drain 4 --via x"
         balancer = self.load_balancer(*words.split(), *more.split()).resource.balancer
         self.assertEqual(
             balancer.settings,
-            Settings(retries=1, probe_interval=9, probe_timeout=8, connect_timeout=7, response_timeout=6, idle_timeout=5),
+            Settings(
+                retries=1,
+                probe_interval=9,
+                probe_timeout=8,
+                connect_timeout=7,
+                response_timeout=6,
+                idle_timeout=5,
+                forwarded=True,
+                trusted_proxies=["::1"],
+                body_limit=1 << 20,
+                drain=4,
+                via="x",
+            ),
         )
         backends = [member.backend for member in balancer.pool.members.values()]
         self.assertEqual(backends, [Backend("10.0.0.1", 8000, weight=2), Backend("10.0.0.2", 8000)])
@@ -328,6 +465,77 @@ class FileLimitTests(SynchronousTestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
         raise_file_limit()
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+
+
+class SignalTests(SynchronousTestCase):
+    """The second signal. Whole processes get it in tests/integration/test_drain.py."""
+
+    def setUp(self) -> None:
+        self.acted: list[str] = []
+        # Handlers of its own: who runs the tests in a shell's background ignores SIGINT.
+        self.before = {number: signal.signal(number, self.missed) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def missed(self, number: int, frame: object) -> None:
+        self.acted.append("missed")
+
+    def callFromThread(self, act: Any) -> None:
+        """As a reactor whose turn comes at once."""
+        act()
+
+    def tearDown(self) -> None:
+        found = [signal.signal(number, handler) for number, handler in self.before.items()]
+        self.assertEqual(found, [self.missed] * 2, "all is as it was before")
+
+    def act(self) -> None:
+        self.acted.append("acted")
+
+    def test_a_signal_acts_in_the_reactor(self) -> None:
+        """Of either kind; afterwards all is as it was before."""
+        restore = on_signals(self, self.act)
+        for count, number in enumerate((signal.SIGTERM, signal.SIGINT), 1):
+            signal.raise_signal(number)
+            self.assertEqual(self.acted, ["acted"] * count)
+        restore()
+
+    def test_an_ignored_signal_stays_ignored(self) -> None:
+        """A shell makes those that it puts in its background ignore SIGINT."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        restore = on_signals(self, self.act)
+        self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+        restore()
+        signal.signal(signal.SIGINT, before)
+
+    def test_other_threads_leave_signals_alone(self) -> None:
+        """Python lets only the main thread set them."""
+        thread = threading.Thread(target=lambda: on_signals(self, self.act)())
+        thread.start()
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+
+    def test_what_stops_at_once_needs_none(self) -> None:
+        """Handlers are set while something is waited for, and at no other time."""
+        service = _UnderTwistd(self)
+        service.startService()
+        self.successResultOf(service.stopService())
+
+    def test_the_second_signal_stops_again(self) -> None:
+        """For the load balancer that means: at once."""
+        stops: list[Deferred[None]] = []
+
+        class Slow(Service):
+            def stopService(self) -> Deferred[None]:
+                stops.append(Deferred())
+                return stops[-1]
+
+        service = _UnderTwistd(self)
+        Slow().setServiceParent(service)
+        service.startService()
+        stopping = service.stopService()
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(len(stops), 2)
+        self.assertNoResult(stopping)
+        stops[0].callback(None)
+        self.successResultOf(stopping)
 
 
 class TwistdTests(SynchronousTestCase):

@@ -28,7 +28,7 @@ _METHODS = (b"GET", b"HEAD")
 _CONTENTS = """\
 /status   the pools, their backends and the client connections, as JSON
 /metrics  the same and more for Prometheus
-/healthz  200 while a backend is up, otherwise 503
+/healthz  200 while a backend is up, otherwise 503; also 503 from when it is told to stop
 """
 
 
@@ -48,29 +48,37 @@ _READ_ONLY = _Answer(
 
 
 def admin_site(
-    balancer: Balancer, counters: ListenerCounters, seconds: Callable[[], float], *, reactor: IReactorTime | None = None
+    balancer: Balancer,
+    counters: ListenerCounters,
+    seconds: Callable[[], float],
+    *,
+    reactor: IReactorTime | None = None,
+    draining: Callable[[], bool] = lambda: False,
 ) -> AdminSite:
     """The site for a balancer and the listener whose connections are counted in *counters*.
 
     :param seconds: the time, in seconds since the epoch; the present is taken for the beginning of the uptime.
     :param reactor: runs the time-outs of the site's own connections; without one ``twisted.web`` takes the installed one.
+    :param draining: whether the listener has been told to stop.
     """
     started = seconds()
     registry = metrics_registry(balancer, counters, __version__)
 
     def show_status() -> _Answer:
-        report = status(balancer, counters, seconds(), __version__, started=started)
+        report = status(balancer, counters, seconds(), __version__, started=started, draining=draining())
         return _Answer(json.dumps(report, indent=2) + "\n", "application/json")
 
     root = _Node()
     root.putChild(b"", _Page(lambda: _Answer(_CONTENTS)))
     root.putChild(b"status", _Page(show_status))
     root.putChild(b"metrics", _Page(lambda: _Answer(render_metrics(registry), CONTENT_TYPE)))
-    root.putChild(b"healthz", _Page(lambda: _health(balancer.pool)))
+    root.putChild(b"healthz", _Page(lambda: _health(balancer.pool, draining())))
     return AdminSite(root, reactor)
 
 
-def _health(pool: Pool) -> _Answer:
+def _health(pool: Pool, draining: bool) -> _Answer:
+    if draining:
+        return _Answer("draining\n", code=503)
     up = sum(member.up for member in pool.members.values())
     counted = f"{up} of {len(pool.members)} backends up"
     return _Answer(f"ok, {counted}\n") if pool.available else _Answer(f"unavailable, {counted}\n", code=503)

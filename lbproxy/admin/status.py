@@ -8,28 +8,55 @@ from ..balance.state import BackendState
 from ..observe.times import iso_time
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
+from ..settings import Settings
 
 __all__ = ["status"]
 
 
-def status(balancer: Balancer, listener: ListenerCounters, now: float, version: str, *, started: float) -> dict[str, Any]:
+def status(
+    balancer: Balancer,
+    listener: ListenerCounters,
+    now: float,
+    version: str,
+    *,
+    started: float,
+    draining: bool = False,
+) -> dict[str, Any]:
     """Everything worth knowing at a glance, ready for JSON.
 
     :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
-    :return: ``version``, ``uptime`` in seconds, ``pools`` and ``connections``. Each pool has ``name``, ``policy``, its counters
-        and ``backends``; each of these ``address``, ``weight``, ``state`` (``up`` or ``down``), its counters, and since when
-        (``last_change``, ISO 8601 in UTC), by whom (``source``) and why (``reason``) it is in that state.
+    :param draining: whether it has been told to stop.
+    :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` and ``connections``. These are clients' connections, with
+        ``limits`` (what is allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``,
+        ``policy``, its counters and ``backends``; each of these ``address``, ``weight``, ``state`` (``up`` or ``down``), its
+        counters, and since when (``last_change``, ISO 8601 in UTC), by whom (``source``) and why (``reason``) it is so.
     """
     return {
         "version": version,
         "uptime": round(now - started, 3),
+        "draining": draining,
         "pools": [_pool(balancer)],
         "connections": {
             "open": listener.open,
             "accepted": listener.accepted,
-            "rejected": dict(listener.rejected),
-            "timed_out": dict(listener.timed_out),
+            "limits": _limits(balancer.settings, listener),
+            "limited": dict(sorted(listener.limited.items())),
+            "rejected": dict(sorted(listener.rejected.items())),
+            "timed_out": dict(sorted(listener.timed_out.items())),
+            "fields_dropped": listener.fields_dropped,
         },
+    }
+
+
+def _limits(settings: Settings, listener: ListenerCounters) -> dict[str, Any]:
+    """What is allowed; None where anything is."""
+    return {
+        "connections": listener.connections_limit or None,
+        "requests": settings.connection_requests or None,
+        "head": settings.head_limit,
+        "fields": settings.field_limit,
+        "target": settings.target_limit,
+        "body": settings.body_limit or None,
     }
 
 
@@ -40,6 +67,9 @@ def _pool(balancer: Balancer) -> dict[str, Any]:
         "policy": pool.policy.name,
         "in_flight": counters.in_flight,
         "requests": sum(counters.statuses.values()),
+        "tunnels": counters.tunnels,
+        "tunnels_total": counters.tunnels_total,
+        "interim": counters.interim,
         "retries": counters.retries,
         "statuses": {str(code): count for code, count in sorted(counters.statuses.items())},
         "ends": dict(sorted(counters.ends.items())),

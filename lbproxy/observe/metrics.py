@@ -83,7 +83,26 @@ class BalancerCollector(Collector):
             ),
             (((phase,), count) for phase, count in counts.timed_out.items()),
         )
+        yield _with(
+            CounterMetricFamily(
+                "lbproxy_frontend_limits_total",
+                "What limits did. connections: the listeners paused; requests: a connection ended after its last request; "
+                "drain: a connection was dropped.",
+                labels=["limit"],
+            ),
+            (((limit,), count) for limit, count in counts.limited.items()),
+        )
+        yield CounterMetricFamily(
+            "lbproxy_frontend_fields_dropped_total",
+            "Requests from which field names with underscores were dropped.",
+            value=counts.fields_dropped,
+        )
         yield GaugeMetricFamily("lbproxy_frontend_connections", "Client connections open now.", value=counts.open)
+        yield GaugeMetricFamily(
+            "lbproxy_frontend_connections_limit",
+            "Client connections at which the listeners pause; 0: never.",
+            value=counts.connections_limit,
+        )
 
     def _pool(self) -> Iterator[Metric]:
         counts, name = self._balancer.counters, self._balancer.pool.name
@@ -97,11 +116,16 @@ class BalancerCollector(Collector):
             CounterMetricFamily("lbproxy_pool_ends_total", "Exchanges by why they ended.", labels=["pool", "end"]),
             (((name, end), count) for end, count in counts.ends.items()),
         )
-        gauge = GaugeMetricFamily("lbproxy_pool_in_flight", "Exchanges running now.", labels=["pool"])
-        yield _with(gauge, [((name,), counts.in_flight)])
+        for metric, help, value in (
+            ("lbproxy_pool_in_flight", "Exchanges running now.", counts.in_flight),
+            ("lbproxy_pool_tunnels", "Tunnels open now.", counts.tunnels),
+        ):
+            yield _with(GaugeMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
         for metric, help, value in (
             ("lbproxy_pool_retries_total", "Attempts beyond each exchange's first.", counts.retries),
             ("lbproxy_pool_replays_lost_total", "Retries not made: the body was too large to keep.", counts.replays_lost),
+            ("lbproxy_pool_tunnels_total", "Tunnels opened after an upgrade.", counts.tunnels_total),
+            ("lbproxy_pool_interim_total", "Interim responses (1xx) passed on.", counts.interim),
             ("lbproxy_pool_request_bytes_total", "Body bytes from clients.", counts.request_bytes),
             ("lbproxy_pool_response_bytes_total", "Body bytes to clients.", counts.response_bytes),
         ):

@@ -23,21 +23,14 @@ class BalancerCounters:
     :ivar replays_lost: retries that could not be made because the body was no longer at hand.
     :ivar request_bytes: body bytes from clients.
     :ivar response_bytes: body bytes to clients.
+    :ivar tunnels: tunnels open now.
+    :ivar tunnels_total: tunnels in all.
+    :ivar interim: interim responses (1xx) passed on.
     """
 
     __slots__ = (
-        "buckets",
-        "duration_sum",
-        "ends",
-        "in_flight",
-        "interim",
-        "replays_lost",
-        "request_bytes",
-        "response_bytes",
-        "retries",
-        "statuses",
-        "tunnels",
-        "tunnels_total",
+        "buckets", "duration_sum", "ends", "in_flight", "interim", "replays_lost", "request_bytes", "response_bytes", "retries",
+        "statuses", "tunnels", "tunnels_total",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -69,9 +62,13 @@ class ListenerCounters:
     :ivar open: connections now.
     :ivar rejected: requests refused at the door, by cause.
     :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
+    :ivar limited: what a limit did, by limit: ``connections``: how often the listeners paused; ``requests``: connections ended
+        after their last request; ``drain``: connections dropped when a drain had lasted long enough.
+    :ivar fields_dropped: requests from which field names with underscores were dropped.
+    :ivar connections_limit: how many connections there may be; 0: any number.
     """
 
-    __slots__ = ("accepted", "fields_dropped", "limited", "open", "rejected", "timed_out")
+    __slots__ = ("accepted", "connections_limit", "fields_dropped", "limited", "open", "rejected", "timed_out")
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -80,3 +77,4 @@ class ListenerCounters:
         self.timed_out: dict[str, int] = {}
         self.limited: dict[str, int] = {}
         self.fields_dropped = 0
+        self.connections_limit = 0

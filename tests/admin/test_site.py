@@ -87,6 +87,23 @@ class AdminSiteTests(SynchronousTestCase):
         self.assertEqual((response.code, self.body(response)), (503, "unavailable, 0 of 2 backends up\n"))
         self.assertEqual(self.field(response, "Cache-Control"), "no-store")
 
+    def test_draining(self) -> None:
+        """/healthz is 503 from when the listener is told to stop, however many backends are up, and /status says so too."""
+        draining = [False]
+        site = admin_site(
+            self.rig.balancer,
+            self.rig.listener,
+            self.rig.reactor.seconds,
+            reactor=self.clock,
+            draining=lambda: draining[0],
+        )
+        self.agent = RequestTraversalAgent(site.resource)
+        self.assertEqual(self.ask("/healthz").code, 200)
+        draining[0] = True
+        response = self.ask("/healthz")
+        self.assertEqual((response.code, self.body(response)), (503, "draining\n"))
+        self.assertIs(json.loads(self.body(self.ask("/status")))["draining"], True)
+
     def test_query(self) -> None:
         """A query string is no other page."""
         self.assertEqual(self.ask("/healthz?x=1").code, 200)

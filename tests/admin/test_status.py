@@ -79,12 +79,46 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((pool["statuses"], pool["ends"]), ({"200": 1}, {"done": 1}))
 
     def test_connections(self) -> None:
-        """Clients' connections are counted, with what was refused and what timed out."""
+        """Clients' connections are counted, with what was refused, what timed out and what a limit did."""
         self.rig.client().send(b"GET / HTTP/1.1\r\n\r\n")
         self.rig.listener.timed_out["idle"] = 2
+        self.rig.listener.limited["connections"] = 3
+        self.rig.listener.fields_dropped = 4
+        connections = self.status()["connections"]
+        del connections["limits"]
         self.assertEqual(
-            self.status()["connections"], {"open": 1, "accepted": 1, "rejected": {"host": 1}, "timed_out": {"idle": 2}}
+            connections,
+            {
+                "open": 1,
+                "accepted": 1,
+                "limited": {"connections": 3},
+                "rejected": {"host": 1},
+                "timed_out": {"idle": 2},
+                "fields_dropped": 4,
+            },
         )
+
+    def test_limits(self) -> None:
+        """What is allowed stands beside what was counted, and what is not limited is null."""
+        limits = {"connections": None, "requests": 1000, "head": 16384, "fields": 100, "target": 8192, "body": None}
+        self.assertEqual(self.status()["connections"]["limits"], limits)
+        self.rig = Rig(body_limit=5, connection_requests=0)
+        self.rig.listener.connections_limit = 7
+        found = self.status()["connections"]["limits"]
+        self.assertEqual((found["connections"], found["requests"], found["body"]), (7, None, 5))
+
+    def test_tunnels(self) -> None:
+        """Tunnels that are open, all that there were, and the interim responses."""
+        counters = self.rig.counters
+        counters.tunnels, counters.tunnels_total, counters.interim = 1, 2, 3
+        (pool,) = self.status()["pools"]
+        self.assertEqual((pool["tunnels"], pool["tunnels_total"], pool["interim"]), (1, 2, 3))
+
+    def test_draining(self) -> None:
+        """It says whether it has been told to stop."""
+        self.assertIs(self.status()["draining"], False)
+        report = status(self.rig.balancer, self.rig.listener, START, "1", started=START, draining=True)
+        self.assertIs(report["draining"], True)
 
     def test_plain_values(self) -> None:
         """It is a value of its own: JSON can hold it, and changing it changes nothing."""

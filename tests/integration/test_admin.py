@@ -7,6 +7,8 @@ import datetime
 import http.client
 import json
 import re
+import select
+import socket
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -110,6 +112,34 @@ class AdminTests(IntegrationTestCase):
         self.assertEqual(ask(balancer.admin_port, "/status", "HEAD").body, b"")
         self.assertEqual(ask(balancer.port, "/status?code=200").backend, "a")  # not ours: a path like any other
         self.assertEqual(backend.seen()["requests"], ["GET /status?code=200 HTTP/1.1"])
+
+
+class LimitTests(IntegrationTestCase):
+    """More clients than there may be."""
+
+    def test_clients_beyond_the_limit_wait_for_their_turn(self) -> None:
+        """They are served when others leave; the administration answers all the time, and tells of it."""
+        balancer = self.balancer("--max-connections", "3", backends=[self.backend()])
+        clients = [self.socket(balancer.port) for _ in range(10)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        for count in range(3, 10):
+            served = eventually(f"{count} are served", lambda: self.served(clients, 3))
+            connections = balancer.admin("/status").json()["connections"]
+            self.assertEqual((connections["open"], connections["accepted"], connections["limits"]["connections"]), (3, count, 3))
+            served[0].close()
+            clients.remove(served[0])
+        metrics = AdminTests.metrics(balancer.admin("/metrics").body.decode())
+        self.assertEqual(metrics("lbproxy_frontend_connections_limit"), 3)
+        self.assertGreaterEqual(metrics("lbproxy_frontend_limits_total", limit="connections"), 3)
+        said = "3 client connections are open, as many as --max-connections allows"
+        self.assertEqual(balancer.process.output.count(said), 1)
+
+    @staticmethod
+    def served(clients: list[socket.socket], number: int) -> list[socket.socket] | None:
+        """Those for whom an answer is here, once there are that many."""
+        served = select.select(clients, [], [], 0)[0]
+        return served if len(served) == number else None
 
 
 class AccessLogTests(IntegrationTestCase):

@@ -51,6 +51,13 @@ class MistakeTests(IntegrationTestCase):
             "--retries", "'-1'", "0 to 100", "--probe-interval", "'0'", "--idle-timeout", "'soon'", "0.01 to 86400",
         )  # fmt: skip
 
+    def test_a_proxy_that_is_none(self) -> None:
+        """Each by itself, beside what else is wrong."""
+        self.assertRefused(
+            ["-b", "a:1", "--trusted-proxies", "10.0.0.0/33,::1,proxy", "--body-limit", "1t"],
+            "--trusted-proxies", "'10.0.0.0/33'", "'proxy'", "--body-limit", "'1t'", "k, m and g",
+        )  # fmt: skip
+
     def test_a_listener_that_is_none(self) -> None:
         """Twisted's own word on it is not all that is said."""
         self.assertRefused(["-b", "a:1", "--listen", "carrier-pigeon:80"], "carrier-pigeon:80")
@@ -88,7 +95,10 @@ class AnswerTests(IntegrationTestCase):
         self.assertEqual(ended.returncode, 0)
         for option in (
             "backends", "listen", "retries", "probe-interval", "probe-timeout", "connect-timeout", "response-timeout",
-            "idle-timeout", "admin", "access-log", "access-log-format", "demo", "version",
+            "idle-timeout", "admin", "access-log", "access-log-format", "demo", "version", "header-timeout", "body-rate",
+            "body-grace", "write-timeout", "tunnel-timeout", "drain", "drain-delay", "head-limit", "field-limit", "target-limit",
+            "body-limit", "max-connections", "connection-requests", "trusted-proxies", "forwarded", "via", "allow-underscores",
+            "abort-on-close",
         ):  # fmt: skip
             self.assertRegex(ended.stdout, rf"--{option}\b")
 

@@ -70,6 +70,23 @@ class MetricsTests(SynchronousTestCase):
         self.rig.listener.timed_out["head"] = 3
         self.assertEqual(self.value("lbproxy_frontend_timeouts_total", {"phase": "head"}), 3)
 
+    def test_limits(self) -> None:
+        """What the limits did is counted by limit, and the limit of connections is shown."""
+        self.rig.listener.limited["connections"] = 2
+        self.rig.listener.fields_dropped = 4
+        self.rig.listener.connections_limit = 1000
+        self.assertEqual(self.value("lbproxy_frontend_limits_total", {"limit": "connections"}), 2)
+        self.assertEqual(self.value("lbproxy_frontend_fields_dropped_total"), 4)
+        self.assertEqual(self.value("lbproxy_frontend_connections_limit"), 1000)
+
+    def test_tunnels(self) -> None:
+        """Tunnels are shown while they are open and counted for ever, and so are interim responses."""
+        counters = self.rig.counters
+        counters.tunnels, counters.tunnels_total, counters.interim = 1, 2, 3
+        self.assertEqual(self.value("lbproxy_pool_tunnels", POOL), 1)
+        self.assertEqual(self.value("lbproxy_pool_tunnels_total", POOL), 2)
+        self.assertEqual(self.value("lbproxy_pool_interim_total", POOL), 3)
+
     def test_requests(self) -> None:
         """Exchanges are counted by status and by end."""
         self.assertEqual(self.value("lbproxy_pool_requests_total", {**POOL, "code": "200"}), 1)
