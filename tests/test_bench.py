@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -670,17 +670,17 @@ class SlowTests(SynchronousTestCase):
         text = "  sl  local_address rem_address   st\n" + "".join(line.format(*each) for each in sockets)
         self.assertEqual(parse_accepted(text, 0x1F90), 2)
 
-    def run_until(self, port: int, reached: dict[str, int]) -> SlowClients:
-        """Run four clients until each count has come so far."""
+    def run_until(self, port: int, reached: dict[str, int], meanwhile: Callable[[], object] = bool) -> None:
+        """Run four clients until each count has come so far; let ``meanwhile`` do something again and again."""
         clients = SlowClients(port, 4)
 
         def tell(line: str) -> None:
+            meanwhile()
             counts = json.loads(line)
             if all(counts[name] >= count for name, count in reached.items()):
                 raise Enough
 
         self.assertRaises(Enough, clients.run, 60, tell)
-        return clients
 
     def test_all_connect(self) -> None:
         """Half of them drip a head, the others send a request whole."""
@@ -695,8 +695,21 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(rest[2:], [slow.UNREAD[1:]] * 2)
         self.assertTrue(all(slow.DRIPPED[1:].startswith(dripped) for dripped in rest[:2]))
 
-    def test_come_back(self) -> None:
-        """Who is cut off, or refused, connects again."""
+    def test_cut_off(self) -> None:
+        """Who is cut off connects again, whether it drips or does not read."""
+        with closing(listen()) as listener:
+            listener.setblocking(False)
+
+            def cut_off() -> None:
+                try:
+                    listener.accept()[0].close()
+                except BlockingIOError:
+                    pass
+
+            self.run_until(listener.getsockname()[1], {"cut": 20}, cut_off)
+
+    def test_refused(self) -> None:
+        """Who is refused tries again."""
         with closing(listen()) as listener:
             port = listener.getsockname()[1]
         self.run_until(port, {"cut": 20})
