@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bench.balancers import Order
+from bench.clients.paced import Asker
 from bench.cpu import cpu_seconds
 from bench.processes import BETWEEN_TRIES, Cores, Invalid, run_client, running, tail
 from bench.scenarios import Scenario
@@ -21,9 +22,13 @@ ESTABLISHED, NO_INODE = "01", "0"
 # Seconds of the normal client before its first window.
 WARM_UP = 1
 
-# Seconds: for all slow clients to connect, after which it goes on with those that are; until what their requests set
-# going has come to rest (a balancer reads many large responses, and may write them to files).
-LONGEST_OPENING, REST = 15.0, 3.0
+# Seconds for all slow clients to connect, after which it goes on with those that are.
+LONGEST_OPENING = 15.0
+
+# What so many requests for large responses set going (a balancer reads them, and may write them to files) has come to
+# rest when so many answers in a row, so far apart, took no longer than so much. Given up after the longest time: one
+# that never comes to rest is measured as it is. Seconds.
+CALM_ANSWERS, BETWEEN_ANSWERS, CALM, LONGEST_REST = 20, 0.1, 0.05, 15.0
 
 # Seconds that the slow clients live beyond all this, should nobody stop them.
 TO_SPARE = 30
@@ -76,11 +81,15 @@ def slow_values(
 def slow_clients(order: Order, count: int, cores: frozenset[int], seconds: int) -> Iterator[Path]:
     """Run the slow clients for a ``with`` block, which begins when they are connected; gives their log."""
     log = order.directory / "slow.log"
-    lifetime = LONGEST_OPENING + REST + seconds + TO_SPARE
+    lifetime = LONGEST_OPENING + LONGEST_REST + seconds + TO_SPARE
     options = [f"--port={order.port}", f"--connections={count}", f"--seconds={lifetime}"]
     with running([sys.executable, "-m", "bench.clients.slow", *options], log, cores) as process:
         wait_until_open(process, log, count)
-        time.sleep(REST)
+        try:
+            with closing(Asker(order.port)) as asker:
+                wait_until_calm(asker)
+        except OSError as error:
+            raise Invalid(f"beside slow connections a normal client got no answer: {error}") from None
         yield log
         if process.poll() is not None:
             raise Invalid(f"the slow clients ended too early:\n{tail(log)}")
@@ -93,6 +102,21 @@ def wait_until_open(process: subprocess.Popen[bytes], log: Path, count: int) -> 
         if process.poll() is not None:
             raise Invalid(f"the slow clients ended:\n{tail(log)}")
         time.sleep(BETWEEN_TRIES)
+
+
+def wait_until_calm(
+    ask_once: Callable[[], None],
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return once a normal client is answered quickly again and again, or after :data:`LONGEST_REST`."""
+    deadline = now() + LONGEST_REST
+    calm = 0
+    while calm < CALM_ANSWERS and now() < deadline:
+        sleep(BETWEEN_ANSWERS)
+        began = now()
+        ask_once()
+        calm = calm + 1 if now() - began <= CALM else 0
 
 
 def last_counts(log: Path) -> Mapping[str, int]:

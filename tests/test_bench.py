@@ -38,7 +38,15 @@ from bench.processes import FIRST_PORT, HOST, LAST_PORT, Invalid, run_client, sp
 from bench.report import COLUMNS, Run, aligned, json_report, scenario_table, text_report
 from bench.scenarios import SCENARIOS
 from bench.servers.tunnel_backend import Backend
-from bench.slow import parse_accepted, parse_counts, slow_values
+from bench.slow import (
+    BETWEEN_ANSWERS,
+    CALM_ANSWERS,
+    LONGEST_REST,
+    parse_accepted,
+    parse_counts,
+    slow_values,
+    wait_until_calm,
+)
 from bench.tunnels import Moved, received_by, tunnel_values
 from bench.turns import IN_SHORT, Spread, Summary, in_short, plan, spread, summarise, take_turns, time_left
 
@@ -648,6 +656,26 @@ class SlowTests(SynchronousTestCase):
     def test_none_open(self) -> None:
         """Without a slow connection nothing was compared."""
         self.assertRaises(Invalid, slow_values, self.alone, self.beside, 0, 0, 0.1)
+
+    def calm_after(self, *answers: float) -> float:
+        """Return after how many seconds a balancer counts as at rest whose answers take so long, later ones no time."""
+        self.time, times = 0.0, iter(answers)
+        wait_until_calm(lambda: self.sleep(next(times, 0.0)), lambda: self.time, self.sleep)
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += seconds
+
+    def test_calm(self) -> None:
+        """Only quick answers in a row show that a balancer has come to rest: after a late one they count anew."""
+        quickest = CALM_ANSWERS * BETWEEN_ANSWERS
+        self.assertAlmostEqual(self.calm_after(), quickest)
+        self.assertAlmostEqual(self.calm_after(0.0, 0.0, 0.4), 3 * BETWEEN_ANSWERS + 0.4 + quickest)
+
+    def test_never_calm(self) -> None:
+        """One that never comes to rest is measured all the same."""
+        self.assertAlmostEqual(self.calm_after(*[0.4] * 100), LONGEST_REST)
 
     def test_counts(self) -> None:
         """The last whole line counts; before the first one nobody is connected."""
