@@ -711,17 +711,20 @@ class SlowTests(SynchronousTestCase):
         self.assertRaises(Enough, clients.run, 60, tell)
 
     def test_all_connect(self) -> None:
-        """Half of them drip a head, the others send a request whole."""
+        """Half of them drip a head, the others send a request whole and take as little as over Ethernet at a time."""
         with closing(listen()) as listener:
             self.run_until(listener.getsockname()[1], {"open": 4})
             connections = [listener.accept()[0] for _ in range(4)]
             sent = [connection.recv(1) for connection in connections]
             rest = sorted(connection.recv(4096) for connection in connections)
+            segments = sorted(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) for connection in connections)
             for connection in connections:
                 connection.close()
         self.assertEqual(sent, [b"G"] * 4)
         self.assertEqual(rest[2:], [slow.UNREAD[1:]] * 2)
         self.assertTrue(all(slow.DRIPPED[1:].startswith(dripped) for dripped in rest[:2]))
+        self.assertLessEqual(segments[1], slow.SEGMENT)
+        self.assertGreater(segments[2], slow.SEGMENT)
 
     def test_cut_off(self) -> None:
         """Who is cut off connects again, whether it drips or does not read."""

@@ -28,6 +28,10 @@ UNREAD = b"GET " + LARGE_BODY_PATH.encode() + b" HTTP/1.1\r\nHost: bench.example
 # What a client that does not read lets the kernel take for it, at most: Linux makes a few KiB of it.
 RECEIVE_BUFFER = 4096
 
+# The largest segment it takes, as over Ethernet. Loopback's own of 64 KiB makes the kernel begin with a send buffer of
+# 2.5 MiB on the other side: it would take the whole response, and the balancer would not notice who does not read.
+SEGMENT = 1448
+
 # Behind the normal client on a core that both share, which would wait for these otherwise.
 NICE = 10
 
@@ -123,6 +127,7 @@ class SlowClients:
         connection.setblocking(False)
         if not client.drips:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         self.by_file[connection.fileno()] = client
         self.poller.register(connection, select.EPOLLOUT)
         # A refusal comes from the poller too, and is counted there.
