@@ -25,7 +25,7 @@ from bench.turns import plan, summarise, take_turns
 # Without these nothing can be measured: program, what for, Debian package.
 NEEDED = (("wrk", "to make the load", "wrk"), ("nginx", "to serve as the backend", "nginx"))
 
-# Open files a balancer needs for the idle connections, as many connections to backends, and itself.
+# Open files a balancer needs for the idle or slow connections, as many connections to backends, and itself.
 FILES_A_CONNECTION, FILES_TO_SPARE = 2, 2000
 
 OK, GOALS_MISSED, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -81,7 +81,7 @@ def why_not(request: Request, missing: Mapping[str, str]) -> str:
         reasons.append(
             "none of the balancers is here: " + "; ".join(f"{name}: {why}" for name, why in missing.items())
         )
-    wanted = FILES_A_CONNECTION * max(scenario.idle for scenario in request.scenarios) + FILES_TO_SPARE
+    wanted = FILES_A_CONNECTION * max(scenario.held for scenario in request.scenarios) + FILES_TO_SPARE
     allowed = raise_file_limit()
     if allowed < wanted:
         reasons.append(f"the limit of open files is {allowed}; these scenarios need {wanted} (ulimit -Hn)")
@@ -138,7 +138,7 @@ def write_results(results: Run, where: Mapping[str, str | int], request: Request
     (request.out / "table.txt").write_text(text)
     (request.out / "results.json").write_text(json_report(results, where))
     print(f"\n{text}\nwritten to {request.out}: table.txt, results.json", end="")
-    title = f"On one core each, lower is better: medians of {results.rounds} × {results.seconds} s, in turns"
+    title = f"On one core each, lower is better unless said: medians of {results.rounds} × {results.seconds} s, in turns"
     charts = [request.out / "chart.png", *([PUBLISHED_CHART] if request.publish else [])]
     try:
         for chart in charts:

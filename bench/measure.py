@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from bench.idle import check_still_open, idle_connections, settled
 from bench.load import Load, run_load
 from bench.processes import HOST, Cores, FreePorts, Invalid, running, wait_until_answers
 from bench.scenarios import Scenario
+from bench.slow import read_slow
+from bench.tunnels import read_tunnel, tunnel_backend
 
 # Seconds of load before the window: connections are made, caches filled, Go's and Envoy's memory grown.
 WARM_UP = 1
@@ -65,16 +68,29 @@ def measure(balancer: Balancer, scenario: Scenario, number: int, setting: Settin
     with tempfile.TemporaryDirectory(prefix="lbproxy-bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         port, admin_port = setting.ports.take(2)
-        backends = setting.backends.addresses(1 if balancer.one_backend else scenario.backends)
         access_log = directory / "access.log" if scenario.access_log else None
-        order = Order(port, admin_port, backends, directory, access_log)
         try:
-            values = run_and_read(balancer, order, scenario, setting)
+            with backends_for(balancer, scenario, setting, directory) as backends:
+                order = Order(port, admin_port, backends, directory, access_log, upgrades=scenario.tunnels > 0)
+                values = run_and_read(balancer, order, scenario, setting)
             if access_log is not None:
                 check_access_log(access_log, values)
         except Invalid as error:
             return Reading(balancer.name, scenario.name, number, problem=str(error))
     return Reading(balancer.name, scenario.name, number, values)
+
+
+@contextmanager
+def backends_for(
+    balancer: Balancer, scenario: Scenario, setting: Setting, directory: Path
+) -> Iterator[Sequence[str]]:
+    """Give the HOST:PORT of each backend for a ``with`` block: those of the run, or one that can switch protocols."""
+    if scenario.tunnels:
+        (port,) = setting.ports.take(1)
+        with tunnel_backend(port, directory / "tunnel_backend.log", setting.cores.others) as address:
+            yield [address]
+    else:
+        yield setting.backends.addresses(1 if balancer.one_backend else scenario.backends)
 
 
 def run_and_read(balancer: Balancer, order: Order, scenario: Scenario, setting: Setting) -> dict[str, float]:
@@ -83,9 +99,19 @@ def run_and_read(balancer: Balancer, order: Order, scenario: Scenario, setting: 
     log = order.directory / "output.log"
     with running(launch.command, log, setting.cores.balancer, launch.environment) as process:
         wait_until_answers(process, order.port, log)
-        if scenario.idle:
-            return read_idle(process.pid, order.port, scenario)
-        return read_load(process.pid, order, scenario, max(setting.seconds, scenario.least_seconds))
+        return read(balancer.name, process.pid, order, scenario, setting)
+
+
+def read(name: str, pid: int, order: Order, scenario: Scenario, setting: Setting) -> dict[str, float]:
+    """Measure the balancer, which runs, as the scenario says; return its values."""
+    seconds = max(setting.seconds, scenario.least_seconds)
+    if scenario.idle:
+        return read_idle(pid, order.port, scenario)
+    if scenario.tunnels:
+        return read_tunnel(name, pid, order, scenario.tunnels, seconds)
+    if scenario.slow:
+        return read_slow(name, pid, order, scenario, setting.cores, seconds)
+    return read_load(pid, order, scenario, seconds)
 
 
 def read_load(pid: int, order: Order, scenario: Scenario, seconds: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import resource
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 LONGEST_START = 30.0
 LONGEST_STOP = 5.0
 BETWEEN_TRIES = 0.05
+
+# Seconds that a client may take beyond those it was asked for: to start, and for what is late at its end.
+LONGEST_END = 30.0
 
 # Ports for servers come from below the kernel's usual range for outgoing connections (32768 and up): a port
 # out of that range could be taken by some connection between being found free and being listened on.
@@ -138,6 +143,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def run_client(balancer: str, module: str, options: Sequence[str], seconds: float) -> Any:
+    """Run one of ``bench.clients`` to its end, on this process's cores; return what it printed as JSON.
+
+    :raises Invalid: with what it complained of, said of ``balancer``.
+    """
+    command = [sys.executable, "-m", f"bench.clients.{module}", *options]
+    try:
+        result = subprocess.run(
+            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds + LONGEST_END
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Invalid(f"the client did not end within {error.timeout:.0f} s") from None
+    if result.returncode:
+        raise Invalid(f"{balancer} {result.stderr.strip()}")
+    return json.loads(result.stdout)
 
 
 def tail(log: Path, lines: int = 12) -> str:

@@ -48,23 +48,34 @@ def plain(digits: int, divisor: float = 1.0) -> Callable[[Spread], str]:
     return lambda spread: f"{spread.median / divisor:,.{digits}f}"
 
 
-def with_range(spread: Spread) -> str:
-    """Show a median with the least and the greatest value."""
-    return f"{spread.median:.1f} ({spread.low:.1f} to {spread.high:.1f})"
+def with_range(digits: int) -> Callable[[Spread], str]:
+    """Show a median with the least and the greatest value, with so many digits each."""
+    return lambda spread: (
+        f"{spread.median:,.{digits}f} ({spread.low:,.{digits}f} to {spread.high:,.{digits}f})"
+    )
 
 
 # What is compared comes first. "core" is the share of its core that the balancer used: below 1 it was not the
 # one that held up the traffic, and its requests a second are then no measure of it.
 COLUMNS = (
-    Column("cpu_us", "CPU µs/request", with_range),
-    Column("kib", "KiB/connection", with_range),
+    Column("cpu_us", "CPU µs/request", with_range(1)),
+    Column("kib", "KiB/connection", with_range(1)),
+    Column("mib_cpu", "MiB/CPU s", with_range(0)),
+    Column("mib_cpu_down", "to client", plain(0)),
+    Column("mib_cpu_up", "to backend", plain(0)),
+    Column("mib_second", "MiB/s", plain(0)),
+    Column("p99_ratio", "p99 with ÷ without", with_range(2)),
+    Column("p99_with_us", "p99 ms with", plain(2, 1000)),
+    Column("p99_without_us", "p99 ms without", plain(2, 1000)),
+    Column("p50_with_us", "p50 ms with", plain(2, 1000)),
+    Column("p50_without_us", "p50 ms without", plain(2, 1000)),
+    Column("slow_open", "slow open", plain(0)),
+    Column("slow_cut", "slow cut", plain(0)),
     Column("per_second", "requests/s", plain(0)),
     Column("p50_us", "p50 ms", plain(2, 1000)),
     Column("p99_us", "p99 ms", plain(2, 1000)),
     Column("core", "core", plain(2)),
 )
-COMPARED = ("cpu_us", "kib")
-REFERENCE = "lbproxy"
 
 
 def machine() -> dict[str, str | int]:
@@ -107,7 +118,7 @@ def heading(run: Run, where: Mapping[str, str | int]) -> str:
 
 def scenario_table(scenario: Scenario, summaries: Sequence[Summary]) -> str:
     """Return one scenario's table, with why anything is missing in it below."""
-    lines = [f"{scenario.name}: {scenario.what}", *aligned(table_rows(summaries))]
+    lines = [f"{scenario.name}: {scenario.what}", *aligned(table_rows(scenario, summaries))]
     lines += [
         f"  ! {summary.balancer}, {in_one_line(problem)}"
         for summary in summaries
@@ -122,14 +133,14 @@ def in_one_line(problem: str) -> str:
     return f"{lines[0]} … {lines[-1].strip()}" if len(lines) > 1 else problem
 
 
-def table_rows(summaries: Sequence[Summary]) -> list[list[str]]:
+def table_rows(scenario: Scenario, summaries: Sequence[Summary]) -> list[list[str]]:
     """Return the cells of a table, its heading first; a balancer without a valid reading has dashes."""
     present = {name for summary in summaries for name in summary.values}
     columns = [column for column in COLUMNS if column.value in present]
-    ratios = [name for name in COMPARED if name in present][:1]
+    ratios = [scenario.compared] if scenario.reference and scenario.compared in present else []
     headings = ["balancer", *(column.heading for column in columns)]
-    rows = [headings[:2] + [f"× {REFERENCE}" for _ in ratios] + headings[2:]]
-    reference = next((summary for summary in summaries if summary.balancer == REFERENCE), None)
+    rows = [headings[:2] + [f"× {scenario.reference}" for _ in ratios] + headings[2:]]
+    reference = next((summary for summary in summaries if summary.balancer == scenario.reference), None)
     for summary in summaries:
         cells = [column.show(summary.values[column.value]) if summary.values else "–" for column in columns]
         rows.append(

@@ -18,8 +18,13 @@ class Scenario:
     :ivar connections: kept-alive client connections that wrk uses.
     :ivar access_log: whether the balancer writes one.
     :ivar idle: connections to hold open; 0 means: measure a load.
+    :ivar tunnels: WebSockets to move bytes through at once; 0 means: none.
+    :ivar slow: slow connections beside which a normal client is measured; 0 means: none.
     :ivar least_seconds: a window shorter than this would mislead.
     :ivar least_bytes: of each response; fewer are an error.
+    :ivar compared: the value that tables and charts compare; see :data:`bench.report.COLUMNS`.
+    :ivar reference: the balancer whose value others are shown as multiples of; empty for none.
+    :ivar servers_only: only balancers that are servers of their own take part.
     """
 
     name: str
@@ -29,9 +34,22 @@ class Scenario:
     connections: int = 64
     access_log: bool = False
     idle: int = 0
+    tunnels: int = 0
+    slow: int = 0
     least_seconds: int = 0
     least_bytes: int = 0
+    compared: str = "cpu_us"
+    reference: str = "lbproxy"
+    servers_only: bool = False
 
+    @property
+    def held(self) -> int:
+        """Return how many connections are held open beside a load."""
+        return max(self.idle, self.slow)
+
+
+# lbproxy gives a request head 10 s: in a window of that length everyone who drips has been cut once.
+HEAD_TIMEOUT = 10
 
 # A large pool's health checks are a cost of its own: the window must hold a whole round of them, be they
 # spread or not.
@@ -45,7 +63,26 @@ SCENARIOS = (
         least_bytes=LARGE_BODY_BYTES,
     ),
     Scenario("log", "small GETs with an access log written to a file", access_log=True),
-    Scenario("idle", "5,000 idle kept-alive connections", idle=5000),
+    Scenario("idle", "5,000 idle kept-alive connections", idle=5000, compared="kib"),
     Scenario("pool-100", "small GETs, 100 backends", backends=100, least_seconds=HEALTH_INTERVAL),
     Scenario("pool-1000", "small GETs, 1,000 backends", backends=1000, least_seconds=HEALTH_INTERVAL),
+    Scenario(
+        "tunnel",
+        "bulk data through 4 WebSockets, to the client and then to the backend",
+        backends=1,
+        tunnels=4,
+        compared="mib_cpu",
+        reference="caddy",
+        servers_only=True,
+    ),
+    Scenario(
+        "slow",
+        "8 clients at 50 requests a second each, without and with 2,000 slow connections",
+        connections=8,
+        slow=2000,
+        least_seconds=HEAD_TIMEOUT,
+        compared="p99_ratio",
+        reference="",
+        servers_only=True,
+    ),
 )

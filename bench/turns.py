@@ -12,6 +12,14 @@ from bench.balancers import Balancer
 from bench.measure import Reading
 from bench.scenarios import Scenario
 
+# How the value that a scenario compares is told while it is measured.
+IN_SHORT = {
+    "kib": "{:.1f} KiB",
+    "mib_cpu": "{:,.0f} MiB a CPU second",
+    "p99_ratio": "p99 × {:.2f}",
+    "cpu_us": "{:.1f} µs",
+}
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -50,7 +58,8 @@ def plan(balancers: Sequence[Balancer], scenarios: Sequence[Scenario], rounds: i
     """Put the measurements in order: within a round and a scenario each balancer has its turn, A B C A B C.
 
     What disturbs the machine for a while then disturbs all of them, and a ratio between two suffers least.
-    One that forwards to a single backend has no part in scenarios whose point is the size of the pool.
+    One that forwards to a single backend has no part in scenarios whose point is the size of the pool, and one
+    that is no server of its own has none in those that are about a server at the edge.
     """
     return [
         Turn(balancer, scenario, number)
@@ -58,6 +67,7 @@ def plan(balancers: Sequence[Balancer], scenarios: Sequence[Scenario], rounds: i
         for scenario in scenarios
         for balancer in balancers
         if not (balancer.one_backend and scenario.name.startswith("pool-"))
+        and (balancer.server or not scenario.servers_only)
     ]
 
 
@@ -88,9 +98,8 @@ def in_short(reading: Reading) -> str:
     """Say in a few words what a measurement gave."""
     if reading.problem:
         return f"INVALID: {reading.problem}"
-    if "kib" in reading.values:
-        return f"{reading.values['kib']:.1f} KiB"
-    return f"{reading.values['cpu_us']:.1f} µs"
+    name = next(name for name in IN_SHORT if name in reading.values)
+    return IN_SHORT[name].format(reading.values[name])
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -30,6 +30,7 @@ class Order:
     :ivar backends: HOST:PORT of each.
     :ivar directory: for its files.
     :ivar access_log: where to write one, or None.
+    :ivar upgrades: whether WebSockets are to pass; some must be told.
     """
 
     port: int
@@ -37,6 +38,7 @@ class Order:
     backends: Sequence[str]
     directory: Path
     access_log: Path | None = None
+    upgrades: bool = False
 
     def write(self, name: str, text: str) -> str:
         """Put a file into the directory; return its path."""
@@ -61,6 +63,7 @@ class Balancer:
     :ivar missing: why it cannot be started, empty when it can.
     :ivar version: which one this is.
     :ivar one_backend: it can forward to a single backend only.
+    :ivar server: it is a server of its own, and no resource of ``twisted.web``.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Balancer:
     missing: Callable[[], str]
     version: Callable[[], str]
     one_backend: bool = False
+    server: bool = True
 
 
 def installed(program: str) -> str:

@@ -19,8 +19,8 @@ from bench.scenarios import HEALTH_INTERVAL
 
 NGINX_CONFIG = """\
 # On: one worker, keep-alive on both sides, X-Forwarded-For, stub_status, per-request failure counting
-# (max_fails). Not on: health checks of its own accord, which this nginx does not have. Access log: only where
-# it is measured. Buffers are as nginx has them by default; larger ones (8 of 64 KiB) cost less a 1 MiB body.
+# (max_fails). Not on: health checks of its own accord, which this nginx does not have. Access log and WebSockets:
+# only where measured. Buffers are as nginx has them by default; larger ones (8 of 64 KiB) cost less a 1 MiB body.
 {user}
 daemon off;
 worker_processes 1;
@@ -50,13 +50,19 @@ http {{
     location / {{
       proxy_pass http://pool;
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+{connection}
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     }}
   }}
 }}
 """
+
+# What nginx is told of connections to backends: to keep them, or that whoever asks for an upgrade gets one.
+NGINX_KEEPS = '      proxy_set_header Connection "";'
+NGINX_UPGRADES = """\
+      proxy_set_header Connection $http_connection;
+      proxy_set_header Upgrade $http_upgrade;"""
 
 HAPROXY_CONFIG = """\
 # On: one thread, keep-alive on both sides, X-Forwarded-For, TCP health checks, its counters and Prometheus
@@ -99,6 +105,7 @@ def launch_nginx(order: Order) -> Launch:
         idle=max(IDLE_A_BACKEND, 4 * len(order.backends)),
         host=HOST,
         port=order.port,
+        connection=NGINX_UPGRADES if order.upgrades else NGINX_KEEPS,
     )
     path = order.write("nginx.conf", config)
     return Launch([installed("nginx"), "-p", str(order.directory), "-e", "stderr", "-c", path])

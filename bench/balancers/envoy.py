@@ -19,7 +19,7 @@ from bench.scenarios import HEALTH_INTERVAL
 
 ENVOY_COMMENT = """\
 # On: one worker, keep-alive on both sides, X-Forwarded-For, TCP health checks, statistics (always on), the
-# limits on connections and requests raised out of the way. Access log: only where it is measured.
+# limits on connections and requests raised out of the way. Access log and WebSockets: only where measured.
 """
 
 ENVOY_TYPE = "type.googleapis.com/envoy.extensions."
@@ -63,6 +63,8 @@ def envoy_listener(order: Order) -> dict[str, Any]:
     if order.access_log:
         log = {"@type": ENVOY_TYPE + "access_loggers.file.v3.FileAccessLog", "path": str(order.access_log)}
         manager["access_log"] = [{"name": "file", "typed_config": log}]
+    if order.upgrades:
+        manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     connection_manager = {"name": "http", "typed_config": manager}
     address = envoy_address(f"{HOST}:{order.port}")
     return {"name": "web", "address": address, "filter_chains": [{"filters": [connection_manager]}]}

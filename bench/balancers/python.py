@@ -101,6 +101,7 @@ RESOURCE = Balancer(
     launch_resource,
     missing_resource,
     lbproxy_version,
+    server=False,
 )
 REVERSE_PROXY = Balancer(
     "twisted-rpr",
@@ -109,6 +110,7 @@ REVERSE_PROXY = Balancer(
     missing_twisted,
     twisted_version,
     one_backend=True,
+    server=False,
 )
 SITE_AGENT = Balancer(
     "site-agent",
@@ -116,4 +118,5 @@ SITE_AGENT = Balancer(
     launch_site_agent,
     missing_twisted,
     twisted_version,
+    server=False,
 )
