@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import hypothesis
@@ -29,7 +30,7 @@ def given(*strategies: Any) -> Callable[[Any], Any]:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in pieces that end at these places."""
     edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
-    return [data[begin:end] for begin, end in zip(edges, edges[1:]) if begin < end]
+    return [data[begin:end] for begin, end in pairwise(edges) if begin < end]
 
 
 places = st.lists(st.integers(0, 1 << 16), max_size=6)
@@ -48,7 +49,9 @@ framings = st.sampled_from(("sized", "chunked"))
 class Valid:
     """A valid message and what it means: its start, its end-to-end fields, its body."""
 
-    def __init__(self, start: bytes, fields: list[Any], framing: str, parts: list[bytes], extension: bytes, trailer: bool) -> None:
+    def __init__(
+        self, start: bytes, fields: list[Any], framing: str, parts: list[bytes], extension: bytes, trailer: bool
+    ) -> None:
         self.start = start
         self.fields = [(name, value) for name, _, value, _ in fields]
         self.body = b"".join(parts)
@@ -67,7 +70,9 @@ class Valid:
 
 methods = st.sampled_from((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 targets = st.text("abz019/?&=%.-_~!$'()*+,;:@[]", max_size=20).map(lambda text: b"/" + text.encode("ascii"))
-lasts = st.sampled_from((b"HTTP/1.1\r\nHost: a", b"HTTP/1.1\r\nHost: b:80\r\nConnection: close", b"HTTP/1.0", b"HTTP/1.0\r\nHost: c"))
+lasts = st.sampled_from(
+    (b"HTTP/1.1\r\nHost: a", b"HTTP/1.1\r\nHost: b:80\r\nConnection: close", b"HTTP/1.0", b"HTTP/1.0\r\nHost: c")
+)
 
 
 @st.composite

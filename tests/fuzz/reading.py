@@ -19,6 +19,7 @@ LARGE = 1 << 20
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z")
+_FRAMING = (b"content-length", b"transfer-encoding")
 _SIZE = re.compile(rb"[0-9A-Fa-f]+\Z")
 
 #: Where h11 refuses what RFC 9112 allows: what it says, what stands in such bytes, the reason.
@@ -120,7 +121,7 @@ def _read(connection: h11.Connection, data: bytes, ended: bool) -> Message:
 
 
 def _until_close(message: Message) -> bool:
-    return not message.values(b"content-length") and not message.values(b"transfer-encoding")
+    return not any(message.values(name) for name in _FRAMING)
 
 
 def is_stricter(error: h11.ProtocolError, data: bytes) -> bool:
@@ -143,7 +144,7 @@ def check_raw(message: Message) -> None:
     _check_lines(head)
     framing = message.values(b"content-length") + message.values(b"transfer-encoding")
     hold(len(framing) <= 1, "one framing field", framing)
-    named = [line for line in head.lower().split(b"\r\n") if line.startswith((b"content-length", b"transfer-encoding"))]
+    named = [line for line in head.lower().split(b"\r\n") if line.partition(b":")[0].strip() in _FRAMING]
     hold(len(named) == len(framing), "one framing field", named)
     hold(not message.values(b"keep-alive") + message.values(b"proxy-connection"), "no hop-by-hop field", head)
     if message.values(b"transfer-encoding") and body:
