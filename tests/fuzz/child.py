@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from zope.interface import implementer
+
 __all__ = ["Findings", "fuzz", "import_targets", "raises_logged"]
 
 #: Bytes of an input at most.
@@ -38,7 +40,7 @@ def import_targets(name: str, atheris: Any = None) -> Any:
 
 def raises_logged(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
     """As *run*, but it raises what was logged as a failure: an error of ours that was caught is one all the same."""
-    from twisted.logger import globalLogPublisher
+    from twisted.logger import ILogObserver, globalLogPublisher
 
     logged: list[BaseException] = []
 
@@ -46,7 +48,7 @@ def raises_logged(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
         if "log_failure" in event:
             logged.append(event["log_failure"].value)
 
-    globalLogPublisher.addObserver(observe)
+    globalLogPublisher.addObserver(implementer(ILogObserver)(observe))
 
     def run_and_raise(data: bytes) -> None:
         logged.clear()
@@ -91,16 +93,18 @@ class Findings:
 def fuzz(name: str, directory: Path, seconds: int, seed: int) -> None:
     """Fuzz one target; never returns.
 
-    :param directory: where the inputs that led somewhere new are (``corpus``) and findings are put.
+    :param directory: where the inputs that led somewhere new are put (``corpus``), and findings (``found``).
     """
     atheris = importlib.import_module("atheris")
     target = import_targets(name, atheris)
-    corpus = directory / "corpus"
+    corpus, found = directory / "corpus", directory / "found"
     corpus.mkdir(parents=True, exist_ok=True)
+    found.mkdir(exist_ok=True)
+    _take_back(found, corpus)
     _write_seeds(corpus, target.seeds)
     _write_dictionary(directory / "dictionary", importlib.import_module("tests.fuzz.seeds").NASTY)
-    run = raises_logged(target.run)
-    findings = Findings(directory, target.name)
+    run = raises_logged(atheris.instrument_func(target.run))  # a target elsewhere may have nothing else to be seen
+    findings = Findings(found, target.name)
 
     def one_input(data: bytes) -> None:
         try:
@@ -111,14 +115,24 @@ def fuzz(name: str, directory: Path, seconds: int, seed: int) -> None:
     options = [
         f"-max_total_time={seconds}",
         f"-seed={seed}",
+        "-keep_seed=1",  # what the parser in C does with them is no coverage that can be seen here
         f"-max_len={_LENGTH}",
         f"-timeout={_PATIENCE}",
         f"-rss_limit_mb={_MEMORY}",
         f"-dict={directory / 'dictionary'}",
-        f"-artifact_prefix={directory}{os.sep}{target.name}-",
+        f"-artifact_prefix={found}{os.sep}{target.name}-",
     ]
     atheris.Setup(["fuzz", *options, str(corpus)], one_input)
     atheris.Fuzz()
+
+
+def _take_back(found: Path, corpus: Path) -> None:
+    """What an earlier run found is what this one tries first: it is found again unless it was mended."""
+    for file in found.iterdir():
+        if file.suffix == ".txt":
+            file.unlink()
+        else:
+            file.replace(corpus / f"found-{file.name}")
 
 
 def _write_seeds(corpus: Path, seeds: Iterable[bytes]) -> None:

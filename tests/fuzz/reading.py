@@ -12,7 +12,18 @@ from typing import Any
 
 import h11
 
-__all__ = ["STRICTER", "Message", "Unkept", "check_raw", "hold", "is_stricter", "read_request", "read_response", "tokens"]
+__all__ = [
+    "STRICTER",
+    "Message",
+    "Unkept",
+    "check_raw",
+    "hold",
+    "in_words",
+    "is_stricter",
+    "read_request",
+    "read_response",
+    "tokens",
+]
 
 #: What a head may have for h11, so that it is our limits that strike and not its own.
 LARGE = 1 << 20
@@ -22,6 +33,9 @@ _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z")
 _FRAMING = (b"content-length", b"transfer-encoding")
 _SIZE = re.compile(rb"[0-9A-Fa-f]+\Z")
 
+# From a last chunk's size line into its trailers.
+_TRAILERS = rb"(?i)\n0+[ \t]*(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*"
+
 #: Where h11 refuses what RFC 9112 allows: what it says, what stands in such bytes, the reason.
 STRICTER: list[tuple[str, re.Pattern[bytes], str]] = [
     (
@@ -29,6 +43,12 @@ STRICTER: list[tuple[str, re.Pattern[bytes], str]] = [
         re.compile(rb"\n[0-9A-Fa-f]+[ \t]+;"),
         "section 7.1.1 allows white space before a chunk extension; h11 takes it at the end of the line alone",
     ),
+    (
+        "Transfer-Encoding",
+        re.compile(_TRAILERS + rb"transfer-encoding:"),
+        "section 6.5.1 of RFC 9110 lets a recipient drop trailers that frame, as lbproxy does; h11 judges them as a head's",
+    ),
+    ("Content-Length", re.compile(_TRAILERS + rb"content-length:"), "as above"),
 ]
 
 
@@ -127,6 +147,11 @@ def _until_close(message: Message) -> bool:
 def is_stricter(error: h11.ProtocolError, data: bytes) -> bool:
     """Whether h11 refused *data* with this error for what RFC 9112 allows."""
     return any(words in str(error) and pattern.search(data) for words, pattern, _ in STRICTER)
+
+
+def in_words(error: h11.ProtocolError) -> str:
+    """What h11 says, without the bytes and numbers that it says it of: one cause is one finding."""
+    return re.sub(r"\d+", "N", str(error).partition(":")[0])
 
 
 def tokens(message: Message, name: bytes) -> set[bytes]:

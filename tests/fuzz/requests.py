@@ -8,7 +8,7 @@ from typing import Any
 import h11
 
 from ..support import Peer, Rig
-from .reading import LARGE, Message, check_raw, hold, is_stricter, read_request, read_response, tokens
+from .reading import LARGE, Message, check_raw, hold, in_words, is_stricter, read_request, read_response, tokens
 
 __all__ = ["check_requests"]
 
@@ -169,7 +169,8 @@ def check_requests(pieces: list[bytes], **settings: Any) -> list[Message]:
     try:
         case.send(pieces)
     except h11.ProtocolError as error:
-        hold(False, "a second parser understands what reaches a backend", str(error), [b.unfinished for b in case.backends])
+        reached = [backend.unfinished for backend in case.backends]
+        hold(False, f"a second parser understands what reaches a backend ({in_words(error)})", str(error), reached)
     accepted = case.recorder.accepted
     _check_one_for_each(accepted, case.reached)
     for _, message in case.reached:
@@ -221,7 +222,8 @@ def _check_read_alike(sent: bytes, accepted: list[Accepted], reached: list[Messa
         try:
             message = read_request(sent)
         except h11.ProtocolError as error:
-            hold(not done or is_stricter(error, sent), "a second parser takes what was accepted", str(error), sent)
+            excused = not done or is_stricter(error, sent)
+            hold(excused, f"a second parser takes what was accepted ({in_words(error)})", str(error), sent)
             return
         request = one.exchange.request
         theirs, ours = (message.head.method, message.head.target), (request.method, request.target)

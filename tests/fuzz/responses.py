@@ -6,7 +6,7 @@ from __future__ import annotations
 import h11
 
 from ..support import Peer, Rig
-from .reading import Message, check_raw, hold, is_stricter, read_request, read_response, tokens
+from .reading import Message, check_raw, hold, in_words, is_stricter, read_request, read_response, tokens
 
 __all__ = ["ENDINGS", "Asked", "check_responses"]
 
@@ -139,7 +139,7 @@ def check_responses(asked: list[Asked], minor: int = 1) -> list[str]:
         try:
             message = read_response(rest, asked[number].method, client.closed and not client.aborted)
         except h11.ProtocolError as error:
-            hold(False, "a second parser understands what a client gets", str(error), rest)
+            hold(False, f"a second parser understands what a client gets ({in_words(error)})", str(error), rest)
         rest = message.rest
         if message.head is not None:
             _check_message(message, minor)
@@ -173,7 +173,7 @@ def _check_passed_on(case: Case, number: int, message: Message, end: str) -> Non
         theirs = backend.response_to(number)
     except h11.ProtocolError as error:
         excused = end == "truncated" or is_stricter(error, backend.sent)
-        hold(excused, "a second parser takes what was passed on", str(error), backend.sent)
+        hold(excused, f"a second parser takes what was passed on ({in_words(error)})", str(error), backend.sent)
         return
     hold(theirs.head is not None, "a head that is passed on is complete", backend.sent)
     hold(theirs.whole or end == "truncated", "what is whole is passed on whole, and nothing else", end, backend.sent)
