@@ -174,10 +174,10 @@ class WhatReachesABackendIsOneUnambiguousRequest(SynchronousTestCase):
         got = [(message.head.method, message.head.target, message.body, ends(message)) for message in reached]
         self.assertEqual(got, [(*one.start.split(b" ")[:2], one.body, one.fields) for one in pipeline])
 
-    @given(mutated(REQUESTS, [data for _, data, _ in REFUSED if len(data) < 2000]), places)
-    def test_requests_with_something_wrong(self, data: bytes, at: list[int]) -> None:
+    @given(mutated(REQUESTS, [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.booleans())
+    def test_requests_with_something_wrong(self, data: bytes, at: list[int], early: bool) -> None:
         """Whatever bytes come, a second parser reads what was accepted in those that come out, and in those that came in."""
-        check_requests(cut(data, at))
+        check_requests(cut(data, at), early)
 
     def test_the_corpus(self) -> None:
         """Known smuggling forms, followed by what they would smuggle, reach nobody; in one piece or byte by byte."""
