@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .fuzz.requests import check_requests
 from .fuzz.responses import ENDINGS, Asked, check_responses
-from .fuzz.seeds import NASTY, REFUSED, REQUESTS, RESPONSES
+from .fuzz.seeds import BROKEN, NASTY, REFUSED, REQUESTS, RESPONSES
 
 EXAMPLES = int(os.environ.get("LBPROXY_EXAMPLES", "400"))
 
@@ -174,7 +174,7 @@ class WhatReachesABackendIsOneUnambiguousRequest(SynchronousTestCase):
         got = [(message.head.method, message.head.target, message.body, ends(message)) for message in reached]
         self.assertEqual(got, [(*one.start.split(b" ")[:2], one.body, one.fields) for one in pipeline])
 
-    @given(mutated(REQUESTS, [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.booleans())
+    @given(mutated(REQUESTS, BROKEN + [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.booleans())
     def test_requests_with_something_wrong(self, data: bytes, at: list[int], early: bool) -> None:
         """Whatever bytes come, a second parser reads what was accepted in those that come out, and in those that came in."""
         check_requests(cut(data, at), early)
@@ -186,6 +186,15 @@ class WhatReachesABackendIsOneUnambiguousRequest(SynchronousTestCase):
                 pieces = [data[place : place + size] for place in range(0, len(data), size)]
                 reached = check_requests([*pieces, b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"])
                 self.assertEqual([message.raw for message in reached], [], name)
+
+    def test_bodies_that_break(self) -> None:
+        """Their requests are never completed, and what follows them is no request; in one piece or byte by byte."""
+        smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        for data in BROKEN:
+            for size in (len(data), 1):
+                pieces = [data[place : place + size] for place in range(0, len(data), size)]
+                reached = check_requests([*pieces[:-1], pieces[-1] + smuggled])
+                self.assertEqual([message.raw for message in reached if message.whole], [], data)
 
 
 def ends(message: Any) -> list[tuple[bytes, bytes]]:

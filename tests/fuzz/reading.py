@@ -165,15 +165,19 @@ def check_raw(message: Message) -> None:
     head, _, body = message.raw.partition(b"\r\n\r\n")
     for _ in message.interim:
         _check_lines(head)
+        hold(not _framing_lines(head), "an interim response has no framing", head)
         head, _, body = body.partition(b"\r\n\r\n")
     _check_lines(head)
     framing = message.values(b"content-length") + message.values(b"transfer-encoding")
     hold(len(framing) <= 1, "one framing field", framing)
-    named = [line for line in head.lower().split(b"\r\n") if line.partition(b":")[0].strip() in _FRAMING]
-    hold(len(named) == len(framing), "one framing field", named)
+    hold(len(_framing_lines(head)) == len(framing), "one framing field", head)
     hold(not message.values(b"keep-alive") + message.values(b"proxy-connection"), "no hop-by-hop field", head)
     if message.values(b"transfer-encoding") and body:
         _check_chunks(body, message.whole)
+
+
+def _framing_lines(head: bytes) -> list[bytes]:
+    return [line for line in head.lower().split(b"\r\n") if line.partition(b":")[0].strip() in _FRAMING]
 
 
 def _check_lines(head: bytes) -> None:

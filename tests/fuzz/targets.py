@@ -10,7 +10,7 @@ from itertools import product
 
 from .requests import check_requests
 from .responses import ENDINGS, Asked, check_responses
-from .seeds import REFUSED, REQUESTS, RESPONSES
+from .seeds import BROKEN, REFUSED, REQUESTS, RESPONSES
 
 __all__ = ["TARGETS", "Target", "cut"]
 
@@ -52,7 +52,7 @@ class Target:
         self.seeds = list(seeds)
 
 
-_requests = [*REQUESTS, *(data for _, data, _ in REFUSED if len(data) < 2000)]
+_requests = [*REQUESTS, *BROKEN, *(data for _, data, _ in REFUSED if len(data) < 2000)]
 
 #: By name.
 TARGETS = {
