@@ -15,7 +15,7 @@ import hypothesis
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from .fuzz.requests import check_requests
+from .fuzz.requests import BACKENDS, check_requests
 from .fuzz.responses import ENDINGS, Asked, check_responses
 from .fuzz.seeds import BROKEN, NASTY, REFUSED, REQUESTS, RESPONSES
 
@@ -167,17 +167,17 @@ CHANGES = (
 class WhatReachesABackendIsOneUnambiguousRequest(SynchronousTestCase):
     """For each request that was accepted, and for no other, with the same body, framed once."""
 
-    @given(requests(), places)
-    def test_valid_requests(self, pipeline: list[Valid], at: list[int]) -> None:
+    @given(requests(), places, st.sampled_from(("patient", "late")))
+    def test_valid_requests(self, pipeline: list[Valid], at: list[int], backends: str) -> None:
         """All of them arrive, with their fields in order and their bodies, wherever their bytes were cut."""
-        reached = check_requests(cut(b"".join(one.bytes for one in pipeline), at))
+        reached = check_requests(cut(b"".join(one.bytes for one in pipeline), at), backends)
         got = [(message.head.method, message.head.target, message.body, ends(message)) for message in reached]
         self.assertEqual(got, [(*one.start.split(b" ")[:2], one.body, one.fields) for one in pipeline])
 
-    @given(mutated(REQUESTS, BROKEN + [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.booleans())
-    def test_requests_with_something_wrong(self, data: bytes, at: list[int], early: bool) -> None:
+    @given(mutated(REQUESTS, BROKEN + [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.sampled_from(BACKENDS))
+    def test_requests_with_something_wrong(self, data: bytes, at: list[int], backends: str) -> None:
         """Whatever bytes come, a second parser reads what was accepted in those that come out, and in those that came in."""
-        check_requests(cut(data, at), early)
+        check_requests(cut(data, at), backends)
 
     def test_the_corpus(self) -> None:
         """Known smuggling forms, followed by what they would smuggle, reach nobody; in one piece or byte by byte."""

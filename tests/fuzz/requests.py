@@ -10,7 +10,10 @@ import h11
 from ..support import Peer, Rig
 from .reading import LARGE, Message, check_raw, hold, in_words, is_stricter, read_request, read_response, tokens
 
-__all__ = ["check_requests"]
+__all__ = ["BACKENDS", "check_requests"]
+
+#: How backends are: they answer when a request is whole, when its head is, or they accept when the client has sent all.
+BACKENDS = ("patient", "hasty", "late")
 
 #: Fields of one connection only, which no backend may get; TE with ``trailers`` and what an upgrade needs are looked at below.
 _HOP_BY_HOP = (b"keep-alive", b"proxy-connection")
@@ -60,15 +63,15 @@ class Recorder:
 
 
 class Backend:
-    """A backend that reads with h11 and answers each request when it is whole, or when its head is.
+    """A backend that reads with h11 and answers.
 
     :ivar messages: what it has read, in order; only the last one may be unfinished.
     :ivar unfinished: the bytes of that one.
     """
 
-    def __init__(self, peer: Peer, early: bool) -> None:
+    def __init__(self, peer: Peer, hasty: bool) -> None:
         self.peer = peer
-        self.early = early
+        self.hasty = hasty
         self.messages: list[Message] = []
         self.unfinished = b""
         self._connection = h11.Connection(h11.SERVER, LARGE)
@@ -91,12 +94,12 @@ class Backend:
         message = self.messages[-1]
         message.take(event)
         answer = b""
-        if isinstance(event, h11.Request) and self.early:
+        if isinstance(event, h11.Request) and self.hasty:
             answer = self._answer(message.head.method)
         elif isinstance(event, h11.Request) and self._connection.they_are_waiting_for_100_continue:
             answer = self._send(h11.InformationalResponse(status_code=100, headers=[]))
         elif message.whole:
-            answer = b"" if self.early else self._answer(message.head.method)
+            answer = b"" if self.hasty else self._answer(message.head.method)
             self._next(message)
         self.peer.send(answer)
 
@@ -126,13 +129,14 @@ class Backend:
 class Case:
     """One client, its bytes, and the backends that they reach."""
 
-    def __init__(self, early: bool, settings: dict[str, Any]) -> None:
+    def __init__(self, backends: str, settings: dict[str, Any]) -> None:
         self.rig = Rig(**settings)
-        self.early = early
+        self.hasty, self.late = backends == "hasty", backends == "late"
         self.recorder = Recorder(self.rig.resource)
         self.rig.factory.maker = self.recorder
         self.client = self.rig.client()
         self.answers = b""
+        self.closed = False
         self.backends: list[Backend] = []
         self.reached: list[tuple[Backend, Message]] = []
 
@@ -141,12 +145,11 @@ class Case:
         for piece in pieces:
             self.client.send(piece)
             self.settle()
-        self.rig.turn()
+        self.late = False
         self.settle()
-        self.answers += self.client.received()
+        self.answers = self.client.received()
         self.closed = self.client.closed
         self.client.reset()
-        self.rig.turn()
         self.settle()
         for backend in self.backends:
             backend.close()
@@ -155,39 +158,36 @@ class Case:
         """Let all work until nothing moves."""
         moved = True
         while moved:
-            moved = False
-            while self.rig.connects:
-                self.backends.append(Backend(self.rig.accept(), self.early))
+            self.rig.turn()
+            moved = bool(self.rig.connects) and not self.late
+            while self.rig.connects and not self.late:
+                self.backends.append(Backend(self.rig.accept(), self.hasty))
             for backend in self.backends:
-                waiting = bool(backend.peer.value())
+                moved = bool(backend.peer.value()) or moved
                 self.reached += [(backend, message) for message in backend.work()]
-                moved = moved or waiting
-            if not moved and self.rig.connects:
-                moved = True
 
 
-def check_requests(pieces: list[bytes], early: bool = False, **settings: Any) -> list[Message]:
+def check_requests(pieces: list[bytes], backends: str = "patient", **settings: Any) -> list[Message]:
     """Let a client send the pieces, and hold lbproxy to what it promises.
 
-    :param early: whether backends answer as soon as they have a head.
+    :param backends: one of :data:`BACKENDS`.
     :param settings: of the balancer.
     :return: the requests that reached a backend, as h11 reads them.
     :raises Unkept: when a promise is not kept.
     """
-    case = Case(early, settings)
+    case = Case(backends, settings)
     try:
         case.send(pieces)
     except h11.ProtocolError as error:
         reached = [backend.unfinished for backend in case.backends]
         hold(False, f"a second parser understands what reaches a backend ({in_words(error)})", str(error), reached)
     accepted = case.recorder.accepted
+    hold(all(one.exchange.end not in ("", "bug") for one in accepted), "every exchange ends, without an error of ours")
     _check_one_for_each(accepted, case.reached)
     for _, message in case.reached:
-        if message.head is not None:
-            _check_message(message)
+        _check_message(message)
     _check_read_alike(b"".join(pieces), case)
     _check_answers(case)
-    hold(all(one.exchange.end != "bug" for one in accepted), "no error of ours")
     return [message for _, message in case.reached]
 
 
@@ -198,18 +198,23 @@ def _check_one_for_each(accepted: list[Accepted], reached: list[tuple[Backend, M
     if missing:
         hold(accepted[-1].exchange.end in ("bad-request", "client-left"), "none is lost", accepted[-1].exchange.end)
     for one, (backend, message) in zip(accepted, reached):
-        exchange = one.exchange
-        wanted, got = (exchange.request.method, exchange.request.target), (message.head.method, message.head.target)
+        request = one.exchange.request
+        wanted, got = (request.method, request.target), (message.head.method, message.head.target)
         hold(wanted == got, "the request that was accepted is the one that comes", wanted, got)
-        done = exchange.end == "done"
-        hold(done or not message.whole, "a request is complete where it was, and nowhere else", exchange.end)
-        hold(message.whole or not done or backend.early, "a request is complete where it was", message.raw)
-        if message.whole:
-            hold(one.ended or not exchange.request.has_body, "a body ends where its sender ends it", got)
-            hold(message.body == one.body, "the body is the one that was accepted", message.body, one.body)
-        else:
-            hold(one.body.startswith(message.body), "the body is the one that was accepted", message.body, one.body)
-            hold(backend.peer.closed if done else backend.peer.aborted, "what breaks off is never completed", got)
+        _check_whole(one, backend, message)
+
+
+def _check_whole(one: Accepted, backend: Backend, message: Message) -> None:
+    """A request is complete at the backend where it was at the client, and nowhere else."""
+    done = one.exchange.end == "done"
+    hold(done or not message.whole, "what breaks off is never completed", one.exchange.end, message.raw)
+    hold(message.whole or not done or backend.hasty, "what is whole arrives whole", message.raw)
+    if message.whole:
+        hold(one.ended or not one.exchange.request.has_body, "a body ends where its sender ends it", message.raw)
+        hold(message.body == one.body, "the body is the one that was accepted", message.body, one.body)
+    else:
+        hold(one.body.startswith(message.body), "the body is the one that was accepted", message.body, one.body)
+        hold(backend.peer.closed if done else backend.peer.aborted, "a connection in mid-request ends", message.raw)
 
 
 def _check_message(message: Message) -> None:
@@ -230,7 +235,7 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
     for number, one in enumerate(case.recorder.accepted):
         sent = _without_empty_lines(sent)
         # What was answered early may not have come to its end.
-        done = one.exchange.end == "done" and (one.ended or not case.early or not one.exchange.request.has_body)
+        done = one.exchange.end == "done" and (one.ended or not case.hasty or not one.exchange.request.has_body)
         try:
             message = read_request(sent)
         except h11.ProtocolError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import product
 
-from .requests import check_requests
+from .requests import BACKENDS, check_requests
 from .responses import ENDINGS, Asked, check_responses
 from .seeds import BROKEN, REFUSED, REQUESTS, RESPONSES
 
@@ -24,9 +24,9 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 def server(data: bytes) -> None:
-    """A client sends these bytes. First byte: the size of the pieces that they come in; above 127, backends answer early."""
+    """A client sends these bytes. First byte: the size of the pieces that they come in, and how backends are."""
     if data:
-        check_requests(cut(data[1:], data[0] & 0x7F), data[0] > 0x7F)
+        check_requests(cut(data[1:], data[0] & 0x3F), BACKENDS[(data[0] >> 6) % 3])
 
 
 def client(data: bytes) -> None:
@@ -58,7 +58,7 @@ _requests = [*REQUESTS, *BROKEN, *(data for _, data, _ in REFUSED if len(data) <
 TARGETS = {
     target.name: target
     for target in (
-        Target("server", server, [size + data for size, data in product((b"\0", b"\x07", b"\xa0"), _requests)]),
+        Target("server", server, [size + data for size, data in product((b"\0", b"\x07", b"\x60", b"\xa0"), _requests)]),
         Target("client", client, [how + data for how, data in product((b"\0\0", b"\x05\x14", b"\0\x61"), RESPONSES)]),
     )
 }
