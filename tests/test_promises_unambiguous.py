@@ -206,18 +206,18 @@ def ends(message: Any) -> list[tuple[bytes, bytes]]:
 class OneResponseNeverBecomesTwo(SynchronousTestCase):
     """Each request gets one response, the backend's or one of ours, or its connection is visibly cut."""
 
-    @given(st.lists(st.tuples(responses(), places), min_size=1, max_size=3))
-    def test_valid_responses(self, answers: list[tuple[Valid, list[int]]]) -> None:
-        """All of them are passed on, until one that only its connection's end ends, however they are cut."""
+    @given(st.lists(st.tuples(responses(), places), min_size=1, max_size=3), st.booleans())
+    def test_valid_responses(self, answers: list[tuple[Valid, list[int]]], pipelined: bool) -> None:
+        """All of them are passed on, also those that only their connection's end ends, however they are cut."""
         asked = [Asked(b"GET", cut(one.bytes, at)) for one, at in answers]
-        self.assertEqual(check_responses(asked), ["done"] * len(asked))
+        self.assertEqual(check_responses(asked, pipelined=pipelined), ["done"] * len(asked))
 
     @given(st.lists(st.tuples(mutated(RESPONSES, []), places, st.sampled_from(ENDINGS)), min_size=1, max_size=2), st.data())
     def test_responses_with_something_wrong(self, answers: list[Any], data: Any) -> None:
         """Whatever a backend sends and however it ends, no client is given more responses than it asked for, or other ones."""
         draw_method = st.sampled_from((b"GET", b"HEAD", b"POST"))
         asked = [Asked(data.draw(draw_method), cut(answer, at), ending) for answer, at, ending in answers]
-        check_responses(asked, data.draw(st.integers(0, 1)))
+        check_responses(asked, data.draw(st.integers(0, 1)), data.draw(st.booleans()))
 
     def test_the_corpus(self) -> None:
         """Every framing, two responses in one, forged lines: in one piece, byte by byte, to every method and version."""
@@ -226,4 +226,5 @@ class OneResponseNeverBecomesTwo(SynchronousTestCase):
                 for pieces in ([data], [data[place : place + 1] for place in range(len(data))]):
                     for ending in ENDINGS:
                         check_responses([Asked(method, pieces, ending)] * 2, 1)
+                        check_responses([Asked(method, pieces, ending)] * 2, 1, False)
                         check_responses([Asked(method, pieces, ending)], 0)

@@ -46,10 +46,12 @@ class Backend:
         self._peer = peer
         self._asked = asked
         self.sent = b""
+        self._asked_at: list[int] = []  # how much of it had been sent when each request came
         self._ended = False  # whether it closed in good order, before it was closed
 
     def work(self) -> bool:
         """Answer what is here; whether anything was."""
+        self._see_request()
         data = self._peer.received()
         if not data:
             return False
@@ -62,9 +64,15 @@ class Backend:
             if not self._peer.closed:
                 self.sent += piece
                 self._peer.send(piece)
+                self._see_request()
         if asked.ending != "wait":
             self.end(asked.ending)
         return True
+
+    def _see_request(self) -> None:
+        """The next request may come while the pieces of an answer are still being sent."""
+        if self._peer.value() and len(self._asked_at) == len(self.served):
+            self._asked_at.append(len(self.sent))
 
     def end(self, ending: str = "close") -> None:
         """Close or reset the connection, unless that has been done."""
@@ -78,14 +86,16 @@ class Backend:
 
     def response_to(self, number: int) -> Message:
         """What it has answered to a request, as h11 reads it: one answer after the other, whichever piece they came in."""
-        rest = self.sent
-        for before in self.served[: self.served.index(number)]:
+        rest, place = self.sent, self.served.index(number)
+        for before in self.served[:place]:
             rest = read_response(rest, self._asked[before].method, False).rest
+        unasked = self._asked_at[place] - (len(self.sent) - len(rest))
+        hold(unasked <= 0, "bytes that nobody asked for are no response", rest[:unasked])
         return read_response(rest, self._asked[number].method, self._ended)
 
 
 class Case:
-    """A client that pipelines its requests, and the backend."""
+    """A client and the backend."""
 
     def __init__(self, asked: list[Asked], minor: int) -> None:
         self.rig = Rig()
@@ -95,14 +105,16 @@ class Case:
         self.backends: list[Backend] = []
         self._minor = minor
 
-    def run(self) -> None:
-        """All that can happen happens; then backends that are still waited for close."""
-        self.client.send(b"".join(self._request(number, one.method) for number, one in enumerate(self.asked)))
-        self._settle()
-        while self.rig.counters.in_flight and self.backends:
-            self.backends[-1].end()
-            if not self._settle():
-                break
+    def run(self, pipelined: bool) -> None:
+        """All that can happen happens; backends that are still waited for then close."""
+        requests = [self._request(number, one.method) for number, one in enumerate(self.asked)]
+        for data in [b"".join(requests)] if pipelined else requests:
+            self.client.send(data)
+            self._settle()
+            while self.rig.counters.in_flight and self.backends:
+                self.backends[-1].end()
+                if not self._settle():
+                    break
         self.answers = self.client.received()
 
     def _request(self, number: int, method: bytes) -> bytes:
@@ -123,15 +135,16 @@ class Case:
         return before != (len(self.rig.ended), len(self.backends))
 
 
-def check_responses(asked: list[Asked], minor: int = 1) -> list[str]:
+def check_responses(asked: list[Asked], minor: int = 1, pipelined: bool = True) -> list[str]:
     """Let a client ask and a backend answer, and hold lbproxy to what it promises.
 
     :param minor: the client's HTTP version, 1.x.
+    :param pipelined: whether the client asks all at once, or each time when nothing more comes.
     :return: how the exchanges ended, each in its word.
     :raises Unkept: when a promise is not kept.
     """
     case = Case(asked, minor)
-    case.run()
+    case.run(pipelined)
     hold(not case.rig.counters.in_flight, "every exchange ends", case.rig.counters.ends)
     rest, client = case.answers, case.client
     for number, exchange in enumerate(case.rig.ended):

@@ -70,6 +70,8 @@ RESPONSES: list[bytes] = [
     b"HTTP/1.0 200 OK\r\n" + _CHUNKED + b"\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
     b"HTTP/1.1 200 O\rK\r\nLocation: /\nX: 1\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 O\x7fK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/2.0 200 OK\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok",
     *(b"HTTP/1.1 200 OK\r\n" + _CHUNKED + b"\r\n" + body for body in BROKEN_BODIES),

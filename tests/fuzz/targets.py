@@ -30,12 +30,12 @@ def server(data: bytes) -> None:
 
 
 def client(data: bytes) -> None:
-    """A backend answers with these bytes. First byte: the size of the pieces; second: method, ending, version, requests."""
+    """A backend answers with these bytes. First byte: the size of the pieces; second: what is asked, and how it ends."""
     if len(data) < 2:
         return
     size, how = data[:2]
     asked = Asked(_METHODS[how & 3], cut(data[2:], size), ENDINGS[(how >> 2) % 3])
-    check_responses([asked] * (1 + (how >> 4) % 3), 1 - (how >> 6) % 2)
+    check_responses([asked] * (1 + (how >> 4) % 4), 1 - (how >> 6) % 2, how < 0x80)
 
 
 class Target:
@@ -59,6 +59,6 @@ TARGETS = {
     target.name: target
     for target in (
         Target("server", server, [size + data for size, data in product((b"\0", b"\x07", b"\x60", b"\xa0"), _requests)]),
-        Target("client", client, [how + data for how, data in product((b"\0\0", b"\x05\x14", b"\0\x61"), RESPONSES)]),
+        Target("client", client, [how + data for how, data in product((b"\0\0", b"\x05\x14", b"\0\x61", b"\0\x90"), RESPONSES)]),
     )
 }
