@@ -9,6 +9,13 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
+# The fuzzer, where it has wheels: from source it needs Clang's libFuzzer. 2.3 is the last for Python 3.10.
+WHEELS = "sys_platform == 'linux' and platform_machine == 'x86_64' and implementation_name == 'cpython'"
+ATHERIS = [
+    f"atheris>=2.3,<3; {WHEELS} and python_version == '3.10'",
+    f"atheris>=3; {WHEELS} and python_version >= '3.11' and python_version < '3.15'",
+]
+
 
 def version() -> str:
     """The version as lbproxy/__init__.py states it, read without importing it: its dependencies may not be there yet."""
@@ -73,6 +80,8 @@ setup(
         "test": [
             "twisted[http2]",  # the resource under HTTP/2
             "hypothesis>=6.100",  # properties of parsers, framing and policies
+            "h11>=0.16",  # a second opinion on what reaches backends and clients; before 0.16 it was lax about chunks
+            *ATHERIS,  # python -m tests.fuzz
             "build>=1.2",  # the wheel and the sdist that are looked into
             "setuptools>=77",  # the same, without the network
             "coverage>=7.4",  # `coverage run -m twisted.trial tests`
