@@ -47,11 +47,7 @@ class ServerFactory(Factory):
     :param counters: what is counted.
     :ivar gate: keeps the number of connections within its limit; None: there is no limit.
     :ivar draining: whether connections are to be closed after the response that is being given.
-<<<<<<< HEAD
     :ivar connections: all that are open.
-=======
-    :ivar gate: is told of each connection; None: nobody is.
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
     """
 
     noisy = False
@@ -74,7 +70,6 @@ class ServerFactory(Factory):
         self.counters = counters
         self.gate: Gate | None = None
         self.draining = False
-        self.gate: Gate | None = None
         self.connections: set[ServerConnection] = set()
 
     def buildProtocol(self, addr: object) -> ServerConnection:

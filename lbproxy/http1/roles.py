@@ -9,7 +9,6 @@ from twisted.python.failure import Failure
 from ..interfaces import IDownstream
 from .head import RequestHead, ResponseHead
 
-<<<<<<< HEAD
 if TYPE_CHECKING:
     from .client import UpstreamConnection
 
@@ -31,9 +30,6 @@ Place = tuple[str, int]
 
 Response = tuple[ResponseHead, bytes, bool]
 """A response's head, the body bytes that came with it, and whether they are the whole body."""
-=======
-__all__ = ["ExchangeMaker", "Gate", "ListenerCounts", "RequestReceiver"]
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
 
 
 class RequestReceiver(Protocol):
@@ -136,7 +132,6 @@ class ExchangeMaker(Protocol):
 
 
 class Gate(Protocol):
-<<<<<<< HEAD
     """Who keeps the number of connections within its limit."""
 
     def opened(self) -> None:
@@ -144,15 +139,6 @@ class Gate(Protocol):
 
     def closed(self) -> None:
         """There is one less."""
-=======
-    """Who limits the connections (:class:`lbproxy.admission.ConnectionLimit`)."""
-
-    def opened(self) -> None:
-        """A client has connected."""
-
-    def closed(self) -> None:
-        """A client's connection has ended."""
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
 
 
 class ListenerCounts(Protocol):

@@ -40,24 +40,12 @@ class ServerConnection(ClientConnection):
     """One client's connection, and the HTTP/1.1 on it."""
 
     __slots__ = (
-<<<<<<< HEAD
         "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_invited", "_keep", "_request", "_responding",
         "_stepping",
-=======
-        "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_keep", "_reading_paused", "_request",
-        "_responding", "_stalled", "_state", "_stepping", "connected", "deadline", "factory", "requests", "transport",
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
     )  # fmt: skip
 
     def __init__(self, factory: ServerFactory) -> None:
-<<<<<<< HEAD
         super().__init__(factory)
-=======
-        self.factory = factory
-        self.deadline = NEVER
-        self.requests = 0
-        self._state = _IDLE
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
         self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
         self._head_begun = False
         self._exchange: RequestReceiver | None = None
@@ -72,36 +60,11 @@ class ServerConnection(ClientConnection):
 
     # What the wire calls.
 
-<<<<<<< HEAD
-=======
-    def connectionMade(self) -> None:
-        """Take the socket over, and remember who it is."""
-        transport: Any = self.transport
-        factory = self.factory
-        secure = ISSLTransport.providedBy(transport)
-        peer = transport.getPeer()
-        address = getattr(peer, "host", None) or ("unix" if hasattr(peer, "name") else "unknown")
-        self._client = factory.maker.client(address, secure)
-        self.transport = transport = adopt(transport, self)
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
-        transport.registerProducer(self, True)
-        self.deadline = factory.seconds() + factory.idle_timeout
-        factory.counters.accepted += 1
-        factory.counters.open += 1
-        factory.connections.add(self)
-        factory.watched.add(self)
-        if factory.gate is not None:
-            factory.gate.opened()
-
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The client is gone, and with it the exchange that runs."""
         super().connectionLost(reason)
         exchange, self._exchange = self._exchange, None
         self._buffer = b""
-        if factory.gate is not None:
-            factory.gate.closed()
         if exchange is not None:
             exchange.client_lost()
 
@@ -199,7 +162,6 @@ class ServerConnection(ClientConnection):
         factory = self.factory
         self._state = EXCHANGE
         self._request = request
-        self.requests += 1
         self._keep = request.keep_alive
         self._responding = self._head_begun = False
         self.deadline = NEVER
@@ -422,46 +384,10 @@ class ServerConnection(ClientConnection):
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
-<<<<<<< HEAD
         if self._read_closed and self._state == IDLE:
             self.close()
 
     # Time.
-=======
-
-    # Ends.
-
-    def close(self) -> None:
-        """Close when all that was written has been sent."""
-        self._state = _CLOSED
-        self.deadline = self.factory.seconds() + self.factory.idle_timeout
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def close_if_idle(self) -> None:
-        """Close unless an exchange runs, or a head has begun."""
-        if self._state == _IDLE and not self._head_begun:
-            self.close()
-
-    def drop(self) -> None:
-        """Reset the connection, and end the exchange that runs: the drain is over."""
-        exchange = self._exchange
-        self.abort()
-        if exchange is not None:
-            exchange.client_lost("drain")
-
-    def _linger(self) -> None:
-        """Half-close, and for a while throw away what still comes, so that no reset overtakes the answer."""
-        self._state = _LINGERING
-        self._body = None
-        self._buffer = b""
-        self.deadline = self.factory.seconds() + LINGER
-        self.transport.unregisterProducer()
-        if self._reading_paused:
-            self._reading_paused = False
-            self.transport.resumeProducing()
-        half_close(self.transport)
->>>>>>> c537ed356e3a8be39f731be6191044b08a813cd3
 
     def deadline_passed(self) -> None:
         """The client was silent, or did not read, for too long."""
