@@ -3,6 +3,7 @@ accepted."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import h11
@@ -19,7 +20,7 @@ BACKENDS = ("patient", "hasty", "late")
 _HOP_BY_HOP = (b"keep-alive", b"proxy-connection")
 #: Fields that Connection cannot name away: a message needs them, or they are written anew whatever the client had in them.
 _OURS = {
-    *(b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade"),
+    *(b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade", b"expect"),
     *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded", b"via"),
 }
 
@@ -39,9 +40,9 @@ class Accepted:
         self.body += data
         self.exchange.body_data(data)
 
-    def body_end(self) -> None:
+    def body_end(self, trailers: bytes = b"") -> None:
         self.ended = True
-        self.exchange.body_end()
+        self.exchange.body_end(trailers)
 
 
 class Recorder:
@@ -243,7 +244,7 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
             hold(excused, f"a second parser takes what was accepted ({in_words(error)})", str(error), sent)
             return
         request = one.exchange.request
-        theirs, ours = (message.head.method, message.head.target), (request.method, request.target)
+        theirs, ours = (message.head.method, _path(message.head)), (request.method, request.target)
         hold(theirs == ours, "a second parser reads the same request", theirs, ours)
         hold(message.whole or not done, "a second parser sees the same end", sent)
         hold(message.body[: len(one.body)] == one.body, "a second parser reads the same body", message.body, one.body)
@@ -251,6 +252,15 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
         if number < len(case.reached):
             _check_named(message, case.reached[number][1])
         sent = message.rest
+
+
+def _path(head: Any) -> Any:
+    """The part of a target that goes on (RFC 9112 section 3.2): of absolute-form what follows the authority."""
+    found = re.fullmatch(rb"(?i:https?)://[^/?]*(.*)", head.target)
+    if found is None:
+        return head.target
+    path = found[1] if found[1][:1] == b"/" else b"/" + found[1]
+    return b"*" if head.method == b"OPTIONS" and not found[1] else path
 
 
 def _without_empty_lines(data: bytes) -> bytes:

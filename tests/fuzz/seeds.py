@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from ..corpus import bodies, requests, responses
 
 __all__ = ["BROKEN", "NASTY", "REFUSED", "REQUESTS", "RESPONSES"]
 
-# The corpus is being moved: this falls back to its old place.
-_corpus = import_module("tests.corpus.requests" if find_spec("tests.corpus") else "tests.http1.corpus")
 #: Requests that must reach no backend: what is wrong, the bytes, the status.
-REFUSED: list[tuple[str, bytes, int]] = _corpus.REFUSED
+REFUSED = requests.REFUSED
 
 _HOST = b"Host: a\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -32,19 +29,11 @@ REQUESTS: list[bytes] = [
     b"PUT / HTTP/1.1\r\n" + _HOST + _CHUNKED + b"Connection: transfer-encoding, X\r\nX: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     b"GET /chat HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
     b"\r\n\r\nGET / HTTP/1.1\r\n" + _HOST + b"X-Forwarded-For: 1.2.3.4\r\nX_Under: 1\r\nKeep-Alive: 5\r\n\r\n",
+    *(taken.data for taken in requests.TAKEN),
 ]
 
 #: Chunked bodies that are none: what no two readers need agree on.
-BROKEN_BODIES: list[bytes] = [
-    *(b"5\r\nhello0\r\n\r\n", b"5\r\nhelloXX0\r\n\r\n", b"5\r\nhello\n0\r\n\r\n", b"5\r\nhello\r\r\n0\r\n\r\n"),
-    *(b"0x5\r\nhello\r\n0\r\n\r\n", b"+5\r\nhello\r\n0\r\n\r\n", b"-5\r\nhello\r\n0\r\n\r\n", b" 5\r\nhello\r\n0\r\n\r\n"),
-    *(b"5 5\r\nhello\r\n0\r\n\r\n", b"5_0\r\nhello\r\n0\r\n\r\n", b"\r\nhello\r\n0\r\n\r\n", b";a\r\nhello\r\n0\r\n\r\n"),
-    *(b"5\nhello\n0\n\n", b"5\r\nhello\r\n0\n\n", b"5;a\nhello\r\n0\r\n\r\n"),
-    *(b"5;\n\r\nhello\r\n0\r\n\r\n", b"5;\0\r\nhello\r\n0\r\n\r\n"),
-    *(b"5\x0b\r\nhello\r\n0\r\n\r\n", b"5,\r\nhello\r\n0\r\n\r\n", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
-    *(b"5\r\nhello\r\n0\r\nX\r\n\r\n", b"5\r\nhello\r\n0\r\nX : 1\r\n\r\n", b"5\r\nhello\r\n0\r\nX: 1\r\n 2\r\n\r\n"),
-    *(b"5\r\nhello\r\n0\r\nX: \n\r\n\r\n", b"5\r\nhello\r\n0\r\nX: 1\rY: 2\r\n\r\n", b"5\r\nhello\r\n0\r\nX: \0\r\n\r\n"),
-]
+BROKEN_BODIES: list[bytes] = [data for _, data, _ in bodies.REFUSED]
 #: Requests that have such a body.
 BROKEN: list[bytes] = [b"PUT / HTTP/1.1\r\n" + _HOST + _CHUNKED + b"\r\n" + body for body in BROKEN_BODIES]
 
@@ -77,6 +66,7 @@ RESPONSES: list[bytes] = [
     b"HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok",
     *(b"HTTP/1.1 200 OK\r\n" + _CHUNKED + b"\r\n" + body for body in BROKEN_BODIES),
     b"ICY 200 OK\r\n\r\n",
+    *(data for _, data, _ in responses.REFUSED),
 ]
 
 #: Bytes that are put where they do not belong.
