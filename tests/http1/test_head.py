@@ -101,7 +101,7 @@ def mutated(head: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
     for place, size, piece in changes:
         place %= len(head)
         head = head[:place] + piece + head[place + size :]
-    return head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    return (head + b"\r\n\r\n").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
 
 def written(head: RequestHead) -> bytes:
@@ -198,6 +198,12 @@ class RequestHeads(SynchronousTestCase):
         error = self.assertRaises(BadMessage, parse_request_head, data % 6, limits)
         self.assertEqual((error.status, error.cause), (413, "body-size"))
 
+    def test_a_refused_head_with_underscores_takes_nothing_from_the_next(self) -> None:
+        """Fields of another request stay as they are."""
+        self.assertRaises(BadMessage, request, b"GET # HTTP/1.1\r\nHost: a\r\nX_Y: z\r\n\r\n")
+        head = request(b"GET / HTTP/1.1\r\nHost: a\r\nX: y_z\r\n\r\n")
+        self.assertEqual((head.fields, head.fields_dropped), (b"Host: a\r\nX: y_z\r\n", 0))
+
     def test_underscores_can_be_allowed(self) -> None:
         """Where backends tell them from dashes, names go on as they are."""
         limits = MessageLimits(1024, 10, 100, underscores=True)
@@ -267,6 +273,8 @@ class ResponseHeads(SynchronousTestCase):
             (b"GET", b"204 No Content\r\n", 0, False),
             (b"GET", b"304 Not Modified\r\nContent-Length: 5\r\n", 0, False),
             (b"GET", b"100 Continue\r\n", 0, False),
+            (b"GET", b"426 Upgrade Required\r\nTransfer-Encoding: chunked\r\n", -1, True),
+            (b"HEAD", b"426 Upgrade Required\r\nContent-Length: 5\r\n", 0, False),
         ):
             head = response(b"HTTP/1.1 %b\r\n" % lines, method)
             self.assertEqual((head.length, head.chunked), (length, chunked), lines)
