@@ -285,7 +285,7 @@ class UpstreamConnection(TwistedProtocol):
             self._complete(b"")
             waiting.callback((head, data, True))
             return
-        body = ChunkedBody() if head.chunked else SizedBody(head.length) if head.length >= 0 else UntilCloseBody()
+        body = self._body_of(head)
         try:
             data = body.feed(data)
         except BadMessage as error:
@@ -304,6 +304,12 @@ class UpstreamConnection(TwistedProtocol):
                     self.resume()
                 assert self._receiver is not None
                 self._end(body, self._receiver, b"")
+
+    def _body_of(self, head: ResponseHead) -> SizedBody | ChunkedBody | UntilCloseBody:
+        """What takes the body's framing off."""
+        if head.chunked:
+            return ChunkedBody(fields=self._limits.fields, underscores=True)
+        return SizedBody(head.length) if head.length >= 0 else UntilCloseBody()
 
     def _continue(self, body: SizedBody | ChunkedBody | UntilCloseBody, data: bytes) -> None:
         """Bytes of the response's body."""

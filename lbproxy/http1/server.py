@@ -9,6 +9,7 @@ What does not depend on HTTP stands in its base, :class:`.connection.ClientConne
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
@@ -33,6 +34,14 @@ __all__ = ["PIPELINE_LIMIT", "ServerConnection"]
 
 #: Pipelined bytes that wait at most; beyond this the client is read no further until its turn comes.
 PIPELINE_LIMIT = 64 * 1024
+
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """What follows the empty lines at its beginning, which are whole ones: a CR or LF alone is none."""
+    return data[_EMPTY_LINES.match(data).end() :]  # type: ignore[union-attr]  # it always matches
 
 
 @implementer(IDownstream, IPushProducer, IHalfCloseableProtocol)
@@ -125,7 +134,7 @@ class ServerConnection(ClientConnection):
                     request = parse_request_head(data[:end], self.factory.limits)
                 except BadMessage as error:
                     if data[:2] == b"\r\n":
-                        data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request are ignored
+                        data = _without_empty_lines(data)  # RFC 9112 section 2.2: empty lines before a request are ignored
                         continue
                     self._refuse(error)
                     break
@@ -138,7 +147,7 @@ class ServerConnection(ClientConnection):
         """There is no whole head yet, or none that is taken. Returns what is left to be looked at, if anything is."""
         limit = self.factory.limits.size
         if data[:2] == b"\r\n":
-            return data.lstrip(b"\r\n")
+            return _without_empty_lines(data)
         if max(end, len(data) if end < 4 else 0) > limit:
             if b"\r\n" in data[:limit]:
                 self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
@@ -195,7 +204,8 @@ class ServerConnection(ClientConnection):
         return self.factory.maker.client(address_text(peer), secure, place(peer), place(transport.getHost()))
 
     def _begin_body(self, exchange: RequestReceiver, request: RequestHead, data: bytes) -> None:
-        body = ChunkedBody(self.factory.limits.body) if request.chunked else SizedBody(request.length)
+        limits = self.factory.limits
+        body = ChunkedBody(limits.body, limits.fields, limits.underscores) if request.chunked else SizedBody(request.length)
         self._body = body
         self._invited = bool(data) or not request.expects_continue
         self._expect_body()
