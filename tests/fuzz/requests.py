@@ -3,6 +3,7 @@ accepted."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import h11
@@ -12,6 +13,8 @@ from .reading import LARGE, Message, check_raw, hold, in_words, is_stricter, rea
 
 __all__ = ["BACKENDS", "check_requests"]
 
+_ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)(.*)\Z")
+
 #: How backends are: they answer when a request is whole, when its head is, or they accept when the client has sent all.
 BACKENDS = ("patient", "hasty", "late")
 
@@ -19,7 +22,7 @@ BACKENDS = ("patient", "hasty", "late")
 _HOP_BY_HOP = (b"keep-alive", b"proxy-connection")
 #: Fields that Connection cannot name away: a message needs them, or they are written anew whatever the client had in them.
 _OURS = {
-    *(b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade"),
+    *(b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade", b"expect"),
     *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"forwarded", b"via"),
 }
 
@@ -243,14 +246,33 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
             hold(excused, f"a second parser takes what was accepted ({in_words(error)})", str(error), sent)
             return
         request = one.exchange.request
-        theirs, ours = (message.head.method, message.head.target), (request.method, request.target)
-        hold(theirs == ours, "a second parser reads the same request", theirs, ours)
+        hold(message.head.method == request.method, "a second parser reads the same request", message.head.method)
+        _check_target(message, request.target)
         hold(message.whole or not done, "a second parser sees the same end", sent)
         hold(message.body[: len(one.body)] == one.body, "a second parser reads the same body", message.body, one.body)
         hold(not done or message.body == one.body, "a second parser reads the same body", message.body, one.body)
         if number < len(case.reached):
             _check_named(message, case.reached[number][1])
         sent = message.rest
+
+
+def _check_target(message: Message, target: bytes) -> None:
+    """It goes on as it came, or, of an absolute one, what follows the authority, which Host then names (RFC 9112, 3.2.2)."""
+    theirs = message.head.target
+    if theirs == target:
+        return
+    absolute = _ABSOLUTE.match(theirs)
+    hold(absolute is not None, "a second parser reads the same target", theirs, target)
+    assert absolute is not None
+    authority, path = absolute.groups()
+    wanted = path if path.startswith(b"/") else b"*" if not path and message.head.method == b"OPTIONS" else b"/" + path
+    hold(target == wanted, "a second parser reads the same target", theirs, target)
+    hosts = [_without_default_port(host) for host in message.values(b"host")]
+    hold(hosts in ([], [_without_default_port(authority)]), "a target's authority is the Host", theirs, hosts)
+
+
+def _without_default_port(host: bytes) -> bytes:
+    return re.sub(rb":(80|443)?\Z", b"", host.lower())
 
 
 def _without_empty_lines(data: bytes) -> bytes:

@@ -11,6 +11,8 @@ __all__ = ["BROKEN", "NASTY", "REFUSED", "REQUESTS", "RESPONSES"]
 _corpus = import_module("tests.corpus.requests" if find_spec("tests.corpus") else "tests.http1.corpus")
 #: Requests that must reach no backend: what is wrong, the bytes, the status.
 REFUSED: list[tuple[str, bytes, int]] = _corpus.REFUSED
+#: Odd ones that are taken.
+TAKEN: list[bytes] = [one.data for one in getattr(_corpus, "TAKEN", [])]
 
 _HOST = b"Host: a\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -31,6 +33,7 @@ REQUESTS: list[bytes] = [
     b"PUT / HTTP/1.1\r\n" + _HOST + b"Connection: content-length, host\r\nContent-Length: 5\r\n\r\nhello",
     b"PUT / HTTP/1.1\r\n" + _HOST + _CHUNKED + b"Connection: transfer-encoding, X\r\nX: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     b"GET /chat HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    *TAKEN,
     b"\r\n\r\nGET / HTTP/1.1\r\n" + _HOST + b"X-Forwarded-For: 1.2.3.4\r\nX_Under: 1\r\nKeep-Alive: 5\r\n\r\n",
 ]
 
