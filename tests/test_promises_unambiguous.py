@@ -228,3 +228,21 @@ class OneResponseNeverBecomesTwo(SynchronousTestCase):
                         check_responses([Asked(method, pieces, ending)] * 2, 1)
                         check_responses([Asked(method, pieces, ending)] * 2, 1, False)
                         check_responses([Asked(method, pieces, ending)], 0)
+
+
+class FoundByFuzzing(SynchronousTestCase):
+    """Bytes that broke a promise once, as short as they were found."""
+
+    def test_a_bare_end_of_line_after_an_empty_line_is_no_empty_line(self) -> None:
+        """Empty lines before a request end with CRLF: a CR or LF of its own after them begins no request."""
+        get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        for before in (b"\r\n\n", b"\r\n\r", b"\r\n\r\n\n\n", b"\r\n\r\r\n"):
+            self.assertEqual(check_requests([before + get]), [], before)
+            self.assertEqual(len(check_requests([get + before + get])), 1, before)
+
+    def test_a_status_below_100_is_none(self) -> None:
+        """It is no interim response either: the client gets 502."""
+        for status in (b"000", b"051", b"099"):
+            for after in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+                ended = check_responses([Asked(b"GET", [b"HTTP/1.1 %b X\r\n\r\n" % status + after])])
+                self.assertEqual(ended, ["bad-response"], status)

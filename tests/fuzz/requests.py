@@ -13,6 +13,8 @@ from .reading import LARGE, Message, check_raw, hold, in_words, is_stricter, rea
 
 __all__ = ["BACKENDS", "check_requests"]
 
+_ABSOLUTE = re.compile(rb"(?i)https?://([^/?#]*)(.*)\Z")
+
 #: How backends are: they answer when a request is whole, when its head is, or they accept when the client has sent all.
 BACKENDS = ("patient", "hasty", "late")
 
@@ -244,8 +246,8 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
             hold(excused, f"a second parser takes what was accepted ({in_words(error)})", str(error), sent)
             return
         request = one.exchange.request
-        theirs, ours = (message.head.method, _path(message.head)), (request.method, request.target)
-        hold(theirs == ours, "a second parser reads the same request", theirs, ours)
+        hold(message.head.method == request.method, "a second parser reads the same request", message.head.method)
+        _check_target(message, request.target)
         hold(message.whole or not done, "a second parser sees the same end", sent)
         hold(message.body[: len(one.body)] == one.body, "a second parser reads the same body", message.body, one.body)
         hold(not done or message.body == one.body, "a second parser reads the same body", message.body, one.body)
@@ -254,13 +256,23 @@ def _check_read_alike(sent: bytes, case: Case) -> None:
         sent = message.rest
 
 
-def _path(head: Any) -> Any:
-    """The part of a target that goes on (RFC 9112 section 3.2): of absolute-form what follows the authority."""
-    found = re.fullmatch(rb"(?i:https?)://[^/?]*(.*)", head.target)
-    if found is None:
-        return head.target
-    path = found[1] if found[1][:1] == b"/" else b"/" + found[1]
-    return b"*" if head.method == b"OPTIONS" and not found[1] else path
+def _check_target(message: Message, target: bytes) -> None:
+    """It goes on as it came, or, of an absolute one, what follows the authority, which Host then names (RFC 9112, 3.2.2)."""
+    theirs = message.head.target
+    if theirs == target:
+        return
+    absolute = _ABSOLUTE.match(theirs)
+    hold(absolute is not None, "a second parser reads the same target", theirs, target)
+    assert absolute is not None
+    authority, path = absolute.groups()
+    wanted = path if path.startswith(b"/") else b"*" if not path and message.head.method == b"OPTIONS" else b"/" + path
+    hold(target == wanted, "a second parser reads the same target", theirs, target)
+    hosts = [_without_default_port(host) for host in message.values(b"host")]
+    hold(hosts in ([], [_without_default_port(authority)]), "a target's authority is the Host", theirs, hosts)
+
+
+def _without_default_port(host: bytes) -> bytes:
+    return re.sub(rb":(80|443)?\Z", b"", host.lower())
 
 
 def _without_empty_lines(data: bytes) -> bytes:
