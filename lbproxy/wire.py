@@ -38,6 +38,8 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .polling import poll_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from socket import socket
@@ -82,8 +84,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_failed", "_fd", "_lost", "_producer", "_producer_paused", "_protocol", "_reactor", "_read_closed", "_reading", "_recv",
-        "_send", "_transport", "_unsent", "_write_closed", "disconnecting",
+        "_failed", "_fd", "_lost", "_poll", "_producer", "_producer_paused", "_protocol", "_reactor", "_read_closed", "_reading",
+        "_recv", "_send", "_transport", "_unsent", "_write_closed", "disconnecting",
     )  # fmt: skip
 
     def __init__(self, transport: Connection, protocol: Protocol) -> None:
@@ -92,6 +94,7 @@ class Wire:
         self._transport = transport
         self._protocol = protocol
         self._reactor: Any = transport.reactor
+        self._poll = poll_of(transport.reactor)
         self._fd = handle.fileno()
         self._recv = handle.recv
         self._send = handle.send
@@ -104,7 +107,7 @@ class Wire:
         self.disconnecting = False
         self._reading = True
         self._read_closed = False
-        self._reactor.addReader(self)
+        self._poll.addReader(self)
 
     # IReadWriteDescriptor: what the reactor calls.
 
@@ -137,7 +140,7 @@ class Wire:
             return cast(Exception, main.CONNECTION_DONE)
         self._read_closed = True
         self._reading = False
-        self._reactor.removeReader(self)
+        self._poll.removeReader(self)
         cast(IHalfCloseableProtocol, self._protocol).readConnectionLost()
         return None
 
@@ -151,13 +154,13 @@ class Wire:
                 return None
             except OSError as error:
                 self._unsent = None
-                self._reactor.removeWriter(self)
+                self._poll.removeWriter(self)
                 self._broken(error)
                 return None
             if unsent:
                 return None
         self._unsent = None
-        self._reactor.removeWriter(self)
+        self._poll.removeWriter(self)
         if self.disconnecting:
             return cast(Exception, main.CONNECTION_DONE)
         if self._write_closed:
@@ -173,8 +176,8 @@ class Wire:
             return
         self._lost = True
         self._unsent = self._producer = None
-        self._reactor.removeReader(self)
-        self._reactor.removeWriter(self)
+        self._poll.removeReader(self)
+        self._poll.removeWriter(self)
         self._fd = -1
         self._transport.connectionLost(reason)
 
@@ -196,7 +199,7 @@ class Wire:
             if sent == len(data):
                 return
             self._unsent = unsent = bytearray(memoryview(data)[sent:])
-            self._reactor.addWriter(self)
+            self._poll.addWriter(self)
         elif not self._write_closed:
             unsent += data
         if len(unsent) > HIGH_WATER and self._producer is not None and not self._producer_paused:
@@ -242,7 +245,7 @@ class Wire:
             return
         self.disconnecting = True
         self.pauseProducing()
-        self._reactor.removeWriter(self)
+        self._poll.removeWriter(self)
         self._later(ConnectionAborted())
 
     def _later(self, reason: Exception) -> None:
@@ -268,7 +271,7 @@ class Wire:
         """Stop reading."""
         if self._reading:
             self._reading = False
-            self._reactor.removeReader(self)
+            self._poll.removeReader(self)
             if self._failed:
                 self._later(ConnectionLost())
 
@@ -276,7 +279,7 @@ class Wire:
         """Go on reading."""
         if not (self._reading or self._read_closed or self._lost or self.disconnecting):
             self._reading = True
-            self._reactor.addReader(self)
+            self._poll.addReader(self)
 
     def stopProducing(self) -> None:
         """Close."""

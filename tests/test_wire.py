@@ -16,6 +16,8 @@ from twisted.trial.unittest import SkipTest
 from zope.interface import alsoProvides, implementer
 from zope.interface.verify import verifyObject
 
+from lbproxy import wire
+from lbproxy.polling import WirePoll, poll_of
 from lbproxy.wire import HIGH_WATER, Wire, adopt
 
 from .support import Peer, ReactorCase, Recorder
@@ -64,6 +66,13 @@ class LoopbackCase(ReactorCase):
         protocol = Adopting()
         self.made.append(protocol)
         return protocol
+
+    def watched(self) -> bool:
+        """Whether anybody is to be told of what happens on the wire."""
+        poll = poll_of(self.reactor)
+        if self.wire._poll is poll and isinstance(poll, WirePoll):
+            return self.wire in poll.wires
+        return self.wire in self.reactor.getReaders() + self.reactor.getWriters()
 
     def sent(self, size: int) -> bytes:
         """What has been sent to the peer, once it is that much."""
@@ -274,7 +283,7 @@ class Reading(LoopbackCase):
         self.protocol.readConnectionLost = lambda: None  # type: ignore[attr-defined]
         alsoProvides(self.protocol, IHalfCloseableProtocol)
         self.peer.close()
-        self.until(lambda: self.wire not in self.reactor.getReaders())
+        self.until(lambda: not self.watched())
 
         def write_on() -> bool:
             self.wire.write(b"x")
@@ -286,9 +295,11 @@ class Reading(LoopbackCase):
         """A protocol may pause while it is being given data."""
         self.protocol.dataReceived = lambda data: self.wire.pauseProducing()  # type: ignore[method-assign]
         self.peer.sendall(b"x")
-        self.until(lambda: self.wire not in self.reactor.getReaders())
+        self.until(lambda: not self.watched())
         self.turn()
-        self.assertNotIn(self.wire, self.reactor.getReaders())
+        self.assertFalse(self.watched())
+        self.wire.resumeProducing()
+        self.assertTrue(self.watched())
 
 
 class Ending(LoopbackCase):
@@ -358,7 +369,7 @@ class Ending(LoopbackCase):
         self.wire.write(b"x")
         self.turn()
         self.assertEqual(len(told), 1)
-        self.assertNotIn(self.wire, self.reactor.getReaders() + self.reactor.getWriters())
+        self.assertEqual((self.watched(), self.reactor.getWriters()), (False, []))
 
     def test_an_abort_overtakes_a_close_that_cannot_finish(self) -> None:
         """A peer that reads nothing cannot keep a closing connection."""
@@ -402,3 +413,23 @@ class EPollReading(EPollCase, Reading):
 
 class EPollEnding(EPollCase, Ending):
     """Ending over epoll."""
+
+
+class BareCase:
+    """The same where there is no epoll to be had, and wires are registered with the reactor itself."""
+
+    def setUp(self) -> None:
+        self.patch(wire, "poll_of", lambda reactor: reactor)  # type: ignore[attr-defined]
+        super().setUp()  # type: ignore[misc]
+
+
+class BareWriting(BareCase, Writing):
+    """Writing, registered with the reactor."""
+
+
+class BareReading(BareCase, Reading):
+    """Reading, registered with the reactor."""
+
+
+class BareEnding(BareCase, Ending):
+    """Ending, registered with the reactor."""

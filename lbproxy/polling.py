@@ -1,0 +1,139 @@
+"""One registration with the reactor for all wires.
+
+A reactor gives each event a logging context and passes it through half a dozen calls, and a proxied request is two events at
+least. Here an epoll of our own watches the wires, and the reactor watches that epoll, which is a file descriptor like any other:
+when some wires are ready, it is told once, and they are served in one loop. Measured for a proxied small GET: 40.0 µs of CPU
+against 49.7 with each wire registered (least of 12 runs in turns), and about as much apart in the median. Where there is no
+epoll, wires are registered with the reactor itself.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+from weakref import WeakKeyDictionary, proxy
+
+from twisted.internet import main
+from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = ["WirePoll", "poll_of"]
+
+_log = Logger()
+
+_FAILURES = {reason: Failure(reason) for reason in (main.CONNECTION_DONE, main.CONNECTION_LOST)}
+
+
+def poll_of(reactor: Any) -> Any:
+    """What the wires of *reactor* are registered with: it has ``addReader``, ``removeReader``, ``addWriter`` and
+    ``removeWriter`` (:class:`twisted.internet.interfaces.IReactorFDSet`)."""
+    if not hasattr(select, "epoll"):
+        return reactor
+    poll = _polls.get(reactor)
+    if poll is None:
+        poll = _polls[reactor] = WirePoll(reactor)
+    return poll
+
+
+@implementer(IReadDescriptor)
+class WirePoll:
+    """Watches the wires of one reactor. Its epoll is open, and known to the reactor, while there is a wire to be watched."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = proxy(reactor)  # which knows this one, and must not be kept by it
+        self._epoll: Any = None
+        self._wires: dict[int, IReadWriteDescriptor] = {}
+        self._masks: dict[int, int] = {}
+
+    @property
+    def wires(self) -> list[IReadWriteDescriptor]:
+        """Those that are watched, for reading or for writing."""
+        return list(self._wires.values())
+
+    # What wires call.
+
+    def addReader(self, wire: IReadWriteDescriptor) -> None:
+        """Tell *wire* when there is something to be read."""
+        self._watch(wire, select.EPOLLIN, 0)
+
+    def addWriter(self, wire: IReadWriteDescriptor) -> None:
+        """Tell *wire* when it can write."""
+        self._watch(wire, select.EPOLLOUT, 0)
+
+    def removeReader(self, wire: IReadWriteDescriptor) -> None:
+        """Tell it no more of what can be read."""
+        self._watch(wire, 0, select.EPOLLIN)
+
+    def removeWriter(self, wire: IReadWriteDescriptor) -> None:
+        """Tell it no more when it can write."""
+        self._watch(wire, 0, select.EPOLLOUT)
+
+    def _watch(self, wire: IReadWriteDescriptor, more: int, less: int) -> None:
+        fd: int = wire.fileno()
+        before = self._masks.get(fd, 0)
+        mask = (before | more) & ~less
+        if mask == before or fd < 0:
+            return
+        if not before:
+            self._add(fd, wire, mask)
+        elif mask:
+            self._epoll.modify(fd, mask)
+            self._masks[fd] = mask
+        else:
+            self._remove(fd)
+
+    def _add(self, fd: int, wire: IReadWriteDescriptor, mask: int) -> None:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        self._epoll.register(fd, mask)
+        self._wires[fd], self._masks[fd] = wire, mask
+
+    def _remove(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+        del self._wires[fd], self._masks[fd]
+        if not self._wires:
+            self._reactor.removeReader(self)
+            self._epoll.close()
+            self._epoll = None
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """The epoll's file descriptor."""
+        return -1 if self._epoll is None else int(self._epoll.fileno())
+
+    def logPrefix(self) -> str:
+        """What log lines begin with that come of it."""
+        return "lbproxy"
+
+    def doRead(self) -> None:
+        """Serve the wires that are ready."""
+        for fd, event in self._epoll.poll(0):
+            wire = self._wires.get(fd)
+            if wire is not None:  # one before it may have ended it
+                self._serve(fd, wire, event)
+
+    def _serve(self, fd: int, wire: IReadWriteDescriptor, event: int) -> None:
+        why: Any = None
+        try:
+            # Errors and hang-ups come unasked. They show in whatever is done next, reading or writing.
+            if event != select.EPOLLOUT and self._masks[fd] & select.EPOLLIN:
+                why = wire.doRead()
+            if why is None and event & select.EPOLLOUT and self._wires.get(fd) is wire:
+                why = wire.doWrite()
+        except Exception as error:
+            _log.failure("an error in serving {wire!r}", wire=wire)
+            why = error
+        if why is not None:
+            wire.connectionLost(_FAILURES.get(why) or Failure(why))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends, and all connections with it."""
+        for wire in self.wires:
+            wire.connectionLost(reason)
+
+
+_polls: WeakKeyDictionary[Any, WirePoll] = WeakKeyDictionary()
