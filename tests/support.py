@@ -178,6 +178,11 @@ class Peer(StringTransport):
         """Whether our side has closed or reset the connection."""
         return self.disconnecting
 
+    @property
+    def ended(self) -> bool:
+        """Whether our side says no more: it has closed, reset or half-closed the connection."""
+        return self.disconnecting or self.half_closed
+
     def _hand_on(self) -> None:
         if self.lost or self.unread or self.disconnecting:
             return

@@ -232,7 +232,7 @@ class KeepAliveCommaCloseCloses(SynchronousTestCase):
             client = rig.client()
             client.send(GET[:-2] + b"Connection: %b\r\n\r\n" % value + GET)
             rig.accept().send(OK)
-            self.assertEqual((values(client.received(), b"Connection"), client.closed), ([b"close"], True))
+            self.assertEqual((values(client.received(), b"Connection"), client.ended), ([b"close"], True))
             self.assertEqual(len(rig.ended), 1)
 
     def test_from_the_backend(self) -> None:

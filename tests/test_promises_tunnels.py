@@ -157,7 +157,8 @@ class Ends(TunnelCase):
         client, backend = self.tunnel(self.rig())
         client.send(b"said")
         client.reset()
-        self.assertEqual((backend.received(), backend.closed, backend.aborted), (b"said", True, False))
+        self.assertEqual((backend.received(), backend.ended, backend.aborted), (b"said", True, False))
+        backend.hang_up()
         self.assert_over("client-left")
 
     def test_a_backend_that_resets_ends_it(self) -> None:
@@ -165,7 +166,11 @@ class Ends(TunnelCase):
         client, backend = self.tunnel(self.rig())
         backend.send(b"said")
         backend.reset()
-        self.assertEqual((client.received(), client.closed), (b"said", True))
+        self.assertEqual((client.received(), client.ended), (b"said", True))
+        client.send(b"and you?")  # which nobody hears, and no reset answers
+        self.assertFalse(client.closed)
+        client.hang_up()
+        self.assertTrue(client.closed)
         self.assert_over("truncated")
 
     def test_an_hour_of_silence_ends_it(self) -> None:
@@ -209,9 +214,9 @@ class Ends(TunnelCase):
         client, backend = self.tunnel(rig)
         client._full = True
         backend.reset()
-        rig.wait(30)
+        rig.wait(25)
         self.assertFalse(client.aborted)
-        rig.wait(40)
+        rig.wait(10)
         self.assertTrue(client.aborted)
         self.assert_over("truncated")
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
@@ -219,9 +224,10 @@ class Ends(TunnelCase):
     def test_nothing_of_it_is_watched_any_more(self) -> None:
         """Neither the tunnel nor its connections."""
         rig = self.rig()
-        client, _ = self.tunnel(rig)
+        client, backend = self.tunnel(rig)
         self.assertEqual(len(rig.balancer.sweep.watched), 3)
         client.reset()
+        backend.hang_up()
         rig.turn()
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
 

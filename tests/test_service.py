@@ -400,6 +400,7 @@ class StopTests(ServiceTestCase):
         asking.send(GET)
         self.reactor.settle()
         self.assertEqual(status(asking.received()), 200)
+        asking.hang_up()
         self.assertFalse(silent.closed)
         self.looks(FIRST_REQUEST / 2)
         self.assertTrue(silent.closed)
@@ -418,6 +419,7 @@ class StopTests(ServiceTestCase):
         answer = client.received()
         self.assertEqual(status(answer), 200)
         self.assertIn(b"Connection: close", answer)
+        client.hang_up()
         self.looks(2 * DRAIN_LOOK)
         self.successResultOf(stopping)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -585,6 +587,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.reactor.open_ports, [8081])
         self.reactor.settle()
         self.assertEqual(status(client.received()), 200)
+        client.hang_up()
         self.looks(2 * DRAIN_LOOK)
         self.successResultOf(stopping)
 

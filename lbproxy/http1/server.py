@@ -104,8 +104,8 @@ class ServerConnection(ClientConnection):
         if state == TUNNEL:
             assert self._tunnel is not None
             self._tunnel.half_closed()
-        elif state in (IDLE, LINGERING):
-            self.close()
+        elif state == LINGERING or (state == IDLE and not self._stalled):
+            self.close()  # one that does not read yet may have more waiting here for its turn
         elif exchange is not None and (self._body is not None or self.factory.abort_on_close):
             self._exchange = None
             exchange.client_lost()
@@ -375,11 +375,14 @@ class ServerConnection(ClientConnection):
 
     def _response_done(self) -> None:
         """The exchange is over: on to what was pipelined, or to the connection's end."""
-        self._exchange = self._request = None
-        if self._body is not None:
-            self._linger()
-        elif not self._keep or self.factory.draining:
-            self.close()
+        request, self._exchange, self._request = self._request, None, None
+        if not self._keep or self.factory.draining:
+            assert request is not None
+            # Unless the client wants the end itself and has sent no more, more may come, and a reset would answer it.
+            if request.keep_alive or self._body is not None or self._buffer or self._reading_paused:
+                self._linger()
+            else:
+                self.close()
         else:
             self._state = IDLE
             self.deadline = self.factory.seconds() + self.factory.times.idle

@@ -18,7 +18,10 @@ from ..wire import half_close
 if TYPE_CHECKING:
     from .balancer import Balancer
 
-__all__ = ["Tunnel", "TunnelSide"]
+__all__ = ["CLOSING", "Tunnel", "TunnelSide"]
+
+#: Seconds for which the ends of a tunnel that is over may take its last words and end themselves (nginx's lingering_time).
+CLOSING = 30.0
 
 
 class TunnelSide:
@@ -42,14 +45,17 @@ class TunnelSide:
         self.half = self.gone = False
 
     def data(self, data: bytes) -> None:
-        """The peer says something."""
-        self.bytes += len(data)
-        self._tunnel.touch()
-        self.other.transport.write(data)
+        """The peer says something; once the tunnel is over, nobody hears it."""
+        if self._tunnel.touch():
+            self.bytes += len(data)
+            self.other.transport.write(data)
 
     def half_closed(self) -> None:
         """The peer sends no more: the other end is told so, and when it has ended too, the tunnel is over."""
         self.half = True
+        if not self._tunnel.touch():
+            self.transport.loseConnection()
+            return
         other = self.other
         other.transport.unregisterProducer()  # nothing more is written there that its pause could hold back
         if other.half or not half_close(other.transport):
@@ -74,10 +80,15 @@ class TunnelSide:
         self._tunnel.abort()
 
     def close(self) -> None:
-        """Close this end's connection when all that was written to it has been sent."""
-        if not self.gone:
-            self.transport.unregisterProducer()
+        """Close this end's connection when all that was written to it has been sent. While its peer has not ended, what it still
+        sends is read and thrown away: otherwise a reset would answer it, and could overtake the last words."""
+        if self.gone:
+            return
+        self.transport.unregisterProducer()
+        if self.half or not half_close(self.transport):
             self.transport.loseConnection()
+        else:
+            self.transport.resumeProducing()
 
 
 class Tunnel:
@@ -88,8 +99,8 @@ class Tunnel:
         did not read), ``drain``.
     :ivar client: the client's end.
     :ivar backend: the backend's end.
-    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when what is unsent
-        is given up.
+    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when its
+        ends are waited for no longer.
     """
 
     def __init__(self, balancer: Balancer, over: Callable[[str], None]) -> None:
@@ -106,17 +117,19 @@ class Tunnel:
         balancer.counters.tunnels += 1
         balancer.counters.tunnels_total += 1
 
-    def touch(self) -> None:
-        """There is life in it."""
-        if self._over is not None:
-            self.deadline = self._seconds() + self._idle
+    def touch(self) -> bool:
+        """There is life in it. Gives whether it is not over yet."""
+        if self._over is None:
+            return False
+        self.deadline = self._seconds() + self._idle
+        return True
 
     def end(self, word: str) -> None:
         """It is over: close both ends. Once both are gone, nothing remembers it."""
         over, self._over = self._over, None
         if over is not None:
             self._balancer.counters.tunnels -= 1
-            self.deadline = self._seconds() + self._balancer.settings.write_timeout
+            self.deadline = self._seconds() + CLOSING
             self.client.close()
             self.backend.close()
             over(word)

@@ -151,7 +151,7 @@ class Case:
         self.late = False
         self.settle()
         self.answers = self.client.received()
-        self.closed = self.client.closed
+        self.closed = self.client.ended
         self.client.reset()
         self.settle()
         for backend in self.backends:

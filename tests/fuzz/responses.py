@@ -150,7 +150,7 @@ def check_responses(asked: list[Asked], minor: int = 1, pipelined: bool = True) 
     for number, exchange in enumerate(case.rig.ended):
         hold(exchange.end != "bug", "no error of ours")
         try:
-            message = read_response(rest, asked[number].method, client.closed and not client.aborted)
+            message = read_response(rest, asked[number].method, client.ended and not client.aborted)
         except h11.ProtocolError as error:
             hold(False, f"a second parser understands what a client gets ({in_words(error)})", str(error), rest)
         rest = message.rest
@@ -161,7 +161,7 @@ def check_responses(asked: list[Asked], minor: int = 1, pipelined: bool = True) 
         else:
             _check_own(message, exchange.status, asked[number].method)
     hold(not rest, "one response never becomes two", rest)
-    hold(len(case.rig.ended) == len(asked) or client.closed, "each request is answered, or the connection ends")
+    hold(len(case.rig.ended) == len(asked) or client.ended, "each request is answered, or the connection ends")
     return [exchange.end for exchange in case.rig.ended]
 
 

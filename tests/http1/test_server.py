@@ -165,7 +165,7 @@ class Keeping(ServerCase):
         client = self.connect()
         client.send(data)
         self.exchange.respond(answer)
-        return client.received(), not client.closed
+        return client.received(), not client.ended
 
     def test_1_1_is_kept_without_a_word(self) -> None:
         """No Connection field is needed, and none is sent."""
@@ -200,7 +200,7 @@ class Keeping(ServerCase):
         self.factory.draining = True
         self.exchange.respond()
         self.assertEqual(values(self.client.received(), b"Connection"), [b"close"])
-        self.assertTrue(self.client.closed)
+        self.assertTrue(self.client.ended)
 
     def test_an_idle_connection_can_be_closed_and_a_busy_one_is_left(self) -> None:
         """So that draining loses no request."""
@@ -328,7 +328,7 @@ class EarlyResponses(ServerCase):
         client.send(b"hello")
         self.exchange.finish(b"!")
         answer = client.received()
-        self.assertEqual((values(answer, b"Connection"), answer[-4:], client.closed), ([b"close"], b"yes!", True))
+        self.assertEqual((values(answer, b"Connection"), answer[-4:], client.ended), ([b"close"], b"yes!", True))
 
 
 class Framing(ServerCase):

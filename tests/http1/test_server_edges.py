@@ -83,9 +83,47 @@ class HalfClosing(ServerCase):
         self.client.half_close()
         self.assertEqual((status(self.client.received()), self.client.closed), (400, True))
 
+    def test_what_waits_for_its_reader_is_not_dropped(self) -> None:
+        """A client may end its sending before it has read its first answer."""
+        self.maker.answer = OK
+        self.client.send(GET)
+        self.client.stop_reading()
+        self.client.send(GET * 2)
+        self.client.half_close()
+        self.assertFalse(self.client.ended)
+        self.client.read_on()
+        self.clock.advance(0)
+        self.assertEqual((len(self.exchanges), self.client.received().count(b"HTTP/1.1 200 OK")), (3, 3))
+        self.clock.advance(0)
+        self.assertTrue(self.client.closed)
+
     def test_the_connection_says_that_it_knows_of_it(self) -> None:
         """To the wire and to Twisted's transports."""
         verifyObject(IHalfCloseableProtocol, next(iter(self.factory.connections)))
+
+
+class LastAnswers(ServerCase):
+    """An answer after which the connection ends reaches its client (RFC 9112 section 9.6)."""
+
+    def ended(self, *data: bytes) -> tuple[bool, bool]:
+        """Whether the connection has been half-closed, and whether it has been closed, after the last answer."""
+        client = self.connect()
+        client.send(*data)
+        self.exchange.respond()
+        return client.half_closed, client.closed
+
+    def test_a_client_that_wants_the_end_and_says_no_more_is_let_go(self) -> None:
+        """Nothing more can come of it that a reset would answer."""
+        self.assertEqual(self.ended(GET[:-2] + b"Connection: close\r\n\r\n"), (False, True))
+
+    def test_one_that_has_said_more_is_read_to_its_end(self) -> None:
+        """Closing with bytes unread is a reset, which would overtake the answer."""
+        self.assertEqual(self.ended(GET[:-2] + b"Connection: close\r\n\r\n", GET), (True, False))
+
+    def test_so_is_one_that_does_not_know_of_the_end_yet(self) -> None:
+        """It may be sending its next request just now."""
+        self.factory.draining = True
+        self.assertEqual(self.ended(GET), (True, False))
 
 
 class HalfClosingIsLeaving(ServerCase):
@@ -308,7 +346,7 @@ class Limits(ServerCase):
         for expected in ([], [], [b"close"]):
             self.client.send(GET)
             self.assertEqual(values(self.client.received(), b"Connection"), expected)
-        self.assertEqual((self.client.closed, self.counters.limited), (True, {"requests": 1}))
+        self.assertEqual((self.client.ended, self.counters.limited), (True, {"requests": 1}))
 
     def test_what_is_pipelined_behind_the_last_request_is_not_begun(self) -> None:
         """Its client has been told that the connection ends, and asks elsewhere."""
