@@ -116,6 +116,7 @@ class Peer(StringTransport):
         self._ending: Exception | None = None
         self._full = self._reads_on = False
         self.half_closed = self.aborted = self.lost = self._gone = False
+        self.at_once = 1 << 30  # bytes that our side reads at once
         self.unsent = 0  # what a wire would say of it
 
     def attach(self, protocol: Any) -> Peer:
@@ -186,8 +187,8 @@ class Peer(StringTransport):
     def _hand_on(self) -> None:
         if self.lost or self.unread or self.disconnecting:
             return
-        if self._arrived:
-            data, self._arrived = self._arrived, b""
+        while self._arrived and not (self.unread or self.disconnecting):
+            data, self._arrived = self._arrived[: self.at_once], self._arrived[self.at_once :]
             self._protocol.dataReceived(data)
         if self._ending is not None and not self.unread:
             self._end_of_data(self._ending)

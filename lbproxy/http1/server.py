@@ -219,6 +219,9 @@ class ServerConnection(ClientConnection):
             exchange.body_data(data)
         if body.done:
             self._body_done(exchange, body)
+        elif self._read_closed:  # the rest will never come
+            self._exchange = None
+            self.close()
 
     def _expect_body(self) -> None:
         """From here on the rest of the client's body must come, and not too slowly, unless it is not to be sent just now. What
@@ -397,6 +400,8 @@ class ServerConnection(ClientConnection):
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
+        if len(self._buffer) > PIPELINE_LIMIT:
+            self._stop_reading()
         if self._read_closed and self._state == IDLE:
             self.close()
 

@@ -8,6 +8,7 @@ from lbproxy.http1.body import LAST_CHUNK
 from lbproxy.http1.connection import LINGER
 from lbproxy.http1.server import PIPELINE_LIMIT
 from lbproxy.interfaces import IDownstream
+from lbproxy.wire import READ_SIZE
 
 from ..corpus.requests import REFUSED
 from ..support import GET, OK, post, split, status, unchunk, values
@@ -134,6 +135,17 @@ class Order(ServerCase):
         self.exchange.respond()
         self.clock.advance(0)
         self.assertEqual(len(self.exchanges), 2)
+
+    def test_it_stays_so_however_many_are_answered(self) -> None:
+        """Each answer lets it send about as much as has been taken, not more."""
+        self.client.at_once = READ_SIZE
+        self.client.send(GET * 30_000)
+        for _ in range(50):
+            self.exchange.respond()
+            self.clock.advance(0)
+        connection = next(iter(self.factory.connections))
+        self.assertLess(len(connection._buffer), 2 * PIPELINE_LIMIT + READ_SIZE)
+        self.assertEqual(len(self.exchanges), 51)
 
     def test_no_further_request_is_begun_for_a_client_that_does_not_read(self) -> None:
         """Answers do not heap up in memory for a client that pipelines requests and reads nothing."""

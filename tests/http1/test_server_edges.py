@@ -59,6 +59,13 @@ class HalfClosing(ServerCase):
         self.client.half_close()
         self.assertTrue(self.client.closed)
 
+    def test_a_body_behind_others_that_is_cut_short_is_dropped(self) -> None:
+        """Its rest is not waited for, and nothing of it is forwarded."""
+        self.client.send(GET + post(b"hello")[:-2])
+        self.client.half_close()
+        self.exchange.respond()
+        self.assertEqual((len(self.exchanges), self.client.closed), (1, True))
+
     def test_a_long_answer_goes_on_to_its_end(self) -> None:
         """However long after."""
         self.client.send(GET)
