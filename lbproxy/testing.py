@@ -49,7 +49,8 @@ from .balance.backend import Backend
 from .balance.pool import Pool
 from .errors import LBProxyError
 from .http1.body import ChunkedBody, SizedBody
-from .http1.head import MessageLimits, ResponseHead, parse_request_head
+from .http1.head import MessageLimits, ResponseHead
+from .http1.request_head import parse_request_head
 from .interfaces import IDownstream, IExchangeObserver, IProbe
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from .errors import BadMessage
 from .http1.answers import own_answer
 from .http1.body import chunk
 from .http1.fields import lines_without, pairs
-from .http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_head
+from .http1.head import MessageLimits, RequestHead, ResponseHead
+from .http1.request_head import parse_request_head
 from .interfaces import IDownstream
 
 if TYPE_CHECKING:

@@ -24,7 +24,9 @@ from lbproxy.balance.state import Verdict
 from lbproxy.http1.body import ChunkedBody
 from lbproxy.http1.factory import ServerFactory
 from lbproxy.http1.fields import request_bytes
-from lbproxy.http1.head import MessageLimits, RequestHead, ResponseHead, parse_request_head, parse_response_head
+from lbproxy.http1.head import MessageLimits, RequestHead, ResponseHead
+from lbproxy.http1.request_head import parse_request_head
+from lbproxy.http1.response_head import parse_response_head
 from lbproxy.interfaces import IProbe
 from lbproxy.proxy.client import Client
 from lbproxy.proxy.counters import ListenerCounters

@@ -212,7 +212,7 @@ class Ends(TunnelCase):
         """A tunnel that is over does not stay for who does not read."""
         rig = self.rig()
         client, backend = self.tunnel(rig)
-        client._full = True
+        client._full, client.unsent = True, 100
         backend.reset()
         rig.wait(25)
         self.assertFalse(client.aborted)
@@ -220,6 +220,19 @@ class Ends(TunnelCase):
         self.assertTrue(client.aborted)
         self.assert_over("truncated")
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
+
+    def test_a_side_that_has_taken_them_but_does_not_end_is_dropped_sooner(self) -> None:
+        """It has had its last words, and a moment to say goodbye."""
+        rig = self.rig()
+        client, backend = self.tunnel(rig)
+        backend.reset()
+        for _ in range(3):
+            rig.wait(4)
+            client.send(b"still talking")
+        self.assertFalse(client.aborted)
+        rig.wait(7)
+        self.assertTrue(client.aborted)
+        self.assert_over("truncated")
 
     def test_nothing_of_it_is_watched_any_more(self) -> None:
         """Neither the tunnel nor its connections."""

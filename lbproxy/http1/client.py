@@ -16,7 +16,8 @@ from ..deadlines import NEVER
 from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk, last_chunk
-from .head import MessageLimits, RequestHead, ResponseHead, parse_response_head
+from .head import MessageLimits, RequestHead, ResponseHead
+from .response_head import parse_response_head
 from .roles import ConnectionOwner, Response, ResponseReceiver, TunnelEnd
 
 __all__ = ["INTERIM_LIMIT", "UpstreamConnection", "UpstreamTimes"]

@@ -24,7 +24,8 @@ from ..interfaces import IDownstream
 from .answers import last_answer
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk, last_chunk
 from .connection import CLOSED, EXCHANGE, IDLE, LINGERING, TUNNEL, ClientConnection
-from .head import RequestHead, ResponseHead, parse_request_head
+from .head import RequestHead, ResponseHead
+from .request_head import parse_request_head
 from .roles import RequestReceiver, TunnelEnd
 
 if TYPE_CHECKING:

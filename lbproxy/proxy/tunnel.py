@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSING", "Tunnel", "TunnelSide"]
 
-#: Seconds for which the ends of a tunnel that is over may take its last words and end themselves (nginx's lingering_time).
+#: Seconds for which the ends of a tunnel that is over may take its last words and end themselves: in all, and without doing
+#: either (nginx's lingering_time and lingering_timeout).
 CLOSING = 30.0
+CLOSING_SILENCE = 5.0
 
 
 class TunnelSide:
@@ -46,14 +48,14 @@ class TunnelSide:
 
     def data(self, data: bytes) -> None:
         """The peer says something; once the tunnel is over, nobody hears it."""
-        if self._tunnel.touch():
+        if self._tunnel.goes_on():
             self.bytes += len(data)
             self.other.transport.write(data)
 
     def half_closed(self) -> None:
         """The peer sends no more: the other end is told so, and when it has ended too, the tunnel is over."""
         self.half = True
-        if not self._tunnel.touch():
+        if not self._tunnel.goes_on():
             self.transport.loseConnection()
             return
         other = self.other
@@ -78,6 +80,11 @@ class TunnelSide:
         """End the tunnel with a reset of both connections."""
         self._tunnel.end(end)
         self._tunnel.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken yet, as far as the transport can tell; 0 when it is gone."""
+        return 0 if self.gone else getattr(self.transport, "unsent", 0)
 
     def close(self) -> None:
         """Close this end's connection when all that was written to it has been sent. While its peer has not ended, what it still
@@ -113,23 +120,29 @@ class Tunnel:
         self._idle = balancer.settings.tunnel_timeout
         self._over: Callable[[str], None] | None = over
         self.deadline = self._seconds() + self._idle
+        self._until = NEVER
         balancer.sweep.watched.add(self)
         balancer.counters.tunnels += 1
         balancer.counters.tunnels_total += 1
 
-    def touch(self) -> bool:
-        """There is life in it. Gives whether it is not over yet."""
+    def goes_on(self) -> bool:
+        """Whether it is not over yet; asked by what is a sign of life."""
         if self._over is None:
+            self._wait_on()
             return False
         self.deadline = self._seconds() + self._idle
         return True
+
+    def _wait_on(self) -> None:
+        self.deadline = min(self._seconds() + CLOSING_SILENCE, self._until)
 
     def end(self, word: str) -> None:
         """It is over: close both ends. Once both are gone, nothing remembers it."""
         over, self._over = self._over, None
         if over is not None:
             self._balancer.counters.tunnels -= 1
-            self.deadline = self._seconds() + CLOSING
+            self._until = self._seconds() + CLOSING
+            self._wait_on()
             self.client.close()
             self.backend.close()
             over(word)
@@ -141,7 +154,10 @@ class Tunnel:
         """Nobody has said anything for too long, or nobody reads what was still to be said."""
         if self._over is not None:
             self.end("tunnel-idle")
-        self.abort()
+        elif self._seconds() < self._until and any(side.unsent for side in (self.client, self.backend)):
+            self._wait_on()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Drop what is still open."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.errors import BadMessage
-from lbproxy.http1 import head as head_module
+from lbproxy.http1 import request_head as head_module
 from lbproxy.http1.body import ChunkedBody, SizedBody
-from lbproxy.http1.head import MessageLimits, RequestHead, parse_request_head
+from lbproxy.http1.head import MessageLimits, RequestHead
+from lbproxy.http1.request_head import parse_request_head
 
 from ..corpus import responses
 from ..corpus.requests import REFUSED, TAKEN, Taken

@@ -5,6 +5,7 @@
 =================================  ====================================================================================
 ``/count``                         what it has seen so far, as JSON; asked by the tests directly and not counted itself
 ``/release``                       lets those go on that wait (``/sink``); not counted either
+``/step``                          lets one go on, by one step (``/events``, ``/hints``, ``/hold``); not counted either
 ``/slow?seconds=``                 the answer to any other path, later
 ``/drip?parts=&pause=``            a chunked body, part by part
 ``/big?size=[&chunked=1]``         that many bytes of :func:`pattern`
@@ -13,6 +14,14 @@
 ``/garbage[?only=NAME]``           bytes that are no HTTP; from the backend of that name alone, if one is given
 ``/sink``                          reads nothing of the request's body before ``/release``
 ``/status?code=``                  an answer with that status and no body
+``/refuse?code=[&after=][&how=]``  that status before the body is read, or after that many bytes of it, and the connection's
+                                   end: *close* it with what is unread, or *linger* (else) and read all
+``/hints``                         two interim responses (103), each until ``/step``, and the answer to any other path
+``/events?count=[&how=close]``     server-sent events, each until ``/step``, in chunks or until the connection's end
+``/chunk``                         one chunk in three pieces, each until ``/step``
+``/hold``                          the answer to any other path, after ``/step``
+``/trailers``                      the request's body in chunks, and trailer fields after it
+``/tunnel?how=``                   an upgrade, to a tunnel that does as said in one of the ``tunnel_`` methods
 any other                          JSON: who answers, and what the request was
 =================================  ====================================================================================
 """
@@ -33,6 +42,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 BLOCK = bytes(range(256)) * 256
+#: The body of an answer that refuses a request.
+REFUSAL = b"no, and this is why\n" * 1000
 
 
 def pattern(size: int) -> Iterator[bytes]:
@@ -49,6 +60,7 @@ class Seen:
     :ivar left: answers that could not be written because the other side was gone.
     :ivar received: body bytes of requests, while they come.
     :ivar sent: bytes written by ``/big``, while they go.
+    :ivar tunnels: open now.
     """
 
     def __init__(self) -> None:
@@ -57,6 +69,7 @@ class Seen:
         self.left = 0
         self.received = 0
         self.sent = 0
+        self.tunnels = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -72,8 +85,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of any method."""
         url = urlsplit(self.path)
         self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        self.trailers: list[str] = []
         special = getattr(self, "on_" + url.path.strip("/").replace("-", "_"), None)
-        if url.path not in ("/count", "/release"):
+        if url.path not in ("/count", "/release", "/step"):
             self.server.seen.requests.append(self.requestline)
         try:
             (special or self.echo)()
@@ -97,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
             "fields": self.headers.items(),
             "size": size,
             "sha256": digest.hexdigest(),
+            "trailers": self.trailers,
         }
         self.answer(json.dumps(about).encode())
 
@@ -180,6 +195,135 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
         self.end_headers()
 
+    # Answers that come before the body, or in parts.
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once, unless the page decides first."""
+        if urlsplit(self.path).path != "/refuse":
+            super().handle_expect_100()
+            self.wfile.flush()
+        return True
+
+    def on_refuse(self) -> None:
+        """Answer without the whole body, and read on only so that no reset follows."""
+        wanted = int(self.query.get("after", 0))
+        while wanted:
+            wanted -= sum(len(data) for data in self.read(min(wanted, 64 * 1024)))
+        self.close_connection = True
+        self.begin(("Content-Length", str(len(REFUSAL))), code=int(self.query["code"]))
+        self.wfile.write(REFUSAL)
+        self.wfile.flush()
+        if self.query.get("how") != "close":
+            self.connection.shutdown(socket.SHUT_WR)
+            while data := self.rfile.read1(64 * 1024):
+                self.server.seen.received += len(data)
+
+    def on_step(self) -> None:
+        """Let one go on that waits."""
+        self.server.steps.release()
+        self.answer(b"")
+
+    def step(self) -> None:
+        """Send what is written, and wait to be let on."""
+        self.wfile.flush()
+        self.server.steps.acquire(timeout=60)
+
+    def on_hints(self) -> None:
+        """Early hints."""
+        for number in range(2):
+            self.send_response_only(103, "Early Hints")
+            self.send_header("Link", f"</{number}.css>; rel=preload")
+            self.end_headers()
+            self.step()
+        self.echo()
+
+    def on_events(self) -> None:
+        """Server-sent events."""
+        until_close = self.close_connection = self.query.get("how") == "close"
+        self.begin(("Content-Type", "text/event-stream"), *([] if until_close else [("Transfer-Encoding", "chunked")]))
+        for number in range(int(self.query["count"])):
+            event = b"data: %d\n\n" % number
+            self.wfile.write(event) if until_close else self.chunk(event)
+            self.step()
+        if not until_close:
+            self.chunk(b"")
+
+    def on_chunk(self) -> None:
+        """A chunk that does not come at once."""
+        self.begin(("Transfer-Encoding", "chunked"))
+        for part in (b"7\r\non", b"e,t", b"wo\r\n0\r\n\r\n"):
+            self.wfile.write(part)
+            self.step()
+
+    def on_hold(self) -> None:
+        """A long poll."""
+        self.step()
+        self.echo()
+
+    def on_trailers(self) -> None:
+        """The body back, with its digest behind it, and what the request had there."""
+        digest = hashlib.sha256()
+        self.begin(("Transfer-Encoding", "chunked"), ("Trailer", "X-Sum, X-Seen"))
+        for block in self.body():
+            digest.update(block)
+            self.chunk(block)
+        seen = "; ".join(self.trailers)
+        self.wfile.write(f"0\r\nX-Sum: {digest.hexdigest()}\r\nX-Seen: {seen}\r\n\r\n".encode())
+
+    # Tunnels.
+
+    def on_tunnel(self) -> None:
+        """Switch to what the client asks for."""
+        self.send_response(101)
+        for name, value in (("X-Backend", self.server.name), ("Connection", "Upgrade"), ("Upgrade", self.headers["Upgrade"])):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        self.server.seen.tunnels += 1
+        try:
+            getattr(self, "tunnel_" + self.query.get("how", "echo"))()
+        finally:
+            self.server.seen.tunnels -= 1
+
+    def tunnel_echo(self) -> None:
+        """Give back all that comes, and when no more comes say so."""
+        while data := self.rfile.read1(64 * 1024):
+            self.server.seen.received += len(data)
+            self.connection.sendall(data)
+        self.connection.sendall(b"the end")
+
+    def tunnel_flood(self) -> None:
+        """Send much; a small buffer, as in ``/big``."""
+        self.server.seen.sent = 0
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        for block in pattern(int(self.query["size"])):
+            self.connection.sendall(block)
+            self.server.seen.sent += len(block)
+
+    def tunnel_sink(self) -> None:
+        """Read nothing before ``/release``, then all, and say what it was."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self.server.released.wait(60)
+        digest = hashlib.sha256()
+        while data := self.rfile.read1(64 * 1024):
+            digest.update(data)
+        self.connection.sendall(digest.hexdigest().encode())
+
+    def tunnel_half(self) -> None:
+        """Say all there is to say, and listen."""
+        self.connection.sendall(b"hello")
+        self.connection.shutdown(socket.SHUT_WR)
+        while data := self.rfile.read1(64 * 1024):
+            self.server.seen.received += len(data)
+
+    def tunnel_reset(self) -> None:
+        """Say something, and after ``/step`` reset the connection."""
+        self.connection.sendall(b"hello")
+        self.step()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
     # Writing and reading.
 
     def answer(self, body: bytes) -> None:
@@ -188,9 +332,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def begin(self, *fields: tuple[str, str]) -> None:
-        """The head of an answer with status 200."""
-        self.send_response(200)
+    def begin(self, *fields: tuple[str, str], code: int = 200) -> None:
+        """The head of an answer."""
+        self.send_response(code)
         for name, value in (("X-Backend", self.server.name), *fields):
             self.send_header(name, value)
         if self.close_connection:
@@ -207,7 +351,8 @@ class Handler(BaseHTTPRequestHandler):
             while size := int(self.rfile.readline(), 16):
                 yield from self.read(size)
                 self.rfile.readline()
-            self.rfile.readline()
+            while line := self.rfile.readline().strip():
+                self.trailers.append(line.decode("latin-1"))
         else:
             yield from self.read(int(self.headers.get("Content-Length", 0)))
 
@@ -241,6 +386,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.name = name
         self.seen = Seen()
         self.released = threading.Event()
+        self.steps = threading.Semaphore(0)
         host, _, port = place.rpartition(":")
         address: Any = (host.strip("[]"), int(port)) if port.isdigit() else port
         self.address_family = socket.AF_UNIX if host == "unix" else socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -205,6 +205,29 @@ def read_all(connected: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def read_head(connected: socket.socket) -> bytes:
+    """A message's head, its empty line included, and nothing of what follows it."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connected.recv(1)
+        if not byte:
+            raise ConnectionError(f"the connection ended in a head: {head!r}")
+        head += byte
+    return head
+
+
+def read_exactly(connected: socket.socket, size: int) -> bytes:
+    """That many bytes."""
+    parts = []
+    while size:
+        part = connected.recv(min(size, 65536))
+        if not part:
+            raise ConnectionError(f"the connection ended {size} bytes early")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 class Backend:
     """A server of ``backend.py``. It may be ended and started again in the same place.
 

@@ -294,9 +294,9 @@ class LeavingClientTests(IntegrationTestCase):
         self.assertEqual((balancer.pool()["in_flight"], balancer.pool()["ends"]), (0, {"client-left": 1}))
 
     def test_a_client_that_leaves_before_the_response(self) -> None:
-        """The same while the backend has not yet answered."""
+        """The same while the backend has not yet answered, where a client that ends its sending counts as gone."""
         backend = self.backend()
-        balancer = self.balancer(backends=[backend])
+        balancer = self.balancer("--abort-on-close", backends=[backend])
         client = self.socket(balancer.port)
         client.sendall(b"GET /slow?seconds=1 HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually("the backend is at work", lambda: backend.seen()["requests"])
@@ -305,9 +305,9 @@ class LeavingClientTests(IntegrationTestCase):
         self.assertEqual(balancer.pool()["ends"], {"client-left": 1})
 
     def test_a_client_that_does_not_read(self) -> None:
-        """It is dropped after the idle time-out, and the backend is free again."""
+        """It is dropped after the time for writing, and the backend is free again."""
         backend = self.backend()
-        balancer = self.balancer("--idle-timeout", "1", backends=[backend])
+        balancer = self.balancer("--write-timeout", "1", backends=[backend])
         client = self.socket(balancer.port, receive_buffer=64 * 1024)
         client.sendall(b"GET /big?size=100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually("the backend is at work", lambda: balancer.of(backend)["in_flight"] == 1)
