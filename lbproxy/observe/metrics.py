@@ -35,7 +35,7 @@ CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 # The causes are those of :class:`~lbproxy.errors.BadMessage` for requests.
 _CAUSES = (
     "body-size", "chunk", "expect", "field-count", "framing", "head-size", "host", "method", "syntax", "target", "target-size",
-    "trailer", "upgrade", "version",
+    "trailer", "version",
 )  # fmt: skip
 _PHASES = ("body", "head", "idle", "write")
 _LIMITS = ("connections", "drain", "requests")
