@@ -1,4 +1,4 @@
-"""A load balancer as one service of an application, with an observer of its own.
+"""A load balancer as one service of an application, with limits and an observer of its own.
 
     python examples/service_in_an_application.py [PORT] [BACKENDS]
 
@@ -8,7 +8,7 @@ one attempt. In a .tac file for ``twistd -ny`` the last block would be ``applica
 
 import sys
 
-from lbproxy import LoadBalancerService, Pool, parse_backends
+from lbproxy import LoadBalancerService, Pool, Settings, parse_backends
 from lbproxy.interfaces import IExchangeObserver
 from twisted.application.service import Application, IService, IServiceCollection
 from twisted.internet import reactor
@@ -33,6 +33,8 @@ def make_application(port: int, backends: str) -> Application:
         Pool(parse_backends([backends])),
         listen=(f"tcp:{port}:interface=127.0.0.1",),
         reactor=reactor,
+        # Sizes are bytes, times seconds; what is not said here has the default that the README gives.
+        settings=Settings(body_limit=10 * 1024 * 1024, max_connections=1000, tunnel_timeout=600, drain=10),
         observers=(RetryPrinter(),),
     )
     balancer.setName("balancer")

@@ -58,7 +58,18 @@ class ConnectionLimit:
 
     def start(self, limit: int) -> None:
         """Keep to *limit* from now on; 0 takes it from the files that the process may open."""
-        self._counters.connections_limit = limit or connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        possible = connections_for(files)
+        self._counters.connections_limit = limit or possible
+        if 0 < possible < limit:
+            _log.warn(
+                "--max-connections is {limit}, but the process may open {files} files, which is enough for {possible} "
+                "connections with an exchange on each; raise the limit of files (ulimit -n, LimitNOFILE=) or lower "
+                "--max-connections",
+                limit=limit,
+                files=files,
+                possible=possible,
+            )
         self.paused = False
         self._check()
 

@@ -86,7 +86,10 @@ class Options(usage.Options):
     """What an operator can say. After parsing, every value is of its own type and in its range."""
 
     synopsis = "--backends LIST [options]"
-    longdesc = "Balances HTTP/1.1 traffic over a pool of backends."
+    longdesc = (
+        "Balances HTTP/1.1 traffic over a pool of backends. Sizes (--body-limit, --body-rate, --head-limit, --target-limit) may "
+        "be written with k, m or g for KiB, MiB and GiB."
+    )
 
     optFlags: Sequence[Sequence[str | None]] = [
         ["demo", None, "run three small example backends too, and print what to try"],
@@ -121,8 +124,8 @@ class Options(usage.Options):
         return text + _EXAMPLES
 
     def opt_backends(self, text: str) -> None:
-        """comma-separated backends, each HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, with an option :weight=5
-        (1 to 1000) if need be; may be repeated"""
+        """comma-separated backends, each HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, followed if need be by
+        :weight=5 (1 to 1000) and :proxy-protocol=v1 or v2; may be repeated"""
         self["backends"].append(text)
 
     opt_b = opt_backends
@@ -166,8 +169,13 @@ class Options(usage.Options):
 
     def parseArgs(self, *words: str) -> None:
         """Refuse whatever is not an option."""
-        if words:
+        if words and ":" in words[0]:
             raise usage.UsageError(f"{words[0]!r} is not an option; backends are given as --backends {','.join(words)}")
+        if words:
+            flags = ", ".join(f"--{flag}" for flag in ("demo", *_FLAGS))
+            raise usage.UsageError(
+                f"{words[0]!r} belongs to no option: {flags} take no value, and a value with a space in it needs quotes"
+            )
 
     def settings(self) -> Settings:
         """The settings that were given, once all has been parsed."""
@@ -196,7 +204,16 @@ class Options(usage.Options):
             self["trusted-proxies"] = Settings(trusted_proxies=self["trusted-proxies"]).trusted_proxies
         except ConfigurationError as error:
             problems += [f"--{line}" for line in str(error).splitlines()]
-        return problems
+        return problems or self._check_target_limit()
+
+    def _check_target_limit(self) -> list[str]:
+        """A larger target than a head may be would be promised, and never taken. The default is no promise."""
+        head, target = self["head-limit"], self["target-limit"]
+        if target <= head or target == attrs.fields(Settings).target_limit.default:
+            return []
+        return [
+            f"--target-limit: {target} was given; a target is part of a head, so allowed is at most --head-limit, which is {head}"
+        ]
 
     def _check_backends(self) -> list[str]:
         if self["demo"]:
@@ -245,6 +262,6 @@ def _number(text: str, kind: type[float], size: bool) -> float:
     if size and text[-1:].lower() in _SUFFIXES:
         text, factor = text[:-1], _SUFFIXES[text[-1:].lower()]
     try:
-        return kind(text) * factor
+        return kind(text) * factor if text.isascii() and "_" not in text else -1  # Python would take 1_0 for ten
     except ValueError:
         return -1

@@ -144,6 +144,22 @@ class ConnectionLimitTests(SynchronousTestCase):
         self.assertEqual({event["log_level"].name for event in events}, {"warn"})
         self.assertEqual(self.counters.limited, {"connections": 5})
 
+    def test_more_than_the_files_allow(self) -> None:
+        """A limit that the process cannot reach is told of when it starts, with what to do; a lower one is not."""
+        self.patch(resource, "getrlimit", lambda _: (300, 300))
+        with capturedLogs() as events:
+            self.start(100)
+            self.start(101)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                (
+                    "--max-connections is 101, but the process may open 300 files, which is enough for 100 connections with an "
+                    "exchange on each; raise the limit of files (ulimit -n, LimitNOFILE=) or lower --max-connections"
+                )
+            ],
+        )
+
     def test_a_port_that_cannot_pause(self) -> None:
         """Is told of once, and the others do what they can."""
         self.ports.append(object())

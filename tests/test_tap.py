@@ -211,6 +211,8 @@ class OptionsTests(SynchronousTestCase):
         text = str(Options())
         for option in DEFAULTS:
             self.assertIn(f"--{option}", text)
+        for part in (":weight=5", ":proxy-protocol=v1", "k, m or g"):
+            self.assertIn(part, " ".join(text.split()))
         self.assertIn("\n  twistd -n lbproxy --backends 10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000\n", text)
 
 
@@ -234,6 +236,14 @@ class MistakeTests(SynchronousTestCase):
         """Backends without their option are understood as what they are meant to be."""
         self.assert_message("a:1 b:2", "'a:1' is not an option; backends are given as --backends a:1,b:2")
 
+    def test_word_after_a_flag(self) -> None:
+        """What was given to an option that takes no value is not taken for a backend."""
+        self.assert_message(
+            "-b a:1 --forwarded yes",
+            "'yes' belongs to no option: --demo, --forwarded, --allow-underscores, --abort-on-close take no value, and a value "
+            "with a space in it needs quotes",
+        )
+
     def test_retries(self) -> None:
         """Retries are a whole number."""
         for given in ("-1", "101", "2.5", "many", "nan", ""):
@@ -247,7 +257,7 @@ class MistakeTests(SynchronousTestCase):
             "probe-interval", "probe-timeout", "connect-timeout", "response-timeout", "idle-timeout", "header-timeout",
             "body-grace", "write-timeout", "tunnel-timeout",
         ):  # fmt: skip
-            for given in ("0", "-1", "86401", "soon", "nan", "inf", "5s"):
+            for given in ("0", "-1", "86401", "soon", "nan", "inf", "5s", "1_0"):
                 self.assert_message(
                     f"-b 10.0.0.1:8000 --{option} {given}",
                     f"--{option}: {given!r} was given; allowed is a number from 0.01 to 86400 (seconds)",
@@ -268,10 +278,19 @@ class MistakeTests(SynchronousTestCase):
                     "(bytes; k, m and g stand for KiB, MiB and GiB)",
                 )
 
+    def test_target_larger_than_a_head(self) -> None:
+        """A limit that another one makes unreachable is a mistake, unless it is a default."""
+        self.assert_message(
+            "-b 10.0.0.1:8000 --target-limit 32k",
+            "--target-limit: 32768 was given; a target is part of a head, so allowed is at most --head-limit, which is 16384",
+        )
+        self.assertEqual(parse("-b", "a:1", "--head-limit", "1k")["target-limit"], 8192)
+        self.assertEqual(parse("-b", "a:1", "--head-limit", "32k", "--target-limit", "32k")["target-limit"], 32768)
+
     def test_counts(self) -> None:
         """Counts are whole numbers, and have no suffix."""
         for option in ("max-connections", "connection-requests"):
-            for given in ("-1", "1k", "1.5"):
+            for given in ("-1", "1k", "1.5", "1_0", "١"):
                 self.assert_message(
                     f"-b 10.0.0.1:8000 --{option} {given}",
                     f"--{option}: {given!r} was given; allowed is a whole number from 0 to 1073741824",

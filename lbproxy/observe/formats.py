@@ -80,6 +80,7 @@ def format_json(outcome: Outcome) -> str:
 
     ``time`` is when the exchange ended, in ISO 8601; ``duration`` and ``response_time`` (to the response's head, null if none
     came) are seconds; ``bytes`` and ``request_bytes`` count bodies without their framing; what the client did not send is null.
+    Of each attempt that failed, ``failure`` is the cause word and ``why`` says more.
     """
     return _to_json(_json_object(outcome)) + "\n"
 
@@ -101,7 +102,8 @@ def _json_object(outcome: Outcome) -> dict[str, object]:
         "duration": round(outcome.duration, 6),
         "response_time": None if response_time is None else round(response_time, 6),
         "attempts": [
-            {"backend": attempt.address, "reused": attempt.reused, "failure": attempt.failure} for attempt in outcome.attempts
+            {"backend": attempt.address, "reused": attempt.reused, "failure": attempt.failure, "why": attempt.why}
+            for attempt in outcome.attempts
         ],
         "referer": outcome.referer,
         "user_agent": outcome.user_agent,

@@ -6,7 +6,7 @@ turns them into metrics at scrape time. Names follow Prometheus's conventions: b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TypeVar
 
@@ -31,7 +31,18 @@ __all__ = ["CONTENT_TYPE", "BalancerCollector", "metrics_registry", "render_metr
 #: The media type of what :func:`render_metrics` gives.
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 
+# Labels that are known ahead have their series from the beginning: Prometheus sees no increase in one that begins at 1.
+# The causes are those of :class:`~lbproxy.errors.BadMessage` for requests.
+_CAUSES = (
+    "body-size", "chunk", "expect", "field-count", "framing", "head-size", "host", "method", "syntax", "target", "target-size",
+    "trailer", "version",
+)  # fmt: skip
+_PHASES = ("body", "head", "idle", "write")
+_LIMITS = ("connections", "drain", "requests")
+
 _BOUNDS = [*map(floatToGoString, DURATION_BOUNDS), "+Inf"]
+
+_AT_THE_END = ", and a tunnel's bytes; added when the exchange ends."
 
 _Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
 
@@ -71,9 +82,12 @@ class BalancerCollector(Collector):
         yield CounterMetricFamily("lbproxy_frontend_connections_total", "Client connections accepted.", value=counts.accepted)
         yield _with(
             CounterMetricFamily(
-                "lbproxy_frontend_rejected_total", "Requests refused before they were forwarded.", labels=["cause"]
+                "lbproxy_frontend_rejected_total",
+                "Requests refused, by what was wrong with them. Where that was found in the body (body-size, chunk, trailer), "
+                "a part may have gone to a backend.",
+                labels=["cause"],
             ),
-            (((cause,), count) for cause, count in counts.rejected.items()),
+            _from_zero(_CAUSES, counts.rejected),
         )
         yield _with(
             CounterMetricFamily(
@@ -81,7 +95,7 @@ class BalancerCollector(Collector):
                 "Client connections ended by a time-out, by what was waited for.",
                 labels=["phase"],
             ),
-            (((phase,), count) for phase, count in counts.timed_out.items()),
+            _from_zero(_PHASES, counts.timed_out),
         )
         yield _with(
             CounterMetricFamily(
@@ -90,11 +104,11 @@ class BalancerCollector(Collector):
                 "drain: a connection was dropped.",
                 labels=["limit"],
             ),
-            (((limit,), count) for limit, count in counts.limited.items()),
+            _from_zero(_LIMITS, counts.limited),
         )
         yield CounterMetricFamily(
             "lbproxy_frontend_fields_dropped_total",
-            "Requests from which field names with underscores were dropped.",
+            "Request fields dropped because their names have underscores.",
             value=counts.fields_dropped,
         )
         yield GaugeMetricFamily("lbproxy_frontend_connections", "Client connections open now.", value=counts.open)
@@ -108,7 +122,9 @@ class BalancerCollector(Collector):
         counts, name = self._balancer.counters, self._balancer.pool.name
         yield _with(
             CounterMetricFamily(
-                "lbproxy_pool_requests_total", "Exchanges by status; 0: the client left.", labels=["pool", "code"]
+                "lbproxy_pool_requests_total",
+                "Exchanges that have ended, by status; 0: without an answer.",
+                labels=["pool", "code"],
             ),
             (((name, str(status)), count) for status, count in counts.statuses.items()),
         )
@@ -126,15 +142,17 @@ class BalancerCollector(Collector):
             ("lbproxy_pool_replays_lost_total", "Retries not made: the body was too large to keep.", counts.replays_lost),
             ("lbproxy_pool_tunnels_total", "Tunnels opened after an upgrade.", counts.tunnels_total),
             ("lbproxy_pool_interim_total", "Interim responses (1xx) passed on.", counts.interim),
-            ("lbproxy_pool_request_bytes_total", "Body bytes from clients.", counts.request_bytes),
-            ("lbproxy_pool_response_bytes_total", "Body bytes to clients.", counts.response_bytes),
+            ("lbproxy_pool_request_bytes_total", f"Body bytes from clients{_AT_THE_END}", counts.request_bytes),
+            ("lbproxy_pool_response_bytes_total", f"Body bytes to clients{_AT_THE_END}", counts.response_bytes),
         ):
             yield _with(CounterMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
 
     def _durations(self) -> Metric:
         counts = self._balancer.counters
         family = HistogramMetricFamily(
-            "lbproxy_pool_request_duration_seconds", "From a request's head to the exchange's end.", labels=["pool"]
+            "lbproxy_pool_request_duration_seconds",
+            "From a request's head to the exchange's end; of an upgrade, to the tunnel's end.",
+            labels=["pool"],
         )
         cumulative = list(zip(_BOUNDS, map(float, accumulate(counts.buckets)), strict=True))
         family.add_metric([self._balancer.pool.name], cumulative, counts.duration_sum)
@@ -199,3 +217,9 @@ def _with(family: _Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> 
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
+
+
+def _from_zero(labels: Iterable[str], counts: Mapping[str, int]) -> Iterator[tuple[tuple[str], float]]:
+    """Samples for all *labels*, and for those that were counted besides."""
+    for label in dict.fromkeys((*labels, *counts)):
+        yield (label,), counts.get(label, 0)

@@ -9,7 +9,7 @@ import attrs
 from ..http1.fields import field_value
 
 if TYPE_CHECKING:
-    from ..proxy.exchange import Exchange
+    from ..proxy.exchange import Attempt, Exchange
 
 __all__ = ["AttemptRecord", "Outcome"]
 
@@ -22,11 +22,21 @@ class AttemptRecord:
     :ivar reused: whether it went over a kept-alive connection.
     :ivar failure: the cause word of its failure (:class:`~lbproxy.errors.AttemptFailed`); empty if a response's head came, or
         if the client was gone before anything did.
+    :ivar why: what there is to say of the failure, for people; may hold what the backend sent, as Python writes bytes.
     """
 
     address: str
     reused: bool
     failure: str
+    why: str = ""
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptRecord:
+        """Build it from an attempt that has ended."""
+        failure = attempt.failure
+        if failure is None:
+            return cls(attempt.member.address, attempt.reused, "")
+        return cls(attempt.member.address, attempt.reused, failure.cause, str(failure))
 
 
 @attrs.frozen(kw_only=True)
@@ -91,10 +101,7 @@ class Outcome:
             started=exchange.started,
             duration=exchange.finished - exchange.started,
             response_time=None if exchange.responded is None else exchange.responded - exchange.started,
-            attempts=tuple(
-                AttemptRecord(attempt.member.address, attempt.reused, attempt.failure.cause if attempt.failure else "")
-                for attempt in exchange.attempts
-            ),
+            attempts=tuple(map(AttemptRecord.of, exchange.attempts)),
         )
 
 

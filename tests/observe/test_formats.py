@@ -30,7 +30,7 @@ OUTCOME = Outcome(
     started=1795356000.0,  # 2026-11-22 14:00:00 UTC
     duration=0.5,
     response_time=0.25,
-    attempts=(AttemptRecord("10.0.0.1:8000", True, "stale"), AttemptRecord("10.0.0.1:8000", False, "")),
+    attempts=(AttemptRecord("10.0.0.1:8000", True, "stale", "gone"), AttemptRecord("10.0.0.1:8000", False, "")),
 )
 
 #: What an analyser takes for a line, with what stands between the quotes as groups.
@@ -131,8 +131,8 @@ class JSONTests(SynchronousTestCase):
                 "duration": 0.5,
                 "response_time": 0.25,
                 "attempts": [
-                    {"backend": "10.0.0.1:8000", "reused": True, "failure": "stale"},
-                    {"backend": "10.0.0.1:8000", "reused": False, "failure": ""},
+                    {"backend": "10.0.0.1:8000", "reused": True, "failure": "stale", "why": "gone"},
+                    {"backend": "10.0.0.1:8000", "reused": False, "failure": "", "why": ""},
                 ],
                 "referer": "http://example.org/",
                 "user_agent": "curl/8.5.0",

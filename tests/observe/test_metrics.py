@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -9,11 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy import http1
 from lbproxy.http1.client import UpstreamConnection
 from lbproxy.observe.access_log import AccessLog
 from lbproxy.observe.metrics import BalancerCollector, metrics_registry, render_metrics
 
 from ..support import GET, OK, Rig, post
+
+#: The modules that refuse requests.
+SOURCES = "".join(path.read_text() for path in Path(http1.__file__).parent.glob("*.py"))
 
 POOL = {"pool": "default"}
 FIRST = {"pool": "default", "backend": "10.0.0.1:8000"}
@@ -69,6 +75,19 @@ class MetricsTests(SynchronousTestCase):
         """Connections ended by a time-out are counted by what was waited for."""
         self.rig.listener.timed_out["head"] = 3
         self.assertEqual(self.value("lbproxy_frontend_timeouts_total", {"phase": "head"}), 3)
+
+    def test_from_the_beginning(self) -> None:
+        """What has not struck yet is 0, so that its first time shows as an increase; every cause of a refusal is among it."""
+        for name, label, words in (
+            ("rejected", "cause", set(re.findall(r'BadMessage\("([a-z-]+)"', SOURCES)) - {"interim", "upgrade"}),
+            ("timeouts", "phase", {"idle", "head", "body", "write"}),
+            ("limits", "limit", {"connections", "requests", "drain"}),
+        ):
+            self.assertGreaterEqual(len(words), 3)
+            for word in words:
+                self.assertEqual(self.value(f"lbproxy_frontend_{name}_total", {label: word}), 0, word)
+        self.rig.listener.rejected["new"] = 1
+        self.assertEqual(self.value("lbproxy_frontend_rejected_total", {"cause": "new"}), 1)
 
     def test_limits(self) -> None:
         """What the limits did is counted by limit, and the limit of connections is shown."""

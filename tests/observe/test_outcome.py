@@ -56,10 +56,17 @@ class OutcomeTests(SynchronousTestCase):
         rig.refuse(2)
         rig.accept().send(OK)
         first, second = "10.0.0.1:8000", "10.0.0.2:8000"
-        self.assertEqual(
-            Outcome.of(rig.ended[0]).attempts,
-            (AttemptRecord(first, False, "refused"), AttemptRecord(first, False, "refused"), AttemptRecord(second, False, "")),
-        )
+        refused = AttemptRecord(first, False, "refused", "Connection was refused by other side.")
+        self.assertEqual(Outcome.of(rig.ended[0]).attempts, (refused, refused, AttemptRecord(second, False, "")))
+
+    def test_what_was_wrong_with_a_response(self) -> None:
+        """A backend's owner can be told what it does, not only that it does something wrong."""
+        rig = Rig()
+        rig.client().send(GET)
+        rig.accept().send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n")
+        (attempt,) = Outcome.of(rig.ended[0]).attempts
+        self.assertEqual(attempt.failure, "bad-response")
+        self.assertIn("only chunked is taken", attempt.why)
 
     def test_reused_connection(self) -> None:
         """An attempt over a kept-alive connection says so."""
