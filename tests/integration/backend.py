@@ -22,6 +22,12 @@
 ``/hold``                          the answer to any other path, after ``/step``
 ``/trailers``                      the request's body in chunks, and trailer fields after it
 ``/tunnel?how=``                   an upgrade, to a tunnel that does as said in one of the ``tunnel_`` methods
+``/once``                          as any other, and its target is appended as a line to the file ``once`` in the working folder
+``/pace?rate=``                    reads the request's body at that many bytes a second
+``/upgrade``                       101, then all that comes is sent back until it ends
+``/upgrade?size=``                 101, then that many bytes of :func:`pattern` and an end
+``/upgrade?rate=``                 101, then all is read at that many bytes a second; at its end its size and digest are told
+``/fault?kind=cut|garbage|none``   spoils the answers to all requests from now on; asked directly and not counted
 any other                          JSON: who answers, and what the request was
 =================================  ====================================================================================
 """
@@ -29,6 +35,7 @@ any other                          JSON: who answers, and what the request was
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import socket
 import socketserver
@@ -46,10 +53,42 @@ BLOCK = bytes(range(256)) * 256
 REFUSAL = b"no, and this is why\n" * 1000
 
 
+BAD_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk at all\r\n"
+#: What is no answer to anything.
+GARBAGE = (
+    b"220 mail.example.org ESMTP ready\r\n\r\n",
+    bytes(range(256)) + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nwrong",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    BAD_CHUNK,
+    b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
+)
+
+
 def pattern(size: int) -> Iterator[bytes]:
     """*size* bytes that a test can compute again, in blocks."""
     for start in range(0, size, len(BLOCK)):
         yield BLOCK[: size - start]
+
+
+class Pace:
+    """Holds whoever takes bytes down to a rate: each call returns when the bytes taken so far are due.
+
+    :param rate: bytes a second; 0: any.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._due = time.monotonic()
+
+    def took(self, size: int) -> None:
+        """So many bytes more have been taken."""
+        if not self._rate:
+            return
+        self._due += size / self._rate
+        early = self._due - time.monotonic()
+        if early > 0:
+            time.sleep(early)
 
 
 class Seen:
@@ -80,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = 64 * 1024
     timeout = 60
     server: Any
+    #: How fast a request's body is read.
+    pace = Pace(0)
 
     def do(self) -> None:
         """Answer a request of any method."""
@@ -87,8 +128,13 @@ class Handler(BaseHTTPRequestHandler):
         self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         self.trailers: list[str] = []
         special = getattr(self, "on_" + url.path.strip("/").replace("-", "_"), None)
-        if url.path not in ("/count", "/release", "/step"):
+        if url.path not in ("/count", "/release", "/step", "/fault"):
             self.server.seen.requests.append(self.requestline)
+            if url.path == "/once":  # it must outlive this process, whatever goes wrong
+                with open("once", "ab", buffering=0) as trace:
+                    trace.write(self.path.encode() + b"\n")
+            self.unspoilt = special or self.echo
+            special = getattr(self, f"spoil_{self.server.fault}", special)
         try:
             (special or self.echo)()
         except (BrokenPipeError, ConnectionResetError):
@@ -159,11 +205,12 @@ class Handler(BaseHTTPRequestHandler):
         framing = {"sized": ("Content-Length", "1000"), "chunked": ("Transfer-Encoding", "chunked"), "reset": ("X-None", "")}
         self.close_connection = True
         self.begin(framing[how])
+        if how == "reset":  # before anything is written, so that being killed meanwhile does not make an end in good order of it
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wfile.write(b"a" * 500 if how != "chunked" else b"1f4\r\n" + b"a" * 500 + b"\r\n")
         self.wfile.flush()
         if how == "reset":
             time.sleep(0.2)  # a reset at once would overtake what was written
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def on_until_close(self) -> None:
@@ -194,6 +241,35 @@ class Handler(BaseHTTPRequestHandler):
         if code not in (204, 304):
             self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def on_pace(self) -> None:
+        """Take the body slowly."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        self.pace = Pace(float(self.query["rate"]))
+        self.echo()
+
+    # What is spoken after a 101.
+
+    def on_upgrade(self) -> None:
+        """Go over to whatever was asked for, and send back, send, or take."""
+        self.switch()
+        if "size" in self.query:
+            for block in pattern(int(self.query["size"])):
+                self.connection.sendall(block)
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(64 * 1024):
+                pass
+        elif "rate" in self.query:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+            digest, size, pace = hashlib.sha256(), 0, Pace(float(self.query["rate"]))
+            while data := self.rfile.read1(64 * 1024):
+                digest.update(data)
+                size += len(data)
+                pace.took(len(data))
+            self.connection.sendall(json.dumps({"size": size, "sha256": digest.hexdigest()}).encode())
+        else:
+            while data := self.rfile.read1(64 * 1024):
+                self.connection.sendall(data)
 
     # Answers that come before the body, or in parts.
 
@@ -270,16 +346,20 @@ class Handler(BaseHTTPRequestHandler):
         seen = "; ".join(self.trailers)
         self.wfile.write(f"0\r\nX-Sum: {digest.hexdigest()}\r\nX-Seen: {seen}\r\n\r\n".encode())
 
-    # Tunnels.
-
-    def on_tunnel(self) -> None:
-        """Switch to what the client asks for."""
+    def switch(self) -> None:
+        """The head of a 101; it leaves at once."""
+        self.close_connection = True
         self.send_response(101)
         for name, value in (("X-Backend", self.server.name), ("Connection", "Upgrade"), ("Upgrade", self.headers["Upgrade"])):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.flush()
-        self.close_connection = True
+
+    # Tunnels.
+
+    def on_tunnel(self) -> None:
+        """Switch to what the client asks for."""
+        self.switch()
         self.server.seen.tunnels += 1
         try:
             getattr(self, "tunnel_" + self.query.get("how", "echo"))()
@@ -324,6 +404,47 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
+    # Faults: what becomes of all answers once /fault has said so.
+
+    def on_fault(self) -> None:
+        """From now on be at fault in this way, or in none."""
+        self.server.fault = self.query["kind"]
+        self.answer(b"")
+
+    def spoil_cut(self) -> None:
+        """Begin an answer and break it off, each time in another way; half of the requests are not read to their end."""
+        number = next(self.server.spoilt)
+        if number % 2:
+            for _ in self.body():
+                pass
+        self.close_connection = True
+        if self.command == "HEAD":  # without a body there is nothing to be cut
+            self.unspoilt()
+        elif self.headers.get("Upgrade"):
+            self.switch()
+            self.connection.sendall(self.rfile.read1(1000)[:500])
+        else:
+            self.query["how"] = ("sized", "chunked", "reset")[number % 3]
+            self.on_cut()
+
+    def spoil_garbage(self) -> None:
+        """Answer with what is no answer, each time another; half of the requests are not read to their end."""
+        number = next(self.server.spoilt)
+        if number % 2:
+            for _ in self.body():
+                pass
+        self.close_connection = True
+        garbage = (*GARBAGE, b"")[number % (len(GARBAGE) + 1)]
+        if self.command == "HEAD" and garbage in (BAD_CHUNK, b""):  # without a body there is nothing wrong with these
+            self.unspoilt()
+        elif garbage:
+            self.wfile.write(garbage)
+        else:
+            self.begin(("Transfer-Encoding", "chunked"))
+            self.chunk(b"good so far")
+            self.wfile.flush()
+            self.wfile.write(b"no chunk at all\r\n")
+
     # Writing and reading.
 
     def answer(self, body: bytes) -> None:
@@ -365,6 +486,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.seen.received += len(data)
             size -= len(data)
             yield data
+            self.pace.took(len(data))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing; :class:`Seen` remembers."""
@@ -387,6 +509,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.seen = Seen()
         self.released = threading.Event()
         self.steps = threading.Semaphore(0)
+        self.fault = "none"
+        self.spoilt = itertools.count()
         host, _, port = place.rpartition(":")
         address: Any = (host.strip("[]"), int(port)) if port.isdigit() else port
         self.address_family = socket.AF_UNIX if host == "unix" else socket.AF_INET6 if ":" in host else socket.AF_INET

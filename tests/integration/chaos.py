@@ -1,0 +1,151 @@
+"""What the chaos test is made of: faults from a seed, and what is held against a balancer.
+
+Nothing is forgiven but what cannot be otherwise while a backend is at fault:
+
+* A request that must not be repeated (a POST without Idempotency-Key, or one whose body is larger than what the balancer keeps)
+  may be answered 502 or 504.
+* A response that has begun may be aborted, which the client must see as a reset; a tunnel may end. Both only if it is their own
+  backend that was at fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from typing import NamedTuple
+
+from .chaos_clients import Outcome
+from .support import Backend, LoadBalancer
+
+#: What may befall a backend, and for how many seconds. Some stops are longer than its time-outs.
+KINDS = {"kill": (0.3, 1.5), "stop": (0.3, 3.0), "restart": (0.0, 0.1), "cut": (0.3, 1.2), "garbage": (0.3, 1.2)}
+#: Share of the steps in which a second backend is at fault as well, in a way of its own.
+TWICE = 0.4
+#: Seconds that it takes about until a backend is seen to be well again.
+RECOVERY = 0.3
+
+
+class Fault(NamedTuple):
+    """A backend, by its number, and what befalls it."""
+
+    backend: int
+    kind: str
+
+
+class Step(NamedTuple):
+    """Faults at the same time, for how many seconds, and how long all is well afterwards."""
+
+    faults: tuple[Fault, ...]
+    seconds: float
+    rest: float
+
+
+def schedule(seed: int, seconds: float, backends: int = 3) -> list[Step]:
+    """The faults of one run: a pure function. Every kind comes once in each five steps, the backends come in turn, at least one
+    is always well, and all of it takes about so many seconds."""
+    rng = random.Random(seed)
+    steps: list[Step] = []
+    while True:
+        kinds = list(KINDS)
+        rng.shuffle(kinds)
+        for kind in kinds:
+            first = len(steps) % backends
+            faults = [Fault(first, kind)]
+            if backends > 2 and rng.random() < TWICE:
+                faults.append(Fault((first + rng.randrange(1, backends)) % backends, rng.choice(list(KINDS))))
+            lasts = max(rng.uniform(*KINDS[one.kind]) for one in faults)
+            step = Step(tuple(faults), round(lasts, 2), round(rng.uniform(0.1, 0.4), 2))
+            seconds -= step.seconds + step.rest + RECOVERY
+            if seconds < 0:
+                return steps
+            steps.append(step)
+
+
+class Outages:
+    """Brings the faults about, and remembers when whose were.
+
+    :ivar spans: by a backend's name, from when to when it was at fault.
+    """
+
+    def __init__(self, balancer: LoadBalancer, backends: list[Backend]) -> None:
+        self.spans: dict[str, list[tuple[float, float]]] = {backend.name: [] for backend in backends}
+        self._balancer = balancer
+        self._backends = backends
+
+    def run(self, step: Step) -> None:
+        """One step, to its end; then the balancer knows that all backends are well."""
+        began = time.monotonic()
+        backends = [self._backends[fault.backend] for fault in step.faults]
+        for backend, fault in zip(backends, step.faults, strict=True):
+            _strike(backend, fault.kind)
+        time.sleep(step.seconds)
+        for backend, fault in zip(backends, step.faults, strict=True):
+            _heal(backend, fault.kind)
+        for backend in backends:
+            self._balancer.wait_state(backend, "up")
+            self.spans[backend.name].append((began, time.monotonic()))
+        time.sleep(step.rest)
+
+    def excuse(self, began: float, ended: float, name: str | None = None) -> bool:
+        """Whether that backend, or any, was at fault at some time between these two."""
+        spans = self.spans.get(name, []) if name is not None else [span for spans in self.spans.values() for span in spans]
+        return any(first <= ended and last >= began for first, last in spans)
+
+
+def _strike(backend: Backend, kind: str) -> None:
+    if kind in ("kill", "restart"):
+        backend.stop()
+    if kind == "restart":
+        backend.start()
+    elif kind == "stop":
+        backend.process.signal(signal.SIGSTOP)
+    elif kind != "kill":
+        backend.direct(f"/fault?kind={kind}")
+
+
+def _heal(backend: Backend, kind: str) -> None:
+    if kind == "kill":
+        backend.start()
+    elif kind == "stop":
+        backend.process.signal(signal.SIGCONT)
+    elif kind != "restart":
+        backend.direct("/fault?kind=none")
+
+
+def held_against(outcome: Outcome, outages: Outages) -> str:
+    """What the balancer should have done better; empty: nothing."""
+    began, ended, ask = outcome.began, outcome.ended, outcome.ask
+    if outcome.how == "whole":
+        return ""
+    if outcome.how == "refused" and not ask.repeatable and outcome.status in (502, 504) and outages.excuse(began, ended):
+        return ""
+    if outcome.how in ("reset", "tunnel") and outcome.backend and outages.excuse(began, ended, outcome.backend):
+        return ""
+    size = "" if ask.body is None else f" ({len(ask.body)} bytes, {ask.framing}{', with a key' if ask.key else ''})"
+    return (
+        f"{outcome.how} {outcome.status or ''} after {ended - began:.2f} s: {ask.method} {ask.path}{size}, "
+        f"answered by {outcome.backend}: {outcome.detail}"
+    )
+
+
+def repeated(outcomes: list[Outcome], seen: Counter[str]) -> list[str]:
+    """Requests that must not be repeated and were, or that were answered and not made.
+
+    :param seen: how often backends were asked for each target.
+    """
+    findings = [f"{target} was made {times} times" for target, times in seen.items() if times > 1]
+    for outcome in outcomes:
+        if outcome.ask.path.startswith("/once") and outcome.how == "whole" and not seen[outcome.ask.path]:
+            findings.append(f"{outcome.ask.path} was answered and not made")
+    return findings
+
+
+def open_files(balancer: LoadBalancer) -> int:
+    """How many file descriptors it has open."""
+    with contextlib.suppress(OSError):
+        return len(os.listdir(f"/proc/{balancer.process.pid}/fd"))
+    return 0

@@ -1,0 +1,126 @@
+"""Backends that are killed, stopped, restarted, cut short and made to talk nonsense, in turn, under mixed load.
+
+Everything comes from one seed, a new one in each run unless ``LBPROXY_CHAOS_SEED`` gives it; a failure names it.
+``LBPROXY_CHAOS_SECONDS`` says for how long: 12 in an ordinary run, 60 or more before a release.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections import Counter
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .chaos import KINDS, Fault, Outages, Step, held_against, open_files, repeated, schedule
+from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
+from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
+
+SECONDS = float(os.environ.get("LBPROXY_CHAOS_SECONDS", "12"))
+
+
+def this_seed() -> int:
+    """The one that is asked for, or a new one."""
+    given = os.environ.get("LBPROXY_CHAOS_SEED")
+    return random.SystemRandom().randrange(1 << 32) if given is None else int(given)
+
+
+class ScheduleTests(SynchronousTestCase):
+    """What happens is a function of the seed."""
+
+    def test_the_same_seed_gives_the_same_faults(self) -> None:
+        """And another one others."""
+        self.assertEqual(schedule(1, 60), schedule(1, 60))
+        self.assertNotEqual(schedule(1, 60), schedule(2, 60))
+
+    def test_a_shorter_run_is_the_beginning_of_a_longer_one(self) -> None:
+        """So that what fails can be repeated as far as it went."""
+        self.assertEqual(schedule(7, 60)[: len(schedule(7, 12))], schedule(7, 12))
+
+    def test_its_values(self) -> None:
+        """One schedule as it is: a seed found in an old log must not come to mean something else."""
+        wanted = [
+            Step((Fault(0, "kill"),), 0.38, 0.1),
+            Step((Fault(1, "restart"),), 0.03, 0.17),
+            Step((Fault(2, "cut"),), 0.72, 0.35),
+            Step((Fault(0, "garbage"),), 0.88, 0.15),
+        ]
+        self.assertEqual(schedule(3, 6), wanted)
+
+    def test_at_least_one_backend_is_always_well(self) -> None:
+        """Of three, and each is at fault in turn; of two as well."""
+        for backends in (2, 3):
+            for seed in range(50):
+                steps = schedule(seed, 60, backends)
+                for number, step in enumerate(steps):
+                    named = [fault.backend for fault in step.faults]
+                    self.assertEqual(named[0], number % backends)
+                    self.assertEqual(len(set(named)), len(named))
+                    self.assertLess(len(named), backends)
+
+    def test_every_kind_comes_in_every_five_steps(self) -> None:
+        """However the seed shuffles them."""
+        for seed in range(50):
+            kinds = [step.faults[0].kind for step in schedule(seed, 60)]
+            for start in range(0, len(kinds) - 4, 5):
+                self.assertEqual(sorted(kinds[start : start + 5]), sorted(KINDS))
+
+    def test_it_takes_as_long_as_it_is_to(self) -> None:
+        """Within one step's length."""
+        for seed in range(50):
+            total = sum(step.seconds + step.rest + 0.3 for step in schedule(seed, 60))
+            self.assertTrue(55 < total <= 60, total)
+
+
+class ChaosTests(IntegrationTestCase):
+    """Three backends, a balancer, and twelve clients that check what they get."""
+
+    def test_nothing_fails_that_need_not(self) -> None:
+        """No repeatable request fails while a backend is well, none that is not repeatable is made twice, nothing is finished
+        that is not whole, and at the end nothing is left."""
+        seed = this_seed()
+        try:
+            self.run_chaos(seed)
+        except Exception as error:
+            raise AssertionError(f"with LBPROXY_CHAOS_SEED={seed} LBPROXY_CHAOS_SECONDS={SECONDS:g}: {error}") from error
+
+    def run_chaos(self, seed: int) -> None:
+        """All of it, from that seed."""
+        backends = self.backends("abc")
+        balancer = self.balancer(
+            "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT), "--idle-timeout", str(IDLE_TIMEOUT),
+            "--probe-interval", "0.3", backends=backends,
+        )  # fmt: skip
+        files = open_files(balancer)
+        outages = Outages(balancer, backends)
+        crowd = Crowd(balancer.port, seed)
+        self.addCleanup(crowd.stop)
+        for step in schedule(seed, SECONDS):
+            outages.run(step)
+        outcomes = crowd.stop()
+        self.assertEqual(crowd.alive, 0)
+        findings = [finding for outcome in outcomes if (finding := held_against(outcome, outages))]
+        findings += repeated(outcomes, Counter((self.folder / "once").read_text().split()))
+        if findings:
+            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40]]))
+        self.assertGreater(sum(outcome.how == "whole" for outcome in outcomes), 20 * SECONDS)
+        self.check_nothing_is_left(balancer, backends, files)
+        balancer.stop()
+
+    def check_nothing_is_left(self, balancer: LoadBalancer, backends: list[Backend], files: int) -> None:
+        """No exchange, no tunnel, no connection but those kept for the next exchange, and no file but theirs."""
+        eventually("no client's connection is open", lambda: balancer.admin("/status").json()["connections"]["open"] == 0)
+        pool = balancer.pool()
+        self.assertEqual((pool["in_flight"], [about["in_flight"] for about in pool["backends"]]), (0, [0, 0, 0]))
+        metrics = balancer.admin("/metrics").body.decode()
+        running = re.findall(r"^lbproxy_(?:pool_in_flight|pool_tunnels|backend_in_flight)\{.*\} (\S+)$", metrics, re.MULTILINE)
+        self.assertGreaterEqual(len(running), 1 + len(backends))
+        self.assertEqual({float(value) for value in running}, {0.0})
+
+        def idle() -> int:
+            return sum(about["idle_connections"] for about in balancer.pool()["backends"])
+
+        # Beside the idle connections, the poll that watches them is open.
+        eventually("no file is open that is not needed", lambda: open_files(balancer) <= files + idle() + bool(idle()))
+        self.assertLessEqual(idle(), 32 * len(backends))
