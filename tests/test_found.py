@@ -1,0 +1,236 @@
+"""What an adversary found: each test fails until its cause is mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from lbproxy.balance.backend import parse_backends
+from lbproxy.interfaces import IDownstream
+from lbproxy.testing import FakeDownstream
+
+from .support import GET, OK, Rig, request, status
+from .test_promises_edges import CHUNKED, Narrow, narrow_client
+from .test_promises_tunnels import SWITCHING, UPGRADE
+from .test_web import WebRig
+
+POST_10 = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nbegin"
+
+
+class WriteStall(SynchronousTestCase):
+    """A client that reads nothing is dropped after the time for it, whatever else happens."""
+
+    def assert_dropped(self, rig: Rig, client: Any) -> None:
+        rig.wait(200)
+        self.assertTrue(client.aborted)
+        self.assertEqual((rig.counters.in_flight, rig.listener.timed_out), (0, {"write": 1}))
+
+    def test_the_end_of_its_body_does_not_excuse_it(self) -> None:
+        """It sends the rest of its body, but reads nothing of a response that came early."""
+        rig = Rig()
+        client = rig.client()
+        client.send(POST_10)
+        rig.accept().send(CHUNKED)
+        client.stop_reading()
+        client.send(b"hello")
+        self.assert_dropped(rig, client)
+
+    def test_an_invitation_that_it_does_not_read_does_not_excuse_it(self) -> None:
+        """A 100 was the write that filled its connection."""
+        rig = Rig()
+        client = rig.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.stop_reading()
+        client.send(b"hello")
+        backend.send(CHUNKED)
+        self.assert_dropped(rig, client)
+
+    def test_a_backend_that_holds_up_its_body_for_a_while_does_not_excuse_it(self) -> None:
+        """Its body was not read for a while, and is again."""
+        rig = Rig()
+        client = rig.client()
+        client.send(POST_10)
+        backend = rig.accept()
+        backend.send(CHUNKED)
+        client.stop_reading()
+        backend.stop_reading()
+        backend.read_on()
+        self.assert_dropped(rig, client)
+
+    def test_the_time_to_read_is_not_the_time_between_requests(self) -> None:
+        """A whole response that fills its connection has as long to be read as any."""
+        rig = Rig(idle_timeout=5, write_timeout=60)
+        client = narrow_client(rig)
+        client.send(GET)
+        rig.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        self.assertTrue(client._full)
+        rig.wait(30)
+        self.assertFalse(client.aborted)
+
+    def test_nor_is_it_longer(self) -> None:
+        """However long a connection may wait for the next request."""
+        rig = Rig(idle_timeout=3600, write_timeout=10)
+        client = narrow_client(rig)
+        client.send(GET)
+        rig.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        rig.wait(30)
+        self.assertTrue(client.aborted)
+
+    def test_it_is_the_same_through_twisted_web(self) -> None:
+        """--write-timeout, not --idle-timeout."""
+        rig = WebRig(idle_timeout=3600, write_timeout=10)
+        client = rig.client()
+        client.send(GET)
+        rig.accept().send(CHUNKED + b"2\r\nok\r\n")
+        client.stop_reading()
+        rig.wait(30)
+        self.assertTrue(client.aborted)
+
+
+class Ends(SynchronousTestCase):
+    """The ends of connections from clients."""
+
+    def test_what_is_pipelined_behind_the_last_request_does_not_reset_its_answer_away(self) -> None:
+        """RFC 9112 section 9.6: half-close, and read on for a while."""
+        rig = Rig(connection_requests=1)
+        client = rig.client()
+        client.send(GET + GET)
+        rig.accept().send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
+    def test_the_same_in_a_drain(self) -> None:
+        """Whoever pipelines does not know of it."""
+        rig = Rig()
+        client = rig.client()
+        client.send(GET + GET)
+        backend = rig.accept()
+        rig.factory.draining = True
+        backend.send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
+    def test_all_that_was_asked_before_a_half_close_is_answered(self) -> None:
+        """Also when the answers of our own fill the connection."""
+        rig = Rig()
+        client = narrow_client(rig)
+        client.send(GET)
+        backend = rig.accept()
+        client.send(GET * 1000)
+        client.half_close()
+        rig.mark("10.0.0.1:8000", up=False)
+        backend.send(OK)
+        answers = b""
+        for _ in range(20):
+            answers += client.received()
+            client.read_on()
+            rig.turn()
+        self.assertEqual(answers.count(b"HTTP/1.1 "), 1001)
+
+    def test_an_early_response_goes_on_for_a_client_that_gives_its_body_up(self) -> None:
+        """It ends its sending when it sees the refusal, and reads that to its end (RFC 9110 section 10.1.1, 9112 section 9.5)."""
+        rig = Rig()
+        client = rig.client()
+        client.send(POST_10)
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\nbegun")
+        client.half_close()
+        backend.send(b"ended")
+        self.assertTrue(client.received().endswith(b"begunended"))
+        self.assertFalse(client.aborted)
+
+
+@implementer(IDownstream)
+class _Refuses(FakeDownstream):
+    """A downstream with a bug."""
+
+    def switch(self, head: Any, data: bytes, end: Any) -> None:
+        raise ValueError("a downstream's bug")
+
+
+class Tunnels(SynchronousTestCase):
+    """Beginnings and ends of tunnels."""
+
+    def test_a_downstream_that_fails_to_switch_leaves_nothing_behind(self) -> None:
+        """No tunnel, no attempt, no connection to the backend."""
+        rig = Rig()
+        downstream = _Refuses()
+        exchange = rig.resource.exchange(downstream, request(UPGRADE), rig.resource.client("192.0.2.7", False))
+        rig.resource.forward(exchange)
+        backend = rig.accept()
+        backend.send(SWITCHING)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        rig.turn()
+        self.assertEqual((rig.counters.in_flight, rig.counters.tunnels, rig.member().in_flight), (0, 0, 0))
+        self.assertTrue(backend.closed)
+        self.assertEqual(len(rig.balancer.sweep.watched), 0)
+
+    def test_a_backend_that_switches_before_it_has_read_the_request_is_waited_for(self) -> None:
+        """Its connection is full as the tunnel begins."""
+        rig = Rig(head_limit=1 << 20)
+        client = rig.client()
+        client.send(UPGRADE[:-2] + b"X: " + b"x" * 100_000 + b"\r\n\r\n")
+        connect = rig.connect()
+        destination = connect._connector.getDestination()
+        backend = Narrow(rig.reactor, destination.host).attach(connect._factory.buildProtocol(destination))
+        self.assertTrue(backend._full)
+        backend.send(SWITCHING)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual((status(client.received()), client.unread), (101, True))
+        backend.read_on()
+        self.assertFalse(client.unread)
+
+    def test_who_reads_the_last_words_slowly_gets_them_whole(self) -> None:
+        """As with any other response: some progress buys more time."""
+        rig = Rig()
+        client = rig.client()
+        client.send(UPGRADE)
+        backend = rig.accept()
+        backend.send(SWITCHING)
+        client.half_close()
+        backend.send(b"x" * 60_000)
+        client._full = True
+        client.unsent = 60_000
+        backend.half_close()
+        for _ in range(6):
+            rig.wait(30)
+            client.unsent -= 10_000
+        self.assertFalse(client.aborted)
+
+
+class Upstreams(SynchronousTestCase):
+    """In which state a connection to a backend is handed out again."""
+
+    def test_one_made_without_a_proxy_header_is_not_used_once_there_is_to_be_one(self) -> None:
+        """The backend would take the balancer for the client, or read the request as one more of another's."""
+        rig = Rig()
+        client, backend = rig.kept_alive()
+        rig.pool.set_backends(parse_backends(["10.0.0.1:8000:proxy-protocol=v1"]))
+        client.send(GET)
+        self.assertEqual((backend.received(), len(rig.connects)), (b"", 1))
+
+
+class Small(SynchronousTestCase):
+    """What is easily overlooked."""
+
+    def test_a_body_that_nobody_asked_for_is_held_to_its_rate_at_once(self) -> None:
+        """A client that does not wait for 100 has no more time than one that never said it would."""
+        rig = Rig(body_grace=10, idle_timeout=60)
+        client = rig.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
+        rig.accept()
+        rig.turn()
+        for _ in range(8):
+            client.send(b"x")
+            rig.wait(2.5)
+        self.assertEqual(rig.listener.timed_out, {"body": 1})
+
+    def test_requests_are_counted_whose_fields_were_dropped_not_fields(self) -> None:
+        """As the counter says of itself."""
+        rig = Rig()
+        rig.client().send(b"GET / HTTP/1.1\r\nHost: a\r\nX_A: 1\r\nX_B: 2\r\n\r\n")
+        self.assertEqual(rig.listener.fields_dropped, 1)
