@@ -229,7 +229,8 @@ class ServerConnection(ClientConnection):
     def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
         self._body = None
         self._buffer = body.rest
-        self.deadline = NEVER
+        if not self._stalled:
+            self.deadline = NEVER
         exchange.body_end(body.trailers)
 
     def _continue_body(self, body: SizedBody | ChunkedBody, data: bytes) -> None:
@@ -362,9 +363,11 @@ class ServerConnection(ClientConnection):
             self.abort()
 
     def pause_body(self) -> None:
-        """Read no more of the request's body; the client's silence is no fault of its own until it is read on."""
+        """Read no more of the request's body; the client's silence is no fault of its own until it is read on. That it does not
+        read still is."""
         if not self._reading_paused:
-            self.deadline = NEVER
+            if not self._stalled:
+                self.deadline = NEVER
             self._stop_reading()
 
     def resume_body(self) -> None:
@@ -382,7 +385,8 @@ class ServerConnection(ClientConnection):
             self.close()
         else:
             self._state = IDLE
-            self.deadline = self.factory.seconds() + self.factory.times.idle
+            if not self._stalled:  # the answer is to be read first
+                self.deadline = self.factory.seconds() + self.factory.times.idle
             if not self._stepping and (self._buffer or self._reading_paused or self._read_closed):
                 self._go_on()
 
