@@ -12,28 +12,8 @@ from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeDownstream
 
 from .support import GET, OK, Rig, request, status
-from .test_promises_edges import CHUNKED, POST_10, Narrow, narrow_client
+from .test_promises_edges import POST_10, Narrow, narrow_client
 from .test_promises_tunnels import SWITCHING, UPGRADE
-from .test_web import WebRig
-
-
-class WriteStall(SynchronousTestCase):
-    """A client that reads nothing is dropped after the time for it, whatever else happens."""
-
-    def assert_dropped(self, rig: Rig, client: Any) -> None:
-        rig.wait(200)
-        self.assertTrue(client.aborted)
-        self.assertEqual((rig.counters.in_flight, rig.listener.timed_out), (0, {"write": 1}))
-
-    def test_it_is_the_same_through_twisted_web(self) -> None:
-        """--write-timeout, not --idle-timeout."""
-        rig = WebRig(idle_timeout=3600, write_timeout=10)
-        client = rig.client()
-        client.send(GET)
-        rig.accept().send(CHUNKED + b"2\r\nok\r\n")
-        client.stop_reading()
-        rig.wait(30)
-        self.assertTrue(client.aborted)
 
 
 class Ends(SynchronousTestCase):
