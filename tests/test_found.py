@@ -142,18 +142,6 @@ class Upstreams(SynchronousTestCase):
 class Small(SynchronousTestCase):
     """What is easily overlooked."""
 
-    def test_a_body_that_nobody_asked_for_is_held_to_its_rate_at_once(self) -> None:
-        """A client that does not wait for 100 has no more time than one that never said it would."""
-        rig = Rig(body_grace=10, idle_timeout=60)
-        client = rig.client()
-        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
-        rig.accept()
-        rig.turn()
-        for _ in range(8):
-            client.send(b"x")
-            rig.wait(2.5)
-        self.assertEqual(rig.listener.timed_out, {"body": 1})
-
     def test_requests_are_counted_whose_fields_were_dropped_not_fields(self) -> None:
         """As the counter says of itself."""
         rig = Rig()

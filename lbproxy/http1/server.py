@@ -237,7 +237,9 @@ class ServerConnection(ClientConnection):
         """More of the body of the request whose exchange runs."""
         exchange = self._exchange
         assert exchange is not None
-        self._invited = True
+        if not self._invited:
+            self._invited = True
+            self._expect_body()
         if not (self._reading_paused or self._stalled):
             times = self.factory.times
             self.deadline = min(self.deadline + len(data) * times.per_byte, self.factory.seconds() + times.idle)
