@@ -94,7 +94,7 @@ class BalancerCollector(Collector):
         )
         yield CounterMetricFamily(
             "lbproxy_frontend_fields_dropped_total",
-            "Requests from which field names with underscores were dropped.",
+            "Header fields of requests that were dropped because their names have underscores.",
             value=counts.fields_dropped,
         )
         yield GaugeMetricFamily("lbproxy_frontend_connections", "Client connections open now.", value=counts.open)
