@@ -7,7 +7,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from lbproxy.balance.backend import parse_backends
 from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeDownstream
 
@@ -125,15 +124,3 @@ class Tunnels(SynchronousTestCase):
             rig.wait(30)
             client.unsent -= 10_000
         self.assertFalse(client.aborted)
-
-
-class Upstreams(SynchronousTestCase):
-    """In which state a connection to a backend is handed out again."""
-
-    def test_one_made_without_a_proxy_header_is_not_used_once_there_is_to_be_one(self) -> None:
-        """The backend would take the balancer for the client, or read the request as one more of another's."""
-        rig = Rig()
-        client, backend = rig.kept_alive()
-        rig.pool.set_backends(parse_backends(["10.0.0.1:8000:proxy-protocol=v1"]))
-        client.send(GET)
-        self.assertEqual((backend.received(), len(rig.connects)), (b"", 1))
