@@ -18,26 +18,6 @@ from .test_promises_tunnels import SWITCHING, UPGRADE
 class Ends(SynchronousTestCase):
     """The ends of connections from clients."""
 
-    def test_what_is_pipelined_behind_the_last_request_does_not_reset_its_answer_away(self) -> None:
-        """RFC 9112 section 9.6: half-close, and read on for a while."""
-        rig = Rig(connection_requests=1)
-        client = rig.client()
-        client.send(GET + GET)
-        rig.accept().send(OK)
-        self.assertIn(b"Connection: close", client.received())
-        self.assertTrue(client.half_closed)
-
-    def test_the_same_in_a_drain(self) -> None:
-        """Whoever pipelines does not know of it."""
-        rig = Rig()
-        client = rig.client()
-        client.send(GET + GET)
-        backend = rig.accept()
-        rig.factory.draining = True
-        backend.send(OK)
-        self.assertIn(b"Connection: close", client.received())
-        self.assertTrue(client.half_closed)
-
     def test_all_that_was_asked_before_a_half_close_is_answered(self) -> None:
         """Also when the answers of our own fill the connection."""
         rig = Rig()

@@ -84,6 +84,26 @@ class EarlyRefusalsReachTheUploader(SynchronousTestCase):
         backend.reset()
         self.assertEqual((status(client.received()), rig.counters.statuses), (413, {413: 1}))
 
+    def test_what_is_pipelined_behind_the_last_request_does_not_reset_its_answer_away(self) -> None:
+        """RFC 9112 section 9.6: half-close, and read on for a while."""
+        rig = Rig(connection_requests=1)
+        client = rig.client()
+        client.send(GET + GET)
+        rig.accept().send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
+    def test_what_is_pipelined_in_a_drain_does_not_reset_the_answer_away(self) -> None:
+        """Whoever pipelines does not know of it."""
+        rig = Rig()
+        client = rig.client()
+        client.send(GET + GET)
+        backend = rig.accept()
+        rig.factory.draining = True
+        backend.send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
 
 @implementer(IProbe)
 class RaisingProbe:

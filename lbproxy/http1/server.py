@@ -381,9 +381,10 @@ class ServerConnection(ClientConnection):
     def _response_done(self) -> None:
         """The exchange is over: on to what was pipelined, or to the connection's end."""
         self._exchange = self._request = None
-        if self._body is not None:
-            self._linger()
-        elif not self._keep or self.factory.draining:
+        last = not self._keep or self.factory.draining
+        if self._body is not None or (last and self._buffer):
+            self._linger()  # it sends on, and a reset could overtake the answer
+        elif last:
             self.close()
         else:
             self._state = IDLE
