@@ -10,30 +10,13 @@ from zope.interface import implementer
 from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeDownstream
 
-from .support import GET, OK, Rig, request, status
-from .test_promises_edges import POST_10, Narrow, narrow_client
+from .support import Rig, request, status
+from .test_promises_edges import POST_10, Narrow
 from .test_promises_tunnels import SWITCHING, UPGRADE
 
 
 class Ends(SynchronousTestCase):
     """The ends of connections from clients."""
-
-    def test_all_that_was_asked_before_a_half_close_is_answered(self) -> None:
-        """Also when the answers of our own fill the connection."""
-        rig = Rig()
-        client = narrow_client(rig)
-        client.send(GET)
-        backend = rig.accept()
-        client.send(GET * 1000)
-        client.half_close()
-        rig.mark("10.0.0.1:8000", up=False)
-        backend.send(OK)
-        answers = b""
-        for _ in range(20):
-            answers += client.received()
-            client.read_on()
-            rig.turn()
-        self.assertEqual(answers.count(b"HTTP/1.1 "), 1001)
 
     def test_an_early_response_goes_on_for_a_client_that_gives_its_body_up(self) -> None:
         """It ends its sending when it sees the refusal, and reads that to its end (RFC 9110 section 10.1.1, 9112 section 9.5)."""

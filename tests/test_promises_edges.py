@@ -175,6 +175,23 @@ class Relay(SynchronousTestCase):
             client.send(b"x")
         self.assertEqual([one.end for one in rig.ended], [])
 
+    def test_all_that_was_asked_before_a_half_close_is_answered(self) -> None:
+        """Also when the answers of our own fill the connection."""
+        rig = Rig()
+        client = narrow_client(rig)
+        client.send(GET)
+        backend = rig.accept()
+        client.send(GET * 900)
+        client.half_close()
+        rig.mark("10.0.0.1:8000", up=False)
+        backend.send(OK)
+        answers = b""
+        for _ in range(20):
+            answers += client.received()
+            client.read_on()
+            rig.turn()
+        self.assertEqual(answers.count(b"HTTP/1.1 "), 901)
+
 
 class WriteStall(SynchronousTestCase):
     """A client that reads nothing is dropped after the time for it, whatever else happens."""

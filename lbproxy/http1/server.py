@@ -401,7 +401,7 @@ class ServerConnection(ClientConnection):
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
-        if self._read_closed and self._state == IDLE:
+        if self._read_closed and self._state == IDLE and not self._stalled:
             self.close()
 
     # Time.
