@@ -11,24 +11,8 @@ from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeDownstream
 
 from .support import Rig, request, status
-from .test_promises_edges import POST_10, Narrow
+from .test_promises_edges import Narrow
 from .test_promises_tunnels import SWITCHING, UPGRADE
-
-
-class Ends(SynchronousTestCase):
-    """The ends of connections from clients."""
-
-    def test_an_early_response_goes_on_for_a_client_that_gives_its_body_up(self) -> None:
-        """It ends its sending when it sees the refusal, and reads that to its end (RFC 9110 section 10.1.1, 9112 section 9.5)."""
-        rig = Rig()
-        client = rig.client()
-        client.send(POST_10)
-        backend = rig.accept()
-        backend.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\nbegun")
-        client.half_close()
-        backend.send(b"ended")
-        self.assertTrue(client.received().endswith(b"begunended"))
-        self.assertFalse(client.aborted)
 
 
 @implementer(IDownstream)

@@ -104,6 +104,22 @@ class EarlyRefusalsReachTheUploader(SynchronousTestCase):
         self.assertIn(b"Connection: close", client.received())
         self.assertTrue(client.half_closed)
 
+    def test_an_early_response_goes_on_for_a_client_that_gives_its_body_up(self) -> None:
+        """It ends its sending when it sees the refusal, and reads that to its end (RFC 9112 section 9.5)."""
+        rig = Rig()
+        client = rig.client()
+        client.send(post(b"x" * 10)[:-5])
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\nbegun")
+        client.half_close()
+        rig.wait(50)
+        client.stop_reading()
+        client.read_on()
+        rig.wait(50)
+        backend.send(b"ended")
+        self.assertTrue(client.received().endswith(b"begunended"))
+        self.assertFalse(client.aborted)
+
 
 @implementer(IProbe)
 class RaisingProbe:

@@ -106,10 +106,12 @@ class ServerConnection(ClientConnection):
             self._tunnel.half_closed()
         elif state in (IDLE, LINGERING):
             self.close()
-        elif exchange is not None and (self._body is not None or self.factory.abort_on_close):
+        elif exchange is not None and (self.factory.abort_on_close or (self._body is not None and not self._responding)):
             self._exchange = None
             exchange.client_lost()
             self.abort()
+        elif not self._stalled:
+            self.deadline = NEVER  # an early response goes on for a client that gave its body up (RFC 9112 section 9.5)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
@@ -223,7 +225,8 @@ class ServerConnection(ClientConnection):
     def _expect_body(self) -> None:
         """From here on the rest of the client's body must come, and not too slowly, unless it is not to be sent just now. What
         held it up before is forgiven."""
-        if self._body is not None and self._invited and not (self._reading_paused or self._stalled):
+        held = self._reading_paused or self._stalled or self._read_closed
+        if self._body is not None and self._invited and not held:
             self.deadline = self.factory.seconds() + self.factory.times.body
 
     def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
