@@ -10,8 +10,7 @@ from zope.interface import implementer
 from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeDownstream
 
-from .support import Rig, request, status
-from .test_promises_edges import Narrow
+from .support import Rig, request
 from .test_promises_tunnels import SWITCHING, UPGRADE
 
 
@@ -39,21 +38,6 @@ class Tunnels(SynchronousTestCase):
         self.assertEqual((rig.counters.in_flight, rig.counters.tunnels, rig.member().in_flight), (0, 0, 0))
         self.assertTrue(backend.closed)
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
-
-    def test_a_backend_that_switches_before_it_has_read_the_request_is_waited_for(self) -> None:
-        """Its connection is full as the tunnel begins."""
-        rig = Rig(head_limit=1 << 20)
-        client = rig.client()
-        client.send(UPGRADE[:-2] + b"X: " + b"x" * 100_000 + b"\r\n\r\n")
-        connect = rig.connect()
-        destination = connect._connector.getDestination()
-        backend = Narrow(rig.reactor, destination.host).attach(connect._factory.buildProtocol(destination))
-        self.assertTrue(backend._full)
-        backend.send(SWITCHING)
-        self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual((status(client.received()), client.unread), (101, True))
-        backend.read_on()
-        self.assertFalse(client.unread)
 
     def test_who_reads_the_last_words_slowly_gets_them_whole(self) -> None:
         """As with any other response: some progress buys more time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .proxy.test_exchange import ONE, PAIR, TWO, ExchangeCase
 from .support import GET, OK, Peer, Rig, post, split, status, values
+from .test_promises_edges import narrow_accept
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n"
@@ -132,6 +133,19 @@ class Bytes(TunnelCase):
             self.assertEqual((fast.unread, slow.unread), (True, False))
             slow.read_on()
             self.assertFalse(fast.unread)
+
+    def test_a_backend_that_switches_before_it_has_read_the_request_is_waited_for(self) -> None:
+        """Its connection is full as the tunnel begins."""
+        rig = self.rig(head_limit=1 << 20)
+        client = rig.client()
+        client.send(UPGRADE[:-2] + b"X: " + b"x" * 100_000 + b"\r\n\r\n")
+        backend = narrow_accept(rig)
+        self.assertTrue(backend._full)
+        backend.send(SWITCHING)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual((status(client.received()), client.unread), (101, True))
+        backend.read_on()
+        self.assertFalse(client.unread)
 
 
 class Ends(TunnelCase):

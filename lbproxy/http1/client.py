@@ -174,8 +174,11 @@ class UpstreamConnection(TwistedProtocol):
         # An exchange's connection is over when its backend ends it, a tunnel is not. (A wire asks for this when it comes to it;
         # Twisted's own transports have been told long ago, and end the tunnel with the backend's half-close.)
         alsoProvides(self, IHalfCloseableProtocol)
-        if self._stalled:
-            end.pause()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the backend does not read what was written."""
+        return self._stalled
 
     def _forget(self) -> None:
         self._receiver = self._waiting = self._body = None

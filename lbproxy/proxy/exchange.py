@@ -278,6 +278,8 @@ class Exchange:
         tunnel.backend.bytes = len(data)
         connection.switch(tunnel.backend)
         self._downstream.switch(head, data, tunnel.client)
+        if connection.stalled:  # before there was anyone to be told
+            tunnel.backend.pause()
 
     def _tunnel_over(self, end: str) -> None:
         assert self._tunnel is not None
