@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from zope.interface import implementer
+
+from lbproxy.interfaces import IDownstream
+from lbproxy.testing import FakeDownstream
+
 from .proxy.test_exchange import ONE, PAIR, TWO, ExchangeCase
-from .support import GET, OK, Peer, Rig, post, split, status, values
+from .support import GET, OK, Peer, Rig, post, request, split, status, values
 from .test_promises_edges import narrow_accept
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n"
+
+
+@implementer(IDownstream)
+class _Refuses(FakeDownstream):
+    """A downstream with a bug."""
+
+    def switch(self, head: Any, data: bytes, end: Any) -> None:
+        raise ValueError("a downstream's bug")
 
 
 class TunnelCase(ExchangeCase):
@@ -250,3 +265,17 @@ class Ends(TunnelCase):
             connection.drop()
         self.assertEqual((client.aborted, backend.aborted), (True, True))
         self.assert_over("drain")
+
+    def test_a_downstream_that_fails_to_switch_leaves_nothing_behind(self) -> None:
+        """No tunnel, no attempt, no connection to the backend."""
+        rig = self.rig()
+        downstream = _Refuses()
+        exchange = rig.resource.exchange(downstream, request(UPGRADE), rig.resource.client("192.0.2.7", False))
+        rig.resource.forward(exchange)
+        backend = rig.accept()
+        backend.send(SWITCHING)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        rig.turn()
+        self.assertEqual((rig.counters.in_flight, rig.counters.tunnels, rig.member().in_flight), (0, 0, 0))
+        self.assertTrue(backend.closed)
+        self.assertEqual(len(rig.balancer.sweep.watched), 0)

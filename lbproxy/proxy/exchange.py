@@ -383,7 +383,10 @@ class Exchange:
     def _bug(self, failure: Failure) -> None:
         """Something here, or in the downstream, is wrong; the client must not wait for it."""
         _log.failure("an exchange failed unexpectedly", failure)
-        self.client_lost("bug")
+        if self._tunnel is None:
+            self.client_lost("bug")
+        else:
+            self._tunnel.client.drop("bug")
         self._downstream.abort()
 
     def _finish(self, end: str, now: float) -> None:

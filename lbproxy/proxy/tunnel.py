@@ -25,7 +25,7 @@ class TunnelSide:
     """One end of a tunnel (:class:`lbproxy.http1.roles.TunnelEnd`).
 
     :ivar bytes: that have come from this end's peer.
-    :ivar transport: leads to the peer.
+    :ivar transport: leads to the peer; None until its connection has switched.
     :ivar half: whether the peer has ended its sending.
     :ivar gone: whether its connection has ended.
     """
@@ -33,11 +33,11 @@ class TunnelSide:
     __slots__ = ("_lost_means", "_tunnel", "bytes", "gone", "half", "other", "transport")
 
     other: TunnelSide
-    transport: Any
 
     def __init__(self, tunnel: Tunnel, lost_means: str) -> None:
         self._tunnel = tunnel
         self._lost_means = lost_means
+        self.transport: Any = None
         self.bytes = 0
         self.half = self.gone = False
 
@@ -73,9 +73,14 @@ class TunnelSide:
         self._tunnel.end(end)
         self._tunnel.abort()
 
+    @property
+    def open(self) -> bool:
+        """Whether there is a connection at this end."""
+        return self.transport is not None and not self.gone
+
     def close(self) -> None:
         """Close this end's connection when all that was written to it has been sent."""
-        if not self.gone:
+        if self.open:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
@@ -120,7 +125,7 @@ class Tunnel:
             self.client.close()
             self.backend.close()
             over(word)
-        if self.client.gone and self.backend.gone:
+        if not (self.client.open or self.backend.open):
             self.deadline = NEVER
             self._balancer.sweep.watched.discard(self)
 
@@ -133,5 +138,5 @@ class Tunnel:
     def abort(self) -> None:
         """Drop what is still open."""
         for side in (self.client, self.backend):
-            if not side.gone:
+            if side.open:
                 side.transport.abortConnection()
