@@ -279,3 +279,20 @@ class Ends(TunnelCase):
         self.assertEqual((rig.counters.in_flight, rig.counters.tunnels, rig.member().in_flight), (0, 0, 0))
         self.assertTrue(backend.closed)
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
+
+    def test_who_reads_the_last_words_slowly_gets_them_whole(self) -> None:
+        """As with any other response: some progress buys more time."""
+        rig = self.rig()
+        client, backend = self.tunnel(rig)
+        client.half_close()
+        backend.send(b"x" * 60_000)
+        client._full = True
+        client.unsent = 60_000
+        backend.half_close()
+        for _ in range(6):
+            rig.wait(30)
+            client.unsent -= 10_000
+        self.assertFalse(client.aborted)
+        rig.wait(130)
+        self.assertTrue(client.aborted)
+        self.assertEqual(len(rig.balancer.sweep.watched), 0)

@@ -30,7 +30,7 @@ class TunnelSide:
     :ivar gone: whether its connection has ended.
     """
 
-    __slots__ = ("_lost_means", "_tunnel", "bytes", "gone", "half", "other", "transport")
+    __slots__ = ("_lost_means", "_tunnel", "_unsent", "bytes", "gone", "half", "other", "transport")
 
     other: TunnelSide
 
@@ -40,6 +40,7 @@ class TunnelSide:
         self.transport: Any = None
         self.bytes = 0
         self.half = self.gone = False
+        self._unsent = 0  # when it was last looked at
 
     def data(self, data: bytes) -> None:
         """The peer says something."""
@@ -83,6 +84,19 @@ class TunnelSide:
         if self.open:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+            self._unsent = self._look_at_unsent()
+
+    def _look_at_unsent(self) -> int:
+        """Bytes that the peer has not taken yet; 0 for transports that cannot tell."""
+        unsent: int = getattr(self.transport, "unsent", 0)
+        return unsent
+
+    def abort_unless_it_reads(self) -> None:
+        """Drop this end's connection if its peer has taken nothing since it was last looked at."""
+        if self.open:
+            before, self._unsent = self._unsent, self._look_at_unsent()
+            if self._unsent >= before:
+                self.transport.abortConnection()
 
 
 class Tunnel:
@@ -93,8 +107,8 @@ class Tunnel:
         did not read), ``drain``.
     :ivar client: the client's end.
     :ivar backend: the backend's end.
-    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when what is unsent
-        is given up.
+    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when an end that has
+        taken nothing of what is unsent is given up.
     """
 
     def __init__(self, balancer: Balancer, over: Callable[[str], None]) -> None:
@@ -130,10 +144,14 @@ class Tunnel:
             self._balancer.sweep.watched.discard(self)
 
     def deadline_passed(self) -> None:
-        """Nobody has said anything for too long, or nobody reads what was still to be said."""
+        """Nobody has said anything for too long, or what was still to be said is not read."""
         if self._over is not None:
             self.end("tunnel-idle")
-        self.abort()
+            self.abort()
+        else:
+            self.deadline = self._seconds() + self._balancer.settings.write_timeout
+            self.client.abort_unless_it_reads()
+            self.backend.abort_unless_it_reads()
 
     def abort(self) -> None:
         """Drop what is still open."""
