@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ..deadlines import NEVER
-from ..wire import half_close
+from ..wire import half_close, unsent_bytes
 
 if TYPE_CHECKING:
     from .balancer import Balancer
@@ -84,17 +84,12 @@ class TunnelSide:
         if self.open:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            self._unsent = self._look_at_unsent()
-
-    def _look_at_unsent(self) -> int:
-        """Bytes that the peer has not taken yet; 0 for transports that cannot tell."""
-        unsent: int = getattr(self.transport, "unsent", 0)
-        return unsent
+            self._unsent = unsent_bytes(self.transport)
 
     def abort_unless_it_reads(self) -> None:
         """Drop this end's connection if its peer has taken nothing since it was last looked at."""
         if self.open:
-            before, self._unsent = self._unsent, self._look_at_unsent()
+            before, self._unsent = self._unsent, unsent_bytes(self.transport)
             if self._unsent >= before:
                 self.transport.abortConnection()
 
