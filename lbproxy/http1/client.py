@@ -122,9 +122,10 @@ class UpstreamConnection(TwistedProtocol):
         self.transport.write(chunk(data) if self._request.chunked else data)
 
     def _body_comes(self) -> None:
-        """The body comes, asked for or not: the backend's time begins when all of it is here."""
+        """The body comes, asked for or not: the backend's time begins when all of it is here, unless its response has begun."""
         self._held = False
-        self.deadline = NEVER
+        if self._body is None:
+            self.deadline = NEVER
 
     def end_body(self, trailers: bytes = b"") -> None:
         """The request's body is complete; *trailers* are lines, each ended by CRLF."""
