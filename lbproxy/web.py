@@ -284,7 +284,7 @@ class WebDownstream:
         """The client does not keep up with the response."""
         if self._request is not None and self._exchange is not None and self._resource is not None:
             balancer = self._resource.balancer
-            self._watch(balancer.seconds() + balancer.settings.idle_timeout)
+            self._watch(balancer.seconds() + balancer.settings.write_timeout)
             self._exchange.pause_response()
 
     def resumeProducing(self) -> None:

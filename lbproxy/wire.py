@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.protocol import Protocol
 
-__all__ = ["HIGH_WATER", "READ_SIZE", "Wire", "adopt", "half_close"]
+__all__ = ["HIGH_WATER", "READ_SIZE", "Wire", "adopt", "half_close", "unsent_bytes"]
 
 #: Unsent bytes at which the producer is paused (Twisted's transports: 64 KiB); it goes on when all of them are sent.
 HIGH_WATER = 64 * 1024
@@ -73,6 +73,12 @@ def half_close(transport: Any) -> bool:
         return False
     transport.loseWriteConnection()
     return True
+
+
+def unsent_bytes(transport: Any) -> int:
+    """Bytes that a transport's peer has not taken yet; 0 for a transport that cannot tell."""
+    unsent: int = getattr(transport, "unsent", 0)
+    return unsent
 
 
 @implementer(IReadWriteDescriptor, ITransport, IConsumer, IPushProducer)

@@ -24,6 +24,7 @@ from .support import GET, LIMITS, OK, Peer, ReactorCase, Recorder, Rig, post, re
 from .test_web import WebRig
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+POST_10 = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nbegin"
 
 
 class Narrow(Peer):
@@ -173,6 +174,85 @@ class Relay(SynchronousTestCase):
             rig.wait(10)
             client.send(b"x")
         self.assertEqual([one.end for one in rig.ended], [])
+
+    def test_all_that_was_asked_before_a_half_close_is_answered(self) -> None:
+        """Also when the answers of our own fill the connection."""
+        rig = Rig()
+        client = narrow_client(rig)
+        client.send(GET)
+        backend = rig.accept()
+        client.send(GET * 900)
+        client.half_close()
+        rig.mark("10.0.0.1:8000", up=False)
+        backend.send(OK)
+        answers = b""
+        for _ in range(20):
+            answers += client.received()
+            client.read_on()
+            rig.turn()
+        self.assertEqual(answers.count(b"HTTP/1.1 "), 901)
+
+
+class WriteStall(SynchronousTestCase):
+    """A client that reads nothing is dropped after the time for it, whatever else happens."""
+
+    def assert_dropped(self, rig: Rig, client: Any) -> None:
+        rig.wait(200)
+        self.assertTrue(client.aborted)
+        self.assertEqual((rig.counters.in_flight, rig.listener.timed_out), (0, {"write": 1}))
+
+    def test_the_end_of_its_body_does_not_excuse_it(self) -> None:
+        """It sends the rest of its body, but reads nothing of a response that came early."""
+        rig = Rig()
+        client = rig.client()
+        client.send(POST_10)
+        rig.accept().send(CHUNKED)
+        client.stop_reading()
+        client.send(b"hello")
+        self.assert_dropped(rig, client)
+
+    def test_an_invitation_that_it_does_not_read_does_not_excuse_it(self) -> None:
+        """A 100 was the write that filled its connection."""
+        rig = Rig()
+        client = rig.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.stop_reading()
+        client.send(b"hello")
+        backend.send(CHUNKED)
+        self.assert_dropped(rig, client)
+
+    def test_a_backend_that_holds_up_its_body_for_a_while_does_not_excuse_it(self) -> None:
+        """Its body was not read for a while, and is again."""
+        rig = Rig()
+        client = rig.client()
+        client.send(POST_10)
+        backend = rig.accept()
+        backend.send(CHUNKED)
+        client.stop_reading()
+        backend.stop_reading()
+        backend.read_on()
+        self.assert_dropped(rig, client)
+
+    def test_the_time_to_read_is_not_the_time_between_requests(self) -> None:
+        """A whole response that fills its connection has as long to be read as any."""
+        rig = Rig(idle_timeout=5, write_timeout=60)
+        client = narrow_client(rig)
+        client.send(GET)
+        rig.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        self.assertTrue(client._full)
+        rig.wait(30)
+        self.assertFalse(client.aborted)
+
+    def test_nor_is_it_longer(self) -> None:
+        """However long a connection may wait for the next request."""
+        rig = Rig(idle_timeout=3600, write_timeout=10)
+        client = narrow_client(rig)
+        client.send(GET)
+        rig.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        rig.wait(30)
+        self.assertTrue(client.aborted)
 
 
 class Web(SynchronousTestCase):

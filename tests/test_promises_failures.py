@@ -84,6 +84,42 @@ class EarlyRefusalsReachTheUploader(SynchronousTestCase):
         backend.reset()
         self.assertEqual((status(client.received()), rig.counters.statuses), (413, {413: 1}))
 
+    def test_what_is_pipelined_behind_the_last_request_does_not_reset_its_answer_away(self) -> None:
+        """RFC 9112 section 9.6: half-close, and read on for a while."""
+        rig = Rig(connection_requests=1)
+        client = rig.client()
+        client.send(GET + GET)
+        rig.accept().send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
+    def test_what_is_pipelined_in_a_drain_does_not_reset_the_answer_away(self) -> None:
+        """Whoever pipelines does not know of it."""
+        rig = Rig()
+        client = rig.client()
+        client.send(GET + GET)
+        backend = rig.accept()
+        rig.factory.draining = True
+        backend.send(OK)
+        self.assertIn(b"Connection: close", client.received())
+        self.assertTrue(client.half_closed)
+
+    def test_an_early_response_goes_on_for_a_client_that_gives_its_body_up(self) -> None:
+        """It ends its sending when it sees the refusal, and reads that to its end (RFC 9112 section 9.5)."""
+        rig = Rig()
+        client = rig.client()
+        client.send(post(b"x" * 10)[:-5])
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\nbegun")
+        client.half_close()
+        rig.wait(50)
+        client.stop_reading()
+        client.read_on()
+        rig.wait(50)
+        backend.send(b"ended")
+        self.assertTrue(client.received().endswith(b"begunended"))
+        self.assertFalse(client.aborted)
+
 
 @implementer(IProbe)
 class RaisingProbe:

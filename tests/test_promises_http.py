@@ -89,6 +89,30 @@ class ContinueGoesEndToEnd(ExchangeCase):
         self.assertEqual(client.received(), CONTINUE + OK)
         self.assert_all_is_over()
 
+    def test_a_body_that_nobody_asked_for_does_not_excuse_a_backend_that_falls_silent(self) -> None:
+        """It had begun its response instead of asking."""
+        rig = self.rig()
+        client = rig.client()
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        backend = rig.accept()
+        backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
+        client.send(b"hello")
+        rig.wait(70)
+        self.assertTrue(client.aborted and backend.aborted)
+        self.assert_all_is_over()
+
+    def test_a_body_that_nobody_asked_for_is_held_to_its_rate_at_once(self) -> None:
+        """A client that does not wait for 100 has no more time than one that never said it would."""
+        rig = self.rig(body_grace=10, idle_timeout=60)
+        client = rig.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
+        rig.accept()
+        rig.turn()
+        for _ in range(8):
+            client.send(b"x")
+            rig.wait(2.5)
+        self.assertEqual(rig.listener.timed_out, {"body": 1})
+
 
 class InterimResponses(ExchangeCase):
     """103 and its like."""

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from zope.interface import implementer
+
+from lbproxy.interfaces import IDownstream
+from lbproxy.testing import FakeDownstream
+
 from .proxy.test_exchange import ONE, PAIR, TWO, ExchangeCase
-from .support import GET, OK, Peer, Rig, post, split, status, values
+from .support import GET, OK, Peer, Rig, post, request, split, status, values
+from .test_promises_edges import narrow_accept
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n"
+
+
+@implementer(IDownstream)
+class _Refuses(FakeDownstream):
+    """A downstream with a bug."""
+
+    def switch(self, head: Any, data: bytes, end: Any) -> None:
+        raise ValueError("a downstream's bug")
 
 
 class TunnelCase(ExchangeCase):
@@ -133,6 +149,19 @@ class Bytes(TunnelCase):
             slow.read_on()
             self.assertFalse(fast.unread)
 
+    def test_a_backend_that_switches_before_it_has_read_the_request_is_waited_for(self) -> None:
+        """Its connection is full as the tunnel begins."""
+        rig = self.rig(head_limit=1 << 20)
+        client = rig.client()
+        client.send(UPGRADE[:-2] + b"X: " + b"x" * 100_000 + b"\r\n\r\n")
+        backend = narrow_accept(rig)
+        self.assertTrue(backend._full)
+        backend.send(SWITCHING)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual((status(client.received()), client.unread), (101, True))
+        backend.read_on()
+        self.assertFalse(client.unread)
+
 
 class Ends(TunnelCase):
     """How a tunnel ends."""
@@ -214,9 +243,9 @@ class Ends(TunnelCase):
         client, backend = self.tunnel(rig)
         client._full, client.unsent = True, 100
         backend.reset()
-        rig.wait(25)
+        rig.wait(55)
         self.assertFalse(client.aborted)
-        rig.wait(10)
+        rig.wait(20)
         self.assertTrue(client.aborted)
         self.assert_over("truncated")
         self.assertEqual(len(rig.balancer.sweep.watched), 0)
@@ -226,11 +255,10 @@ class Ends(TunnelCase):
         rig = self.rig()
         client, backend = self.tunnel(rig)
         backend.reset()
-        for _ in range(3):
-            rig.wait(4)
-            client.send(b"still talking")
+        rig.wait(4)
+        client.send(b"still talking")
         self.assertFalse(client.aborted)
-        rig.wait(7)
+        rig.wait(3)
         self.assertTrue(client.aborted)
         self.assert_over("truncated")
 
@@ -255,3 +283,34 @@ class Ends(TunnelCase):
             connection.drop()
         self.assertEqual((client.aborted, backend.aborted), (True, True))
         self.assert_over("drain")
+
+    def test_a_downstream_that_fails_to_switch_leaves_nothing_behind(self) -> None:
+        """No tunnel, no attempt, no connection to the backend."""
+        rig = self.rig()
+        downstream = _Refuses()
+        exchange = rig.resource.exchange(downstream, request(UPGRADE), rig.resource.client("192.0.2.7", False))
+        rig.resource.forward(exchange)
+        backend = rig.accept()
+        backend.send(SWITCHING)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        rig.turn()
+        self.assertEqual((rig.counters.in_flight, rig.counters.tunnels, rig.member().in_flight), (0, 0, 0))
+        self.assertTrue(backend.closed)
+        self.assertEqual(len(rig.balancer.sweep.watched), 0)
+
+    def test_who_reads_the_last_words_slowly_gets_them_whole(self) -> None:
+        """As with any other response: some progress buys more time."""
+        rig = self.rig()
+        client, backend = self.tunnel(rig)
+        client.half_close()
+        backend.send(b"x" * 60_000)
+        client._full = True
+        client.unsent = 60_000
+        backend.half_close()
+        for _ in range(6):
+            rig.wait(30)
+            client.unsent -= 10_000
+        self.assertFalse(client.aborted)
+        rig.wait(130)
+        self.assertTrue(client.aborted)
+        self.assertEqual(len(rig.balancer.sweep.watched), 0)

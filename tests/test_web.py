@@ -380,7 +380,7 @@ class Responses(SynchronousTestCase):
         self.assertFalse([watched for watched in rig.balancer.sweep.watched if isinstance(watched, WebDownstream)])
 
     def test_a_client_that_reads_no_more_is_given_up(self) -> None:
-        rig = WebRig(idle_timeout=10)
+        rig = WebRig(write_timeout=10, idle_timeout=3600)
         client = rig.client()
         client.send(GET)
         backend = rig.accept()

@@ -123,9 +123,10 @@ class UpstreamConnection(TwistedProtocol):
         self.transport.write(chunk(data) if self._request.chunked else data)
 
     def _body_comes(self) -> None:
-        """The body comes, asked for or not: the backend's time begins when all of it is here."""
+        """The body comes, asked for or not: the backend's time begins when all of it is here, unless its response has begun."""
         self._held = False
-        self.deadline = NEVER
+        if self._body is None:
+            self.deadline = NEVER
 
     def end_body(self, trailers: bytes = b"") -> None:
         """The request's body is complete; *trailers* are lines, each ended by CRLF."""
@@ -175,8 +176,11 @@ class UpstreamConnection(TwistedProtocol):
         # An exchange's connection is over when its backend ends it, a tunnel is not. (A wire asks for this when it comes to it;
         # Twisted's own transports have been told long ago, and end the tunnel with the backend's half-close.)
         alsoProvides(self, IHalfCloseableProtocol)
-        if self._stalled:
-            end.pause()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the backend does not read what was written."""
+        return self._stalled
 
     def _forget(self) -> None:
         self._receiver = self._waiting = self._body = None

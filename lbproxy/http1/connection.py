@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
 from ..deadlines import NEVER
-from ..wire import adopt, half_close
+from ..wire import adopt, half_close, unsent_bytes
 from .roles import TunnelEnd
 
 if TYPE_CHECKING:
@@ -93,19 +93,14 @@ class ClientConnection(TwistedProtocol):
 
     # A client that does not read.
 
-    def _look_at_unsent(self) -> int:
-        """Bytes that the client has not taken yet; 0 for transports that cannot tell."""
-        unsent: int = getattr(self.transport, "unsent", 0)
-        return unsent
-
     def _must_read(self) -> None:
         """From now on the client must take something within the time for it."""
-        self._unsent = self._look_at_unsent()
+        self._unsent = unsent_bytes(self.transport)
         self.deadline = self.factory.seconds() + self.factory.times.write
 
     def _reads(self) -> bool:
         """Whether the client has taken something since it was last looked at, however little: then it has as long again."""
-        unsent = self._look_at_unsent()
+        unsent = unsent_bytes(self.transport)
         if unsent >= self._unsent:
             return False
         self._unsent = unsent

@@ -107,10 +107,12 @@ class ServerConnection(ClientConnection):
             self._tunnel.half_closed()
         elif state == LINGERING or (state == IDLE and not self._stalled):
             self.close()  # one that does not read yet may have more waiting here for its turn
-        elif exchange is not None and (self._body is not None or self.factory.abort_on_close):
+        elif exchange is not None and (self.factory.abort_on_close or (self._body is not None and not self._responding)):
             self._exchange = None
             exchange.client_lost()
             self.abort()
+        elif not self._stalled:
+            self.deadline = NEVER  # an early response goes on for a client that gave its body up (RFC 9112 section 9.5)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
@@ -227,20 +229,24 @@ class ServerConnection(ClientConnection):
     def _expect_body(self) -> None:
         """From here on the rest of the client's body must come, and not too slowly, unless it is not to be sent just now. What
         held it up before is forgiven."""
-        if self._body is not None and self._invited and not (self._reading_paused or self._stalled):
+        held = self._reading_paused or self._stalled or self._read_closed
+        if self._body is not None and self._invited and not held:
             self.deadline = self.factory.seconds() + self.factory.times.body
 
     def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
         self._body = None
         self._buffer = body.rest
-        self.deadline = NEVER
+        if not self._stalled:
+            self.deadline = NEVER
         exchange.body_end(body.trailers)
 
     def _continue_body(self, body: SizedBody | ChunkedBody, data: bytes) -> None:
         """More of the body of the request whose exchange runs."""
         exchange = self._exchange
         assert exchange is not None
-        self._invited = True
+        if not self._invited:
+            self._invited = True
+            self._expect_body()
         if not (self._reading_paused or self._stalled):
             times = self.factory.times
             self.deadline = min(self.deadline + len(data) * times.per_byte, self.factory.seconds() + times.idle)
@@ -366,9 +372,11 @@ class ServerConnection(ClientConnection):
             self.abort()
 
     def pause_body(self) -> None:
-        """Read no more of the request's body; the client's silence is no fault of its own until it is read on."""
+        """Read no more of the request's body; the client's silence is no fault of its own until it is read on. That it does not
+        read still is."""
         if not self._reading_paused:
-            self.deadline = NEVER
+            if not self._stalled:
+                self.deadline = NEVER
             self._stop_reading()
 
     def resume_body(self) -> None:
@@ -389,7 +397,8 @@ class ServerConnection(ClientConnection):
                 self.close()
         else:
             self._state = IDLE
-            self.deadline = self.factory.seconds() + self.factory.times.idle
+            if not self._stalled:  # the answer is to be read first
+                self.deadline = self.factory.seconds() + self.factory.times.idle
             if not self._stepping and (self._buffer or self._reading_paused or self._read_closed):
                 self._go_on()
 
@@ -403,7 +412,7 @@ class ServerConnection(ClientConnection):
             self._step(data)
         if len(self._buffer) > PIPELINE_LIMIT:
             self._stop_reading()
-        if self._read_closed and self._state == IDLE:
+        if self._read_closed and self._state == IDLE and not self._stalled:
             self.close()
 
     # Time.

@@ -64,7 +64,7 @@ class ListenerCounters:
     :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
     :ivar limited: what a limit did, by limit: ``connections``: how often the listeners paused; ``requests``: connections ended
         after their last request; ``drain``: connections dropped when a drain had lasted long enough.
-    :ivar fields_dropped: requests from which field names with underscores were dropped.
+    :ivar fields_dropped: header fields of requests that were dropped because their names have underscores.
     :ivar connections_limit: how many connections there may be; 0: any number.
     """
 

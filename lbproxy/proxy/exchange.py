@@ -278,6 +278,8 @@ class Exchange:
         tunnel.backend.bytes = len(data)
         connection.switch(tunnel.backend)
         self._downstream.switch(head, data, tunnel.client)
+        if connection.stalled:  # before there was anyone to be told
+            tunnel.backend.pause()
 
     def _tunnel_over(self, end: str) -> None:
         assert self._tunnel is not None
@@ -381,7 +383,10 @@ class Exchange:
     def _bug(self, failure: Failure) -> None:
         """Something here, or in the downstream, is wrong; the client must not wait for it."""
         _log.failure("an exchange failed unexpectedly", failure)
-        self.client_lost("bug")
+        if self._tunnel is None:
+            self.client_lost("bug")
+        else:
+            self._tunnel.client.drop("bug")
         self._downstream.abort()
 
     def _finish(self, end: str, now: float) -> None:

@@ -13,38 +13,39 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ..deadlines import NEVER
-from ..wire import half_close
+from ..wire import half_close, unsent_bytes
 
 if TYPE_CHECKING:
     from .balancer import Balancer
 
-__all__ = ["CLOSING", "Tunnel", "TunnelSide"]
+__all__ = ["CLOSING_LOOK", "Tunnel", "TunnelSide"]
 
-#: Seconds for which the ends of a tunnel that is over may take its last words and end themselves: in all, and without doing
-#: either (nginx's lingering_time and lingering_timeout).
-CLOSING = 30.0
-CLOSING_SILENCE = 5.0
+#: Seconds between two looks at the ends of a tunnel that is over; so long has a peer that has taken its last words to end
+#: (nginx's lingering_timeout).
+CLOSING_LOOK = 5.0
 
 
 class TunnelSide:
     """One end of a tunnel (:class:`lbproxy.http1.roles.TunnelEnd`).
 
     :ivar bytes: that have come from this end's peer.
-    :ivar transport: leads to the peer.
+    :ivar transport: leads to the peer; None until its connection has switched.
     :ivar half: whether the peer has ended its sending.
     :ivar gone: whether its connection has ended.
     """
 
-    __slots__ = ("_lost_means", "_tunnel", "bytes", "gone", "half", "other", "transport")
+    __slots__ = ("_lost_means", "_since", "_tunnel", "_unsent", "bytes", "gone", "half", "other", "transport")
 
     other: TunnelSide
-    transport: Any
 
     def __init__(self, tunnel: Tunnel, lost_means: str) -> None:
         self._tunnel = tunnel
         self._lost_means = lost_means
+        self.transport: Any = None
         self.bytes = 0
         self.half = self.gone = False
+        self._unsent = 0  # when it was last looked at
+        self._since = 0.0  # when less of it was left than before
 
     def data(self, data: bytes) -> None:
         """The peer says something; once the tunnel is over, nobody hears it."""
@@ -82,20 +83,32 @@ class TunnelSide:
         self._tunnel.abort()
 
     @property
-    def unsent(self) -> int:
-        """Bytes that the peer has not taken yet, as far as the transport can tell; 0 when it is gone."""
-        return 0 if self.gone else getattr(self.transport, "unsent", 0)
+    def open(self) -> bool:
+        """Whether there is a connection at this end."""
+        return self.transport is not None and not self.gone
 
     def close(self) -> None:
         """Close this end's connection when all that was written to it has been sent. While its peer has not ended, what it still
         sends is read and thrown away: otherwise a reset would answer it, and could overtake the last words."""
-        if self.gone:
+        if not self.open:
             return
         self.transport.unregisterProducer()
         if self.half or not half_close(self.transport):
             self.transport.loseConnection()
         else:
             self.transport.resumeProducing()
+        self._unsent = unsent_bytes(self.transport)
+
+    def look(self, now: float, patience: float) -> None:
+        """Once the tunnel is over: drop a peer that has taken its last words but does not end, or has taken none of them for
+        *patience* seconds."""
+        if not self.open:
+            return
+        before, self._unsent = self._unsent, unsent_bytes(self.transport)
+        if self._unsent < before or not self._since:
+            self._since = now
+        if not self._unsent or now - self._since >= patience:
+            self.transport.abortConnection()
 
 
 class Tunnel:
@@ -106,8 +119,8 @@ class Tunnel:
         did not read), ``drain``.
     :ivar client: the client's end.
     :ivar backend: the backend's end.
-    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when its
-        ends are waited for no longer.
+    :ivar deadline: when neither has said anything for ``settings.tunnel_timeout``; of a tunnel that is over, when its ends are
+        looked at next.
     """
 
     def __init__(self, balancer: Balancer, over: Callable[[str], None]) -> None:
@@ -120,7 +133,6 @@ class Tunnel:
         self._idle = balancer.settings.tunnel_timeout
         self._over: Callable[[str], None] | None = over
         self.deadline = self._seconds() + self._idle
-        self._until = NEVER
         balancer.sweep.watched.add(self)
         balancer.counters.tunnels += 1
         balancer.counters.tunnels_total += 1
@@ -128,39 +140,35 @@ class Tunnel:
     def goes_on(self) -> bool:
         """Whether it is not over yet; asked by what is a sign of life."""
         if self._over is None:
-            self._wait_on()
             return False
         self.deadline = self._seconds() + self._idle
         return True
-
-    def _wait_on(self) -> None:
-        self.deadline = min(self._seconds() + CLOSING_SILENCE, self._until)
 
     def end(self, word: str) -> None:
         """It is over: close both ends. Once both are gone, nothing remembers it."""
         over, self._over = self._over, None
         if over is not None:
             self._balancer.counters.tunnels -= 1
-            self._until = self._seconds() + CLOSING
-            self._wait_on()
+            self.deadline = self._seconds() + CLOSING_LOOK
             self.client.close()
             self.backend.close()
             over(word)
-        if self.client.gone and self.backend.gone:
+        if not (self.client.open or self.backend.open):
             self.deadline = NEVER
             self._balancer.sweep.watched.discard(self)
 
     def deadline_passed(self) -> None:
-        """Nobody has said anything for too long, or nobody reads what was still to be said."""
+        """Nobody has said anything for too long; or, once it is over, it is time to look at its ends."""
         if self._over is not None:
             self.end("tunnel-idle")
-        elif self._seconds() < self._until and any(side.unsent for side in (self.client, self.backend)):
-            self._wait_on()
         else:
-            self.abort()
+            now = self._seconds()
+            self.deadline = now + CLOSING_LOOK
+            for side in (self.client, self.backend):
+                side.look(now, self._balancer.settings.write_timeout)
 
     def abort(self) -> None:
         """Drop what is still open."""
         for side in (self.client, self.backend):
-            if not side.gone:
+            if side.open:
                 side.transport.abortConnection()

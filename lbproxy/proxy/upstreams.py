@@ -51,9 +51,10 @@ class Upstreams:
         self._closing = False
 
     def idle(self, member: BackendState) -> UpstreamConnection | None:
-        """An idle connection to the backend, or None."""
+        """An idle connection to the backend, or None. One that is to be told by a PROXY protocol header who asks gets none: what
+        may be kept was made before its operator wanted that."""
         kept = self._idle.get(member.address)
-        return kept.pop() if kept else None
+        return kept.pop() if kept and not member.backend.proxy_protocol else None
 
     def idle_count(self, address: str) -> int:
         """How many idle connections are kept for the backend."""

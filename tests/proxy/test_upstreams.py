@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.balance.backend import parse_backends
+
 from ..support import GET, OK, Peer, Rig, post
 
 
@@ -87,6 +89,14 @@ class Idle(SynchronousTestCase):
         busy.send(OK)
         self.assertTrue(client.received().endswith(b"ok"))
         self.assertTrue(busy.closed)
+
+    def test_one_made_without_a_proxy_header_is_not_used_once_there_is_to_be_one(self) -> None:
+        """The backend would take the balancer for the client, or read the request as one more of another's."""
+        rig = Rig()
+        client, backend = rig.kept_alive()
+        rig.pool.set_backends(parse_backends(["10.0.0.1:8000:proxy-protocol=v1"]))
+        client.send(GET)
+        self.assertEqual((backend.received(), len(rig.connects)), (b"", 1))
 
 
 class Separate(SynchronousTestCase):
