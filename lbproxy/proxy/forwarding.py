@@ -13,8 +13,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from ..addresses import LONGEST_NODE, Networks, node_address, read_address
 from ..settings import Network, Settings
-from .addresses import LONGEST_NODE, Networks, node_address, read_address
 from .client import Client
 from .rfc7239 import element, parse
 

@@ -10,9 +10,9 @@ from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.proxy.proxy_protocol import proxy_header
+from lbproxy.proxy_protocol import proxy_header
 
-from ..support import given
+from .support import given
 
 FOUR, FOUR_TOO = ("192.0.2.7", 56324), ("198.51.100.1", 443)
 SIX, SIX_TOO = ("2001:db8::7", 56324), ("2001:db8::1", 443)
