@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -11,9 +11,12 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succ
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from .errors import ConfigurationError, ListenError
+from .http1.factory import ProxyProtocolFactory
 
 __all__ = ["Listener", "check_endpoints"]
 
@@ -21,12 +24,20 @@ __all__ = ["Listener", "check_endpoints"]
 #: that reconnect wait a second or more for a lost SYN (nginx: 511). The system's own limit (net.core.somaxconn) holds as well.
 BACKLOG = 1024
 
+# As Twisted finds a plugin: in capitals, too.
+_PROXIED = re.compile(r"\Ahaproxy:", re.IGNORECASE)
+
 _log = Logger()
 
 
 def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = None) -> list[IStreamServerEndpoint]:
     """Make the endpoints of their descriptions, in order, the admin listener's last. Nothing is opened yet, but certificates are
     read.
+
+    Descriptions are Twisted's. ``haproxy:`` before one means what it means there: each connection begins with a PROXY protocol
+    header, over TLS (``haproxy:ssl:``, ``haproxy:tls:``) inside the session, after its handshake. But clients' connections read
+    it themselves: Twisted's wrapper would take the socket and half-closing from them. So such an endpoint takes a
+    :class:`~lbproxy.http1.factory.ServerFactory` only. The admin listener, where neither matters, has the wrapper.
 
     :raises ConfigurationError: with a line for each that cannot be used: the option, what was given, and what is allowed.
     """
@@ -37,7 +48,7 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
     endpoints: list[IStreamServerEndpoint] = []
     for option, description in wanted:
         try:
-            endpoints.append(serverFromString(reactor, _with_backlog(description)))
+            endpoints.append(_endpoint(reactor, description, _ProxyProtocolEndpoint if option == "--listen" else proxyEndpoint))
         except Exception as error:  # parsers, plugins' among them, raise what they like
             problems.append(
                 f"{option}: {description!r} was given, which cannot be used ({error}); allowed is a Twisted server endpoint "
@@ -48,10 +59,30 @@ def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = Non
     return endpoints
 
 
+def _endpoint(reactor: Any, description: str, behind_proxy: Callable[[Any], IStreamServerEndpoint]) -> IStreamServerEndpoint:
+    """:param behind_proxy: makes an endpoint that reads PROXY protocol headers of one that does not."""
+    # What follows is escaped once, as a description of its own would be: Twisted takes the escapes off and puts them on again.
+    inner = _PROXIED.sub("", description, count=1)
+    if _PROXIED.match(inner):
+        raise ValueError("a connection has one PROXY protocol header")
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, _with_backlog(inner))
+    return endpoint if inner == description else behind_proxy(endpoint)
+
+
+@implementer(IStreamServerEndpoint)
+class _ProxyProtocolEndpoint:
+    """Listens where another does, for connections that begin with a PROXY protocol header."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """Listen; the books of these connections are kept by *protocolFactory* itself."""
+        return self._endpoint.listen(ProxyProtocolFactory(protocolFactory))
+
+
 def _with_backlog(description: str) -> str:
     kind, *arguments = re.split(r"(?<!\\):", description)
-    if kind == "haproxy" and arguments:  # hands its arguments on to the endpoint that it wraps
-        kind, *arguments = arguments
     if kind not in ("tcp", "tcp6", "ssl", "unix") or not all("=" in argument for argument in arguments[1:]):
         return description
     return description if "backlog=" in description else f"{description}:backlog={BACKLOG}"

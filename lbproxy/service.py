@@ -34,7 +34,8 @@ class LoadBalancerService(MultiService):
     It binds in ``privilegedStartService`` and probes from ``startService`` on. Either all of it starts or nothing does.
 
     :param pool: where requests go.
-    :param listen: where clients connect: Twisted server endpoint descriptions, at least one.
+    :param listen: where clients connect: Twisted server endpoint descriptions, at least one; behind ``haproxy:`` each connection
+        must begin with a PROXY protocol header, which is believed.
     :param reactor: connects and listens.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.

@@ -79,7 +79,7 @@ class Settings:
     :ivar connect_timeout: to connect to a backend (Caddy: 3 s).
     :ivar response_timeout: from the request to the response's head.
     :ivar header_timeout: from a request head's first byte to its last, however it drips (HAProxy's ``timeout http-request``
-        covers it alike; nginx: 60 s).
+        covers it alike; nginx: 60 s); and from a connection's beginning to the end of its PROXY protocol header, if it has one.
     :ivar idle_timeout: a kept-alive client connection without a request, and silence in mid-body on either side (nginx: 60 s).
     :ivar body_rate: bytes a second that a request's body must come at, on average, after :attr:`body_grace`; 0: any. A total
         would cut large uploads over slow lines.

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+from unittest.mock import patch
+
+from OpenSSL import crypto
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
+from twisted.plugins.twisted_core import systemdEndpointParser
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.filepath import FilePath
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.errors import ConfigurationError
+from lbproxy.http1.factory import ProxyProtocolFactory, ServerFactory
 from lbproxy.listener import BACKLOG, check_endpoints
+from lbproxy.proxy.counters import ListenerCounters
+from lbproxy.settings import Settings
+from lbproxy.wire import Wire
+
+from .http1.support import FakeMaker
+from .support import GET, ReactorCase
+from .test_promises_tls import certificate
 
 
 class BacklogTests(SynchronousTestCase):
@@ -31,3 +51,128 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(self.backlog("tcp:8080:backlog=7"), 7)
         self.assertEqual(self.backlog("tcp:8080:127.0.0.1:9"), 9)
         self.assertEqual(self.backlog("haproxy:tcp:8080:backlog=7"), 7)
+
+
+class Sockets(MemoryReactorClock):
+    """A reactor in memory.
+
+    :ivar opened: what was listened on, how, and the factory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[tuple[Any, ...]] = []
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        self.opened.append(("tcp", port, interface, factory))
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Any:
+        self.opened.append(("ssl", port, interface, factory))
+
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> Any:
+        self.opened.append(("unix", address, mode, factory))
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        self.opened.append(("adopted", fileDescriptor, int(addressFamily), factory))
+
+
+class ProxyProtocolTests(SynchronousTestCase):
+    """``haproxy:`` before a description is Twisted's syntax with Twisted's meaning, but connections of ours read the header."""
+
+    def setUp(self) -> None:
+        self.files = FilePath(self.mktemp())
+        self.files.makedirs()
+        self.pem = self.files.child("a.example.pem")
+        made = certificate("a.example")
+        self.pem.setContent(made.privateKey.dump(crypto.FILETYPE_PEM) + made.dumpPEM())
+
+    def opened(self, description: str, admin: bool = False) -> tuple[Any, ...]:
+        """What is listened on for a description."""
+        reactor = Sockets()
+        made = check_endpoints(reactor, ["tcp:1", description][not admin :], description if admin else None)
+        made[-1].listen(Factory())
+        return reactor.opened[-1]
+
+    def twisted_opens(self, description: str) -> tuple[Any, ...]:
+        """What Twisted would listen on for it."""
+        reactor = Sockets()
+        serverFromString(reactor, description).listen(Factory())
+        return reactor.opened[-1]
+
+    def test_any_description_may_follow(self) -> None:
+        """With its escapes, and what it opens is what Twisted would."""
+        for description in (
+            "haproxy:tcp:8080",
+            "HAProxy:tcp:8080:interface=127.0.0.1",
+            r"haproxy:tcp:8080:interface=\:\:1",
+            r"haproxy:tcp6:port=8080:interface=\:\:1",
+            r"haproxy:unix:/run/a\:b\\c.sock:mode=660",
+            r"haproxy:unix:address=/run/a\\\\\:b.sock",
+            "haproxy:interface=127.0.0.1:tcp:8080",
+            f"haproxy:ssl:8443:privateKey={self.pem.path}",
+        ):
+            *place, factory = self.opened(description)
+            *expected, wrapper = self.twisted_opens(description)
+            self.assertEqual(place, expected, description)
+            self.assertIsInstance(factory, ProxyProtocolFactory)
+            self.assertIsInstance(wrapper, HAProxyWrappingFactory)
+
+    def test_a_socket_of_systemds(self) -> None:
+        """Is one like any other."""
+        with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([3])):
+            *place, factory = self.opened("haproxy:systemd:INET:index=0")
+        self.assertEqual(place, ["adopted", 3, 2])
+        self.assertIsInstance(factory, ProxyProtocolFactory)
+
+    def test_over_tls_the_header_comes_inside(self) -> None:
+        """As Twisted has it: what is wrapped in TLS is what reads the header."""
+        description = f"haproxy:tls:{self.files.path}:8443"
+        for opened, kind in ((self.opened, ProxyProtocolFactory), (self.twisted_opens, HAProxyWrappingFactory)):
+            *place, factory = opened(description)
+            self.assertEqual(place, ["tcp", 8443, "::"])
+            self.assertIsInstance(factory, TLSMemoryBIOFactory)
+            self.assertIsInstance(factory.wrappedFactory, kind)
+
+    def test_the_admin_listener_has_twisteds_wrapper(self) -> None:
+        """Its connections are not ours."""
+        *place, factory = self.opened("haproxy:tcp:8081:interface=127.0.0.1", admin=True)
+        self.assertEqual(place, ["tcp", 8081, "127.0.0.1"])
+        self.assertIsInstance(factory, HAProxyWrappingFactory)
+
+    def test_what_cannot_be_used_is_named(self) -> None:
+        """As the operator wrote it."""
+        for description in (
+            "haproxy",
+            "haproxy:",
+            "haproxy:nonsense:1",
+            "haproxy:tcp",
+            "haproxy:haproxy:tcp:80",
+            "haproxy:tcp:1\\",
+        ):
+            error = self.assertRaises(ConfigurationError, check_endpoints, Sockets(), [description])
+            self.assertIn(f"--listen: {description!r} was given, which cannot be used (", str(error))
+        error = self.assertRaises(ConfigurationError, check_endpoints, Sockets(), ["haproxy:haproxy:tcp:80"])
+        self.assertIn("a connection has one PROXY protocol header", str(error))
+
+
+class SocketTests(ReactorCase):
+    """Behind the PROXY protocol a client is served as any other is."""
+
+    def test_a_half_closed_client_is_answered_over_a_wire(self) -> None:
+        """The socket is taken over, and who sends no more may still read."""
+        maker = FakeMaker()
+        factory = ServerFactory(maker, Settings(), self.reactor.seconds, set(), ListenerCounters())
+        (endpoint,) = check_endpoints(self.reactor, ["haproxy:tcp:0:interface=127.0.0.1"])
+        port: Any = self.successResultOf(endpoint.listen(factory))
+        self.addCleanup(port.stopListening)
+        client = socket.create_connection(("127.0.0.1", port.getHost().port))
+        self.addCleanup(client.close)
+        client.sendall(b"PROXY UNKNOWN\r\n" + GET)
+        client.shutdown(socket.SHUT_WR)
+        self.until(lambda: bool(maker.exchanges))
+        (connection,) = factory.connections
+        self.assertIsInstance(connection.transport, Wire)
+        self.turn(3)
+        maker.exchanges[0].respond()
+        self.until(lambda: not factory.connections)
+        self.assertTrue(client.recv(1000).startswith(b"HTTP/1.1 200 "))

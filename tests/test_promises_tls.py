@@ -14,6 +14,8 @@ from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.http1.factory import ProxyProtocolFactory
+
 from .support import GET, OK, Peer, Rig, split, status, values
 
 
@@ -166,3 +168,21 @@ class SniFailureFailsClosed(SynchronousTestCase):
         self.assertFalse(browser.peer.lost)
         self.rig.wait(62)
         self.assertTrue(browser.peer.lost)
+
+
+class ProxyProtocolInsideTls(SynchronousTestCase):
+    """A listener described as ``haproxy:ssl:`` reads the PROXY protocol's header inside the session."""
+
+    def test_the_claimed_client_came_over_tls(self) -> None:
+        """The header's word on where it came from, the session's on how."""
+        made = certificate("default.example")
+        options = CertificateOptions(privateKey=made.privateKey.original, certificate=made.original)
+        rig = Rig()
+        browser = Browser(
+            rig, TLSMemoryBIOFactory(options, False, ProxyProtocolFactory(rig.factory), rig.reactor), "default.example"
+        )
+        self.assertTrue(browser.shaken)
+        browser.send(b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\r\n" + GET)
+        asked = rig.accept().received()
+        self.assertEqual(values(asked, b"X-Forwarded-For"), [b"203.0.113.9"])
+        self.assertEqual(values(asked, b"X-Forwarded-Proto"), [b"https"])

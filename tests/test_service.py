@@ -618,6 +618,60 @@ class ConnectionLimitTests(ServiceTestCase):
         self.assertEqual([port.paused for port in self.reactor.ports], [True, True, False])
 
 
+class ProxyProtocolTests(ServiceTestCase):
+    """A listener whose peers send the PROXY protocol's header, beside others."""
+
+    LINE = b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\r\n"
+
+    def connect(self, service: LoadBalancerService, number: int) -> Peer:
+        """A client of that listener."""
+        return Peer(self.reactor).attach(self.reactor.ports[number].factory.buildProtocol(None))
+
+    def test_the_claimed_client_is_served_and_logged(self) -> None:
+        """On that listener alone: on any other the header is no request."""
+        path = self.mktemp()
+        service = self.started("haproxy:tcp:8080", "tcp:8082", access_log=path)
+        claiming, lying = self.connect(service, 0), self.connect(service, 1)
+        for client in (claiming, lying):
+            client.send(self.LINE + GET)
+            self.reactor.settle()
+        self.assertEqual([status(client.received()) for client in (claiming, lying)], [200, 501])
+        self.assertIn(b"X-Forwarded-For: 203.0.113.9\r\n", bytes(self.backend.received[0]))
+        service.stopService()
+        self.reactor.advance(60)
+        with open(path) as log:
+            self.assertTrue(log.read().startswith("203.0.113.9 "))
+
+    def test_one_set_of_books(self) -> None:
+        """Connections of all listeners are counted, limited and drained together."""
+        service = self.started("haproxy:tcp:8080", "tcp:8082", settings=Settings(max_connections=2))
+        proxied, direct = self.connect(service, 0), self.connect(service, 1)
+        self.assertEqual((service.counters.open, service.counters.limited), (2, {"connections": 1}))
+        self.assertEqual([port.paused for port in self.reactor.ports], [True, True])
+        self.assertEqual(len(service.factory.connections), 2)
+        stopping = service.stopService()
+        for _ in range(round((FIRST_REQUEST + 2 * DRAIN_LOOK) / DRAIN_LOOK)):
+            self.reactor.advance(DRAIN_LOOK)
+        self.assertEqual((proxied.lost, direct.lost), (True, True))
+        self.successResultOf(stopping)
+
+    def test_who_connected_last_has_a_moment(self) -> None:
+        """For the header and its first request, also while the service stops."""
+        service = self.started("haproxy:tcp:8080")
+        client = self.connect(service, 0)
+        stopping = service.stopService()
+        self.reactor.advance(DRAIN_LOOK)
+        client.send(self.LINE, GET)
+        self.reactor.settle()
+        answer = client.received()
+        self.assertEqual(status(answer), 200)
+        self.assertIn(b"Connection: close", answer)
+        client.hang_up()
+        for _ in range(4):
+            self.reactor.advance(DRAIN_LOOK)
+        self.successResultOf(stopping)
+
+
 def said(events: Any) -> str:
     """What was logged, a line each."""
     return "\n".join(formatEvent(event) for event in events)

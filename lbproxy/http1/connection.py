@@ -16,7 +16,7 @@ from .roles import TunnelEnd
 if TYPE_CHECKING:
     from .factory import ServerFactory
 
-__all__ = ["CLOSED", "EXCHANGE", "IDLE", "LINGER", "LINGERING", "LINGER_IN_ALL", "TUNNEL", "ClientConnection"]
+__all__ = ["CLOSED", "EXCHANGE", "IDLE", "LINGER", "LINGERING", "LINGER_IN_ALL", "PROXY_HEADER", "TUNNEL", "ClientConnection"]
 
 #: Seconds of silence for which a connection is still read, and what comes thrown away, after an answer that ends it early:
 #: closing at once would reset it, and the reset could overtake the answer (RFC 9112 section 9.6; nginx's lingering_timeout).
@@ -24,14 +24,16 @@ LINGER = 5.0
 #: The same in all, however much still comes (nginx's lingering_time).
 LINGER_IN_ALL = 30.0
 
-IDLE, EXCHANGE, TUNNEL, LINGERING, CLOSED = range(5)
+IDLE, EXCHANGE, TUNNEL, LINGERING, CLOSED, PROXY_HEADER = range(6)
 
 
 class ClientConnection(TwistedProtocol):
-    """One client's connection: at each time idle (or in a head), in an exchange, a tunnel, lingering before its end, or closed.
+    """One client's connection: at each time idle (or in a head), in an exchange, a tunnel, lingering before its end, or closed;
+    and before all that, where the listener says so, in the PROXY protocol's header.
 
     The slots are for memory: there may be many thousands, most of them idle.
 
+    :param state: :data:`PROXY_HEADER` for a connection that begins with such a header.
     :ivar deadline: when what is waited for just now is overdue.
     :ivar requests: begun on it so far.
     """
@@ -44,11 +46,11 @@ class ClientConnection(TwistedProtocol):
     transport: Any
     factory: Any
 
-    def __init__(self, factory: ServerFactory) -> None:
+    def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
         self.factory = factory
         self.deadline = NEVER
         self.requests = 0
-        self._state = IDLE
+        self._state = state
         self._tunnel: TunnelEnd | None = None
         self._stalled = False  # whether the client does not read what was written
         self._reading_paused = False
@@ -63,7 +65,9 @@ class ClientConnection(TwistedProtocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
-        self.deadline = factory.seconds() + factory.times.idle
+        # Whoever sends the PROXY protocol's header does so at once; a client may think before its request.
+        times = factory.times
+        self.deadline = factory.seconds() + (times.header if self._state == PROXY_HEADER else times.idle)
         factory.opened(self)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
@@ -118,7 +122,7 @@ class ClientConnection(TwistedProtocol):
 
     def close_if_idle(self) -> None:
         """Close unless an exchange or a tunnel runs."""
-        if self._state == IDLE:
+        if self._state in (IDLE, PROXY_HEADER):
             self.close()
 
     def abort(self) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from ..settings import Settings
+from .connection import PROXY_HEADER
 from .head import MessageLimits
 from .roles import ExchangeMaker, Gate, ListenerCounts
 from .server import ServerConnection
 
-__all__ = ["ClientTimes", "ServerFactory"]
+__all__ = ["ClientTimes", "ProxyProtocolFactory", "ServerFactory"]
 
 
 class ClientTimes:
@@ -92,3 +93,20 @@ class ServerFactory(Factory):
         self.watched.discard(connection)
         if self.gate is not None:
             self.gate.closed()
+
+
+class ProxyProtocolFactory(Factory):
+    """Makes connections for another factory, each of which begins with a PROXY protocol header. They are that factory's in every
+    other respect: counted, limited and drained with all of its.
+
+    :param factory: theirs.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: ServerFactory) -> None:
+        self._factory = factory
+
+    def buildProtocol(self, addr: object) -> ServerConnection:
+        """One for each client."""
+        return ServerConnection(self._factory, PROXY_HEADER)

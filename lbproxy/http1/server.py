@@ -21,9 +21,10 @@ from ..deadlines import NEVER
 from ..endpoints import address_text, place
 from ..errors import BadMessage
 from ..interfaces import IDownstream
+from ..proxy_protocol import read_proxy_header
 from .answers import last_answer
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk, last_chunk
-from .connection import CLOSED, EXCHANGE, IDLE, LINGERING, TUNNEL, ClientConnection
+from .connection import CLOSED, EXCHANGE, IDLE, LINGERING, PROXY_HEADER, TUNNEL, ClientConnection
 from .head import RequestHead, ResponseHead
 from .request_head import parse_request_head
 from .roles import RequestReceiver, TunnelEnd
@@ -54,8 +55,8 @@ class ServerConnection(ClientConnection):
         "_stepping",
     )  # fmt: skip
 
-    def __init__(self, factory: ServerFactory) -> None:
-        super().__init__(factory)
+    def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
+        super().__init__(factory, state)
         self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
         self._head_begun = False
         self._exchange: RequestReceiver | None = None
@@ -97,6 +98,8 @@ class ServerConnection(ClientConnection):
             self._tunnel.data(data)
         elif state == LINGERING:
             self._linger_on()
+        elif state == PROXY_HEADER:
+            self._read_proxy_header(self._buffer + data)
 
     def readConnectionLost(self) -> None:
         """The client sends no more. It may still read: what it has asked for is answered (RFC 9112 section 9.6)."""
@@ -105,7 +108,7 @@ class ServerConnection(ClientConnection):
         if state == TUNNEL:
             assert self._tunnel is not None
             self._tunnel.half_closed()
-        elif state == LINGERING or (state == IDLE and not self._stalled):
+        elif state in (LINGERING, PROXY_HEADER) or (state == IDLE and not self._stalled):
             self.close()  # one that does not read yet may have more waiting here for its turn
         elif exchange is not None and (self.factory.abort_on_close or (self._body is not None and not self._responding)):
             self._exchange = None
@@ -116,6 +119,28 @@ class ServerConnection(ClientConnection):
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
+
+    def _read_proxy_header(self, data: bytes) -> None:
+        """The beginning of a connection whose peer tells whose it is. One that does not is told nothing: it is misconfigured, or
+        has no business here, and not even known to speak HTTP."""
+        try:
+            header = read_proxy_header(data)
+        except BadMessage as error:
+            self._count_rejected(error)
+            self.close()
+            return
+        if header is None:
+            self._buffer = data
+            return
+        size, source, destination = header
+        self._buffer = b""
+        self._state = IDLE
+        self.deadline = self.factory.seconds() + self.factory.times.idle
+        if source[0]:
+            secure = ISSLTransport.providedBy(self.transport)
+            self._client = self.factory.maker.client(source[0], secure, source, destination)
+        if len(data) > size:
+            self._step(data[size:])
 
     # From bytes to exchanges.
 
@@ -200,7 +225,8 @@ class ServerConnection(ClientConnection):
         counters.fields_dropped += request.fields_dropped
 
     def _meet(self) -> Any:
-        """Who the client is. Not asked before its first request: a PROXY protocol header comes after the connection is made."""
+        """Who the client is, by the connection's own ends. Not asked before its first request: Twisted's wrapper for the PROXY
+        protocol learns of them after the connection is made."""
         transport = self.transport
         peer = transport.getPeer()
         secure = ISSLTransport.providedBy(transport)
@@ -267,10 +293,13 @@ class ServerConnection(ClientConnection):
 
     def _refuse(self, error: BadMessage) -> None:
         """Answer a malformed request, and end the connection: nothing after it can be trusted."""
-        rejected = self.factory.counters.rejected
-        rejected[error.cause] = rejected.get(error.cause, 0) + 1
+        self._count_rejected(error)
         self.transport.write(last_answer(error.status, str(error)))
         self._linger()
+
+    def _count_rejected(self, error: BadMessage) -> None:
+        rejected = self.factory.counters.rejected
+        rejected[error.cause] = rejected.get(error.cause, 0) + 1
 
     # IDownstream: what the exchange calls.
 
@@ -434,7 +463,7 @@ class ServerConnection(ClientConnection):
         if self._stalled:
             return "write"
         if self._exchange is None:
-            return "head" if self._buffer else "idle"
+            return "head" if self._buffer or self._state == PROXY_HEADER else "idle"
         return "body"
 
     def _give_up(self, waited_for: str) -> None:
@@ -448,7 +477,7 @@ class ServerConnection(ClientConnection):
             self._tunnel.drop("client-timeout")
         elif waited_for == "idle":
             self.close()
-        elif waited_for == "write" or (self._responding and exchange is not None):
+        elif waited_for == "write" or self._state == PROXY_HEADER or (self._responding and exchange is not None):
             self.abort()
         else:
             self.transport.write(last_answer(408, f"the request's {waited_for} did not come in time"))

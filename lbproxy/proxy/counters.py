@@ -60,7 +60,8 @@ class ListenerCounters:
 
     :ivar accepted: connections in all.
     :ivar open: connections now.
-    :ivar rejected: requests refused at the door, by cause.
+    :ivar rejected: requests refused at the door, by cause; ``proxy-protocol``: connections that did not begin with its header,
+        where they must.
     :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
     :ivar limited: what a limit did, by limit: ``connections``: how often the listeners paused; ``requests``: connections ended
         after their last request; ``drain``: connections dropped when a drain had lasted long enough.

@@ -13,8 +13,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from ..addresses import LONGEST_NODE, Networks, node_address, read_address
 from ..settings import Network, Settings
-from .addresses import LONGEST_NODE, Networks, node_address, read_address
 from .client import Client
 from .rfc7239 import element, parse
 
@@ -83,7 +83,7 @@ class Forwarding:
         :param destination: of what it connected to.
         :param secure: whether it came over TLS.
         :param address: who it is, as the listener names it: an IP address, or ``unix``. What is no address becomes ``unknown``:
-            Twisted does not check the addresses in a PROXY protocol header, and must not let them become a line of a request.
+            Twisted's wrapper for the PROXY protocol checks none in a header, and must not make them a line of a request.
         """
         name, trusted, lines = self._peer(address, secure)
         return Client(

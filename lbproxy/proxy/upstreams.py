@@ -19,9 +19,9 @@ from ..endpoints import client_endpoint
 from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
 from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import MessageLimits
+from ..proxy_protocol import proxy_header
 from ..settings import Settings
 from .client import Client
-from .proxy_protocol import proxy_header
 
 __all__ = ["Upstreams"]
 

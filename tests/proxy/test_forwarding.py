@@ -8,9 +8,9 @@ from itertools import takewhile
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.addresses import Address, node_address
 from lbproxy.http1.head import RequestHead
 from lbproxy.proxy import forwarding as rules
-from lbproxy.proxy.addresses import Address, node_address
 from lbproxy.proxy.client import Client
 from lbproxy.proxy.forwarding import Forwarding
 from lbproxy.settings import Settings

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from ..settings import Network
+from .settings import Network
 
 __all__ = ["LONGEST_NODE", "Address", "Networks", "node_address", "read_address"]
 

@@ -7,9 +7,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.proxy.addresses import Networks, node_address, read_address
+from lbproxy.addresses import Networks, node_address, read_address
 
-from ..support import given
+from .support import given
 
 addresses = st.ip_addresses().map(lambda address: read_address(str(address)))
 # Of IPv6 the global ones, so that none holds mapped addresses, of which there are tests of their own.
