@@ -119,9 +119,10 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_a_socket_of_systemds(self) -> None:
         """Is one like any other."""
-        with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([3])):
+        given = socket.socket().detach()  # the endpoint closes it
+        with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given])):
             *place, factory = self.opened("haproxy:systemd:INET:index=0")
-        self.assertEqual(place, ["adopted", 3, 2])
+        self.assertEqual(place, ["adopted", given, 2])
         self.assertIsInstance(factory, ProxyProtocolFactory)
 
     def test_over_tls_the_header_comes_inside(self) -> None:

@@ -232,8 +232,9 @@ class KeepAliveCommaCloseCloses(SynchronousTestCase):
             client = rig.client()
             client.send(GET[:-2] + b"Connection: %b\r\n\r\n" % value + GET)
             rig.accept().send(OK)
-            self.assertEqual((values(client.received(), b"Connection"), client.ended), ([b"close"], True))
-            self.assertEqual(len(rig.ended), 1)
+            self.assertEqual((values(client.received(), b"Connection"), client.half_closed), ([b"close"], True))
+            rig.wait(10)
+            self.assertEqual((client.closed, len(rig.ended)), (True, 1))
 
     def test_from_the_backend(self) -> None:
         """Its connection is not used again."""

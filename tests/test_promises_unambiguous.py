@@ -174,6 +174,11 @@ class WhatReachesABackendIsOneUnambiguousRequest(SynchronousTestCase):
         got = [(message.head.method, message.head.target, message.body, ends(message)) for message in reached]
         self.assertEqual(got, [(*one.start.split(b" ")[:2], one.body, one.fields) for one in pipeline])
 
+    def test_an_invitation_is_no_answer_too_many(self) -> None:
+        """A client that waits for 100 gets it, and may then send nothing more."""
+        for backends in BACKENDS:
+            check_requests([b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"], backends)
+
     @given(mutated(REQUESTS, BROKEN + [data for _, data, _ in REFUSED if len(data) < 2000]), places, st.sampled_from(BACKENDS))
     def test_requests_with_something_wrong(self, data: bytes, at: list[int], backends: str) -> None:
         """Whatever bytes come, a second parser reads what was accepted in those that come out, and in those that came in."""
