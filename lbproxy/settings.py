@@ -40,6 +40,12 @@ def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> No
         raise ConfigurationError(f"{name}: {value!r} was given; allowed is a truth value, True or False")
 
 
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError("it is no text")  # a number would be read as an address
+    return given
+
+
 def _networks(given: Any) -> tuple[Network, ...]:
     """Read networks, each an address or a CIDR block.
 
@@ -51,7 +57,7 @@ def _networks(given: Any) -> tuple[Network, ...]:
     problems = []
     for one in given:
         try:
-            networks.append(one if isinstance(one, (IPv4Network, IPv6Network)) else ip_network(one))
+            networks.append(one if isinstance(one, (IPv4Network, IPv6Network)) else ip_network(_text(one)))
         except ValueError as error:
             problems.append(
                 f"trusted-proxies: {one!r} was given, which is none ({error}); allowed is an IP address or a CIDR block, such as "

@@ -41,11 +41,12 @@ class SettingsTests(SynchronousTestCase):
     def test_every_mistaken_network_is_named(self) -> None:
         """At once; host bits below the mask are a mistake too."""
         with self.assertRaises(ConfigurationError) as raised:
-            Settings(trusted_proxies=("10.0.0.1/8", "::1", "proxy.example.org"))
+            Settings(trusted_proxies=("10.0.0.1/8", "::1", "proxy.example.org", 5))
         said = str(raised.exception).splitlines()
-        self.assertEqual(len(said), 2)
+        self.assertEqual(len(said), 3)
         self.assertIn("'10.0.0.1/8' was given, which is none (10.0.0.1/8 has host bits set)", said[0])
         self.assertIn("'proxy.example.org' was given", said[1])
+        self.assertIn("5 was given, which is none (it is no text)", said[2])
 
     def test_a_name_for_via(self) -> None:
         """A pseudonym, or a host with its port."""

@@ -28,7 +28,10 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     """
     phrase = HTTPStatus(status).phrase
     body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode("ascii", "replace")
-    fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
+    fields = b"Date: %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % (
+        formatdate(usegmt=True).encode("ascii"),
+        len(body),
+    )
     if status == 405:
         fields += _ALLOW
     if retry_after is not None:
@@ -41,5 +44,4 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
 def last_answer(status: int, why: str) -> bytes:
     """A whole response outside any exchange, after which the connection ends."""
     head, body = own_answer(status, why=why)
-    date = formatdate(usegmt=True).encode("ascii")
-    return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%bConnection: close\r\n\r\n%b" % (status, head.reason, date, head.fields, body)
+    return b"HTTP/1.1 %d %b\r\n%bConnection: close\r\n\r\n%b" % (status, head.reason, head.fields, body)

@@ -377,7 +377,8 @@ class UpstreamConnection(TwistedProtocol):
         if self._tunnel is not None:
             self._tunnel.pause()
         elif self._receiver is not None:
-            self.deadline = self._seconds() + self._times.silence
+            if not self._paused:  # otherwise the client is waited for
+                self.deadline = self._seconds() + self._times.silence
             self._receiver.pause_request()
 
     def resumeProducing(self) -> None:

@@ -32,12 +32,16 @@ _HOP_BY_HOP = (b"connection", b"http2-settings", b"keep-alive", b"proxy-connecti
 # Who asks, by which way, and for what: a backend is to hear it from us.
 _ABOUT_CLIENT = (
     b"forwarded",
+    b"true-client-ip",
+    b"x-client-ip",
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-port",
     b"x-forwarded-prefix",
     b"x-forwarded-proto",
+    b"x-forwarded-scheme",
     b"x-forwarded-server",
+    b"x-forwarded-ssl",
     b"x-real-ip",
     b"x-request-id",
 )

@@ -46,6 +46,14 @@ def _without_empty_lines(data: bytes) -> bytes:
     return data[_EMPTY_LINES.match(data).end() :]  # type: ignore[union-attr]  # it always matches
 
 
+_METHODS_BEGIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ\r")  # or there is an empty line before
+
+
+def _is_none(data: bytes) -> bool:
+    """Whether a head's beginning can be none, so that its end is not waited for: TLS on a plain port, lines ended by LF."""
+    return data[0] not in _METHODS_BEGIN or data.count(b"\n") != data.count(b"\r\n")
+
+
 @implementer(IDownstream, IPushProducer, IHalfCloseableProtocol)
 class ServerConnection(ClientConnection):
     """One client's connection, and the HTTP/1.1 on it."""
@@ -181,6 +189,9 @@ class ServerConnection(ClientConnection):
                 self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
             else:
                 self._refuse(BadMessage("target-size", f"the request line is longer than {limit} bytes", 414))
+            return b""
+        if data and _is_none(data):
+            self._refuse(BadMessage("syntax", "these are no lines of HTTP/1.x, each ended by CR and LF"))
             return b""
         if data and not self._head_begun:
             # The head's time runs from its first byte, however slowly the others come.

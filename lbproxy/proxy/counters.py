@@ -47,12 +47,13 @@ class BalancerCounters:
         self.tunnels_total = 0
         self.interim = 0
 
-    def count(self, status: int, end: str, duration: float) -> None:
-        """Count a finished exchange."""
+    def count(self, status: int, end: str, duration: float | None) -> None:
+        """Count a finished exchange. One without a duration is a tunnel: its hours say nothing of how fast answers are."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
         self.ends[end] = self.ends.get(end, 0) + 1
-        self.buckets[bisect_left(DURATION_BOUNDS, duration)] += 1
-        self.duration_sum += duration
+        if duration is not None:
+            self.buckets[bisect_left(DURATION_BOUNDS, duration)] += 1
+            self.duration_sum += duration
 
 
 class ListenerCounters:

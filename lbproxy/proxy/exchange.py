@@ -239,7 +239,10 @@ class Exchange:
                 return
             self._invited = True
         self._balancer.counters.interim += 1
-        self._downstream.inform(head)
+        try:
+            self._downstream.inform(head)
+        except Exception:
+            self._bug(Failure())
 
     def _respond(self, response: Response) -> None:
         """A response's head came: from here on there are no more attempts."""
@@ -398,7 +401,7 @@ class Exchange:
         counters.in_flight -= 1
         counters.response_bytes += self.response_bytes
         counters.request_bytes += self.request_bytes
-        counters.count(self.status, end, now - self.started)
+        counters.count(self.status, end, now - self.started if self._tunnel is None else None)
         for observer in balancer.observers:
             try:
                 observer.exchange_finished(self)

@@ -34,7 +34,11 @@ _KEPT = (
     (b"x-forwarded-port", b"X-Forwarded-Port: %b\r\n"),
     (b"x-forwarded-server", b"X-Forwarded-Server: %b\r\n"),
     (b"x-forwarded-prefix", b"X-Forwarded-Prefix: %b\r\n"),
+    (b"x-forwarded-scheme", b"X-Forwarded-Scheme: %b\r\n"),
+    (b"x-forwarded-ssl", b"X-Forwarded-Ssl: %b\r\n"),
     (b"x-real-ip", b"X-Real-IP: %b\r\n"),
+    (b"x-client-ip", b"X-Client-IP: %b\r\n"),
+    (b"true-client-ip", b"True-Client-IP: %b\r\n"),
 )
 
 #: A peer on a Unix socket is a process of this machine, as one that comes from here is: it is trusted when one of these is.

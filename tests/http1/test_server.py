@@ -45,6 +45,14 @@ class Heads(ServerCase):
             self.assertEqual((before, len(self.exchanges)), (0, 1))
             self.setUp()
 
+    def test_what_can_be_no_head_is_not_waited_for(self) -> None:
+        """TLS on a plain port, lines that end with LF alone, another protocol: 400 at once, also in pieces."""
+        for data in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\nHost: a\n\n", b"get / HTTP/1.1\r\n", b"\x00", b"\r\nssh"):
+            for pieces in ([data], [data[place : place + 1] for place in range(len(data))]):
+                client = self.connect()
+                client.send(*pieces)
+                self.assertEqual((status(client.received()), client.half_closed), (400, True), data)
+
     def test_half_a_head_then_the_rest_and_a_body(self) -> None:
         """What was held of a head is not taken for a body."""
         data = post(b"hello")
