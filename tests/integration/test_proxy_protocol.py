@@ -29,6 +29,7 @@ from .support import (
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 80\r\n"
 
 
 def version_2(source: str, destination: str, ports: tuple[int, int] = (40000, 80)) -> bytes:
@@ -172,6 +173,46 @@ http {{
     }}
 }}
 """
+
+
+class AsAnyListenerTests(IntegrationTestCase):
+    """Behind its header a connection is one like any other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.backend()
+        self.lb: LoadBalancer = self.balancer(backends=[self.server], listen="haproxy:tcp:{port}:interface=127.0.0.1")
+
+    def test_a_half_close_is_no_disconnect(self) -> None:
+        """The client gets its answer."""
+        client = self.socket(self.lb.port)
+        client.sendall(HEADER + b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        eventually("it is there", lambda: self.server.seen()["requests"])
+        self.server.direct("/step")
+        self.assertTrue(read_all(client).startswith(b"HTTP/1.1 200 "))
+
+    def test_a_half_close_in_a_tunnel(self) -> None:
+        """The backend's last words come."""
+        client = self.socket(self.lb.port)
+        client.sendall(HEADER + b"GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        read_head(client)
+        client.sendall(b"mine, ")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_all(client), b"mine, the end")
+
+    def test_unknown_is_served(self) -> None:
+        """As the specification asks (section 2.1), and as lbproxy itself writes it."""
+        client = self.socket(self.lb.port)
+        client.sendall(b"PROXY UNKNOWN\r\n" + GET)
+        self.assertTrue(read_head(client).startswith(b"HTTP/1.1 200 "))
+
+    def test_a_header_that_is_none_is_no_error_of_ours(self) -> None:
+        """The connection is closed, and no traceback fills the log (the balancer's end looks for one)."""
+        for header in (b"PROXY TCP4 192.0.2.7 198.51.100.1 x 80\r\n", b"PROXY TCP4 \xff\xff 198.51.100.1 1 80\r\n"):
+            client = self.socket(self.lb.port)
+            client.sendall(header + GET)
+            self.assertEqual(read_all(client), b"")
 
 
 class ToBackendsTests(IntegrationTestCase):
