@@ -285,7 +285,7 @@ class ServerConnection(Downstream):
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
-        if len(self._buffer) > PIPELINE_LIMIT:
+        if self._state == EXCHANGE and len(self._buffer) > PIPELINE_LIMIT:
             self._stop_reading()
         if self._read_closed and self._state == IDLE and not self._stalled:
             self.close()
