@@ -103,15 +103,15 @@ class UpstreamConnection(TwistedProtocol):
         self._request = request
         self._heard = False
         self._interim = 0
+        waiting: Deferred[Response] = Deferred()
+        self._waiting = waiting
         if ended:
             self._sending = False
-            self.deadline = self._seconds() + self._times.response
+            self.deadline = self._seconds() + self._times.response  # as _set_deadline, without the call
         else:
             self._sending = True
             self._held = request.expects_continue
-            self.deadline = self._seconds() + self._times.response if self._held else NEVER
-        waiting: Deferred[Response] = Deferred()
-        self._waiting = waiting
+            self._set_deadline()
         self.transport.write(data)
         return waiting
 
@@ -126,7 +126,7 @@ class UpstreamConnection(TwistedProtocol):
         """The body comes, asked for or not: the backend's time begins when all of it is here, unless its response has begun."""
         self._held = False
         if self._body is None:
-            self.deadline = NEVER
+            self._set_deadline()
 
     def end_body(self, trailers: bytes = b"") -> None:
         """The request's body is complete; *trailers* are lines, each ended by CRLF."""
@@ -135,14 +135,14 @@ class UpstreamConnection(TwistedProtocol):
         if self._request.chunked:
             self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
         if self._body is None:
-            self.deadline = self._seconds() + self._times.response
+            self._set_deadline()
 
     def pause(self) -> None:
         """The client is slow: read no more of the response until :meth:`resume`."""
         if self._body is None:
             return
         self._paused = True
-        self.deadline = NEVER
+        self._set_deadline()
         self.transport.pauseProducing()
 
     def resume(self) -> None:
@@ -150,7 +150,7 @@ class UpstreamConnection(TwistedProtocol):
         if self._body is None:
             return
         self._paused = False
-        self.deadline = self._seconds() + self._times.silence
+        self._set_deadline()
         self.transport.resumeProducing()
 
     def abort(self) -> None:
@@ -234,8 +234,8 @@ class UpstreamConnection(TwistedProtocol):
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if (end if end > 3 else len(data)) > self._limits.size:
+            end = data.find(b"\r\n\r\n") + 4  # less than 4: it is not here yet
+            if (len(data) if end < 4 else end) > self._limits.size:
                 self._fail(BadResponse(f"a response head of more than {self._limits.size} bytes"))
                 return
             if end < 4:
@@ -278,7 +278,7 @@ class UpstreamConnection(TwistedProtocol):
             return
         waiting, self._waiting = self._waiting, None
         assert waiting is not None
-        self.deadline = NEVER
+        self._set_deadline()
         waiting.callback((head, data, False))
 
     def _begin(self, head: ResponseHead, data: bytes) -> None:
@@ -302,11 +302,9 @@ class UpstreamConnection(TwistedProtocol):
             waiting.callback((head, data, True))
         else:
             self._body = body
-            self.deadline = self._seconds() + self._times.silence
+            self._set_deadline()
             waiting.callback((head, data, False))
             if body.done and self._body is body:  # only its trailers are still to be told
-                if self._paused:
-                    self.resume()
                 assert self._receiver is not None
                 self._end(body, self._receiver, b"")
 
@@ -329,11 +327,14 @@ class UpstreamConnection(TwistedProtocol):
         if body.done:
             self._end(body, receiver, data)
             return
-        self.deadline = self._seconds() + self._times.silence
+        if not self._paused:  # what was on its way when it was paused is no sign that more is waited for
+            self.deadline = self._seconds() + self._times.silence  # as _set_deadline, without the call
         if data:
             receiver.response_data(data)
 
     def _end(self, body: SizedBody | ChunkedBody | UntilCloseBody, receiver: ResponseReceiver, data: bytes) -> None:
+        if self._paused:  # the next exchange would wait for ever
+            self.resume()
         self._complete(body.rest)
         receiver.response_end(data, body.trailers)
 
@@ -355,6 +356,16 @@ class UpstreamConnection(TwistedProtocol):
         self.abort()
         if waiting is not None:
             waiting.errback(failure)
+
+    # Time.
+
+    def _set_deadline(self) -> None:
+        """Wait from now on for what the backend is to send next in this exchange; what held it up before is forgiven. To be
+        called wherever one of the flags changes that say what that is."""
+        if self._waiting is not None:  # for the response's head, when the backend has been sent all that it needs for it
+            self.deadline = NEVER if self._sending and not self._held else self._seconds() + self._times.response
+        else:
+            self.deadline = NEVER if self._body is None or self._paused else self._seconds() + self._times.silence
 
     def deadline_passed(self) -> None:
         """Nothing came for too long: an idle connection is closed, an answer that does not come is a failed attempt."""
@@ -378,7 +389,7 @@ class UpstreamConnection(TwistedProtocol):
             self._tunnel.pause()
         elif self._receiver is not None:
             if not self._paused:  # otherwise the client is waited for
-                self.deadline = self._seconds() + self._times.silence
+                self.deadline = self._seconds() + self._times.silence  # to read on
             self._receiver.pause_request()
 
     def resumeProducing(self) -> None:
@@ -387,11 +398,7 @@ class UpstreamConnection(TwistedProtocol):
         if self._tunnel is not None:
             self._tunnel.resume()
         elif self._receiver is not None:
-            if self._waiting is not None:
-                waited_for = self._held or not self._sending
-                self.deadline = self._seconds() + self._times.response if waited_for else NEVER
-            else:
-                self.deadline = NEVER if self._paused else self._seconds() + self._times.silence
+            self._set_deadline()
             self._receiver.resume_request()
 
     def stopProducing(self) -> None:

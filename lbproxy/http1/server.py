@@ -1,10 +1,8 @@
-"""The server side of HTTP/1.1: connections from clients, lean.
+"""The server side of HTTP/1.1: connections from clients, lean. From bytes to heads, from heads to exchanges and their bodies.
 
-A connection reads one head at a time, makes an exchange of it, streams the request's body into it, and writes the response that
-comes back. What a client pipelines waits, unparsed, until the exchange before it is over, so that answers keep their order.
-
-One class, and a long one, because it is one state machine on the measured path: cut in two, every byte would pass another call.
-What does not depend on HTTP stands in its base, :class:`.connection.ClientConnection`.
+A connection reads one head at a time, makes an exchange of it, and streams the request's body into it. What a client pipelines
+waits, unparsed, until the exchange before it is over, so that answers keep their order. The response comes back through the
+connection's other half, :mod:`.downstream`; what does not depend on HTTP stands in the base of both, :mod:`.connection`.
 """
 
 from __future__ import annotations
@@ -12,22 +10,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from zope.interface import implementer
 
 from ..deadlines import NEVER
 from ..endpoints import address_text, place
 from ..errors import BadMessage
-from ..interfaces import IDownstream
 from ..proxy_protocol import read_proxy_header
 from .answers import last_answer
-from .body import LAST_CHUNK, ChunkedBody, SizedBody, chunk, last_chunk
-from .connection import CLOSED, EXCHANGE, IDLE, LINGERING, PROXY_HEADER, TUNNEL, ClientConnection
-from .head import RequestHead, ResponseHead
+from .body import ChunkedBody, SizedBody
+from .connection import EXCHANGE, IDLE, LINGERING, PROXY_HEADER, TUNNEL
+from .downstream import Downstream
+from .head import RequestHead
 from .request_head import parse_request_head
-from .roles import RequestReceiver, TunnelEnd
+from .roles import RequestReceiver
 
 if TYPE_CHECKING:
     from .factory import ServerFactory
@@ -54,38 +50,17 @@ def _is_none(data: bytes) -> bool:
     return data[0] not in _METHODS_BEGIN or data.count(b"\n") != data.count(b"\r\n")
 
 
-@implementer(IDownstream, IPushProducer, IHalfCloseableProtocol)
-class ServerConnection(ClientConnection):
+@implementer(IHalfCloseableProtocol)
+class ServerConnection(Downstream):
     """One client's connection, and the HTTP/1.1 on it."""
 
-    __slots__ = (
-        "_body", "_buffer", "_chunked", "_client", "_exchange", "_head_begun", "_invited", "_keep", "_request", "_responding",
-        "_stepping",
-    )  # fmt: skip
+    __slots__ = ("_client",)
 
     def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
         super().__init__(factory, state)
-        self._buffer = b""  # bytes that nobody has looked at yet: a head's beginning, or what was pipelined
-        self._head_begun = False
-        self._exchange: RequestReceiver | None = None
-        self._request: RequestHead | None = None
-        self._body: SizedBody | ChunkedBody | None = None  # while more of the request's body is to come
-        self._invited = True  # whether the client may be expected to send its body: not while it waits for 100
         self._client: Any = None
-        self._responding = False
-        self._chunked = False  # how the response's body is framed
-        self._keep = True
-        self._stepping = False
 
     # What the wire calls.
-
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
-        """The client is gone, and with it the exchange that runs."""
-        super().connectionLost(reason)
-        exchange, self._exchange = self._exchange, None
-        self._buffer = b""
-        if exchange is not None:
-            exchange.client_lost()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: a head, a body, or more than its turn."""
@@ -105,7 +80,7 @@ class ServerConnection(ClientConnection):
             assert self._tunnel is not None
             self._tunnel.data(data)
         elif state == LINGERING:
-            self._linger_on()
+            self._set_deadline()
         elif state == PROXY_HEADER:
             self._read_proxy_header(self._buffer + data)
 
@@ -122,8 +97,8 @@ class ServerConnection(ClientConnection):
             self._exchange = None
             exchange.client_lost()
             self.abort()
-        elif not self._stalled:
-            self.deadline = NEVER  # an early response goes on for a client that gave its body up (RFC 9112 section 9.5)
+        else:
+            self._set_deadline()  # an early response goes on for a client that gave its body up (RFC 9112 section 9.5)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
@@ -143,7 +118,7 @@ class ServerConnection(ClientConnection):
         size, source, destination = header
         self._buffer = b""
         self._state = IDLE
-        self.deadline = self.factory.seconds() + self.factory.times.idle
+        self._set_deadline()
         if source[0]:
             secure = ISSLTransport.providedBy(self.transport)
             self._client = self.factory.maker.client(source[0], secure, source, destination)
@@ -160,8 +135,8 @@ class ServerConnection(ClientConnection):
                 if self._stalled:
                     self._wait_for_reader(data)
                     break
-                end = data.find(b"\r\n\r\n") + 4
-                if end <= 4 or end > self.factory.limits.size:
+                end = data.find(b"\r\n\r\n") + 4  # less than 4: it is not here yet
+                if end < 4 or end > self.factory.limits.size:
                     data = self._no_head(data, end)
                     if not data:
                         break
@@ -175,7 +150,8 @@ class ServerConnection(ClientConnection):
                     self._refuse(error)
                     break
                 self._begin(request, data[end:])
-                data, self._buffer = (self._buffer, b"") if self._state == IDLE else (b"", self._buffer)
+                if self._state == IDLE:  # it is over already: on to what was pipelined behind it
+                    data, self._buffer = self._buffer, b""
         finally:
             self._stepping = False
 
@@ -184,7 +160,7 @@ class ServerConnection(ClientConnection):
         limit = self.factory.limits.size
         if data[:2] == b"\r\n":
             return _without_empty_lines(data)
-        if max(end, len(data) if end < 4 else 0) > limit:
+        if (len(data) if end < 4 else end) > limit:
             if b"\r\n" in data[:limit]:
                 self._refuse(BadMessage("head-size", f"the head is larger than {limit} bytes", 431))
             else:
@@ -194,9 +170,8 @@ class ServerConnection(ClientConnection):
             self._refuse(BadMessage("syntax", "these are no lines of HTTP/1.x, each ended by CR and LF"))
             return b""
         if data and not self._head_begun:
-            # The head's time runs from its first byte, however slowly the others come.
             self._head_begun = True
-            self.deadline = self.factory.seconds() + self.factory.times.header
+            self._set_deadline()
         self._buffer = data
         return b""
 
@@ -212,7 +187,7 @@ class ServerConnection(ClientConnection):
         self._request = request
         self._keep = request.keep_alive
         self._responding = self._head_begun = False
-        self.deadline = NEVER
+        self.deadline = NEVER  # as _set_deadline would for a request without a body: this is on the measured path
         self.requests = requests = self.requests + 1
         if requests == factory.last_request or request.fields_dropped:
             self._note(request)
@@ -248,7 +223,7 @@ class ServerConnection(ClientConnection):
         body = ChunkedBody(limits.body, limits.fields, limits.underscores) if request.chunked else SizedBody(request.length)
         self._body = body
         self._invited = bool(data) or not request.expects_continue
-        self._expect_body()
+        self._set_deadline()
         try:
             data = body.feed(data)
         except BadMessage as error:
@@ -263,18 +238,10 @@ class ServerConnection(ClientConnection):
             self._exchange = None
             self.close()
 
-    def _expect_body(self) -> None:
-        """From here on the rest of the client's body must come, and not too slowly, unless it is not to be sent just now. What
-        held it up before is forgiven."""
-        held = self._reading_paused or self._stalled or self._read_closed
-        if self._body is not None and self._invited and not held:
-            self.deadline = self.factory.seconds() + self.factory.times.body
-
     def _body_done(self, exchange: RequestReceiver, body: SizedBody | ChunkedBody) -> None:
         self._body = None
         self._buffer = body.rest
-        if not self._stalled:
-            self.deadline = NEVER
+        self._set_deadline()
         exchange.body_end(body.trailers)
 
     def _continue_body(self, body: SizedBody | ChunkedBody, data: bytes) -> None:
@@ -283,10 +250,8 @@ class ServerConnection(ClientConnection):
         assert exchange is not None
         if not self._invited:
             self._invited = True
-            self._expect_body()
-        if not (self._reading_paused or self._stalled):
-            times = self.factory.times
-            self.deadline = min(self.deadline + len(data) * times.per_byte, self.factory.seconds() + times.idle)
+            self._set_deadline()
+        self._earn_time(len(data))
         try:
             data = body.feed(data)
         except BadMessage as error:
@@ -312,136 +277,6 @@ class ServerConnection(ClientConnection):
         rejected = self.factory.counters.rejected
         rejected[error.cause] = rejected.get(error.cause, 0) + 1
 
-    # IDownstream: what the exchange calls.
-
-    def inform(self, head: ResponseHead) -> None:
-        """Send an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2)."""
-        request = self._request
-        if request is None or not request.minor or self._responding:
-            return
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, head.fields))
-        if head.status == 100 and not self._invited:
-            self._invited = True
-            self._expect_body()
-
-    def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
-        """Send the response's head, framed for this client, and the beginning of its body."""
-        if self._state != EXCHANGE:
-            return
-        request = self._request
-        assert request is not None
-        self._responding = True
-        framing = b""
-        self._chunked = False
-        if self._body is not None or self.factory.draining or (self._read_closed and not self._buffer):
-            self._keep = False  # an early response: whatever still comes of the body would be taken for a request
-        if head.length < 0:
-            if request.minor:
-                self._chunked = True
-                framing = b"Transfer-Encoding: chunked\r\n"
-                data = (chunk(data) if data else b"") + (LAST_CHUNK if complete else b"")
-            else:
-                self._keep = False  # HTTP/1.0 knows no chunks: the connection's end ends the body
-        if head.status == 426 and head.upgrade:
-            framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade  # RFC 9110 section 15.5.22
-        if not self._keep:
-            framing += b"Connection: close\r\n"
-        elif not request.minor:
-            framing += b"Connection: keep-alive\r\n"
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (head.status, head.reason, head.fields, framing, data)
-        )
-        if complete:
-            self._response_done()
-
-    def write(self, data: bytes) -> None:
-        """Send a further part of the body."""
-        self.transport.write(chunk(data) if self._chunked else data)
-
-    def finish(self, trailers: bytes = b"") -> None:
-        """The response is whole."""
-        if self._state != EXCHANGE:
-            return
-        if self._chunked:
-            self.transport.write(last_chunk(trailers) if trailers else LAST_CHUNK)
-        self._response_done()
-
-    def switch(self, head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
-        """Send the 101; from here on bytes are passed on raw, what the client has sent ahead first of all."""
-        self._state = TUNNEL
-        self._tunnel = end
-        self._exchange = self._request = None
-        self.deadline = NEVER
-        end.transport = self.transport
-        self.transport.write(
-            b"HTTP/1.1 101 %b\r\n%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n%b" % (head.reason, head.fields, head.upgrade, data)
-        )
-        self._read_on()
-        ahead, self._buffer = self._buffer, b""
-        if ahead:
-            end.data(ahead)
-        if self._stalled:
-            self._must_read()
-            end.pause()
-        if self._read_closed:
-            end.half_closed()
-
-    def abort(self) -> None:
-        """Drop the connection with a reset."""
-        self._exchange = None
-        super().abort()
-
-    def _linger(self) -> None:
-        self._body = None
-        self._buffer = b""
-        super()._linger()
-
-    def close_if_idle(self) -> None:
-        """Close unless something runs, has begun, or waits for its turn."""
-        if not self._buffer:
-            super().close_if_idle()
-
-    def drop(self) -> None:
-        """End at once, whatever runs."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.client_lost("drain")
-        if self._tunnel is not None:
-            self._tunnel.drop("drain")
-        else:
-            self.abort()
-
-    def pause_body(self) -> None:
-        """Read no more of the request's body; the client's silence is no fault of its own until it is read on. That it does not
-        read still is."""
-        if not self._reading_paused:
-            if not self._stalled:
-                self.deadline = NEVER
-            self._stop_reading()
-
-    def resume_body(self) -> None:
-        """Read on."""
-        if self._reading_paused:
-            self._read_on()
-            self._expect_body()
-
-    def _response_done(self) -> None:
-        """The exchange is over: on to what was pipelined, or to the connection's end."""
-        request, self._exchange, self._request = self._request, None, None
-        if not self._keep or self.factory.draining:
-            assert request is not None
-            # Unless the client wants the end itself and has sent no more, more may come, and a reset would answer it.
-            if request.keep_alive or self._body is not None or self._buffer or self._reading_paused:
-                self._linger()
-            else:
-                self.close()
-        else:
-            self._state = IDLE
-            if not self._stalled:  # the answer is to be read first
-                self.deadline = self.factory.seconds() + self.factory.times.idle
-            if not self._stepping and (self._buffer or self._reading_paused or self._read_closed):
-                self._go_on()
-
     def _go_on(self) -> None:
         """Read on, and look at what was pipelined."""
         if self._stalled:
@@ -450,73 +285,7 @@ class ServerConnection(ClientConnection):
         data, self._buffer = self._buffer, b""
         if data:
             self._step(data)
-        if len(self._buffer) > PIPELINE_LIMIT:
+        if self._state == EXCHANGE and len(self._buffer) > PIPELINE_LIMIT:
             self._stop_reading()
         if self._read_closed and self._state == IDLE and not self._stalled:
             self.close()
-
-    # Time.
-
-    def deadline_passed(self) -> None:
-        """The client was silent, or did not read, for too long."""
-        if self._state == LINGERING:
-            self.close()
-        elif self._state == CLOSED:
-            if not self._reads():
-                self.transport.abortConnection()
-        else:
-            waited_for = self._waited_for()
-            if waited_for != "write" or not self._reads():
-                self._give_up(waited_for)
-
-    def _waited_for(self) -> str:
-        """What the client is late with, as it is counted."""
-        if self._stalled:
-            return "write"
-        if self._exchange is None:
-            return "head" if self._buffer or self._state == PROXY_HEADER else "idle"
-        return "body"
-
-    def _give_up(self, waited_for: str) -> None:
-        """408 where a request was begun, silence where none was."""
-        timed_out = self.factory.counters.timed_out
-        timed_out[waited_for] = timed_out.get(waited_for, 0) + 1
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.client_lost("client-timeout", 408)
-        if self._tunnel is not None:
-            self._tunnel.drop("client-timeout")
-        elif waited_for == "idle":
-            self.close()
-        elif waited_for == "write" or self._state == PROXY_HEADER or (self._responding and exchange is not None):
-            self.abort()
-        else:
-            self.transport.write(last_answer(408, f"the request's {waited_for} did not come in time"))
-            self._linger()
-
-    # IPushProducer: what the wire says when the client is slow to read.
-
-    def pauseProducing(self) -> None:
-        """The client does not keep up with what is written to it."""
-        self._stalled = True
-        self._must_read()
-        if self._tunnel is not None:
-            self._tunnel.pause()
-        elif self._exchange is not None:
-            self._exchange.pause_response()
-
-    def resumeProducing(self) -> None:
-        """The client has caught up."""
-        self._stalled = False
-        self.deadline = NEVER
-        if self._tunnel is not None:
-            self._tunnel.resume()
-        elif self._exchange is not None:
-            self._expect_body()
-            self._exchange.resume_response()
-        elif self._state == IDLE:
-            self.deadline = self.factory.seconds() + self.factory.times.idle
-            self._go_on()
-
-    def stopProducing(self) -> None:
-        """The transport is gone; :meth:`connectionLost` says so."""

@@ -150,7 +150,7 @@ class Exchange:
             attempt.reused = True
             response = self._send(connection)
         else:
-            self._pause_body()
+            self.pause_request()
             self._connecting = connecting = self._balancer.upstreams.connect(member, self.client)
             response = connecting.addCallback(self._send)
         response.addCallbacks(self._respond, self._failed)
@@ -189,8 +189,7 @@ class Exchange:
         attempt = self.attempts[-1]
         attempt.failure = failure
         member = attempt.member
-        member.in_flight -= 1
-        self._connection = self._connecting = None
+        self._let_go()
         if self.end:
             return
         if not isinstance(failure, (StaleConnection, NoSocket)):
@@ -207,7 +206,7 @@ class Exchange:
         if marks_down(failure):
             self._mark_down(member, failure)
         if what is Next.OTHER:
-            self._pause_body()
+            self.pause_request()
             self._try_next(failure)
         else:
             self._answer(failure)
@@ -260,7 +259,7 @@ class Exchange:
                 return
             if complete:
                 self._connection = None
-                self.attempts[-1].member.in_flight -= 1
+                self.attempts[-1].member.in_flight -= 1  # as _let_go, without the call
                 self._finish("done", now)
             elif self._response_paused and self._connection is not None:
                 self._connection.pause()
@@ -305,8 +304,7 @@ class Exchange:
         self._downstream.abort()
 
     def _end_relay(self, end: str) -> None:
-        self._connection = None
-        self.attempts[-1].member.in_flight -= 1
+        self._let_go()
         self._finish(end, self._balancer.seconds())
 
     def pause_response(self) -> None:
@@ -346,24 +344,23 @@ class Exchange:
             self._connection.end_body(trailers)
 
     def pause_request(self) -> None:
-        """The backend is slow: take no more of the request's body."""
-        self._pause_body()
-
-    def resume_request(self) -> None:
-        """The backend has caught up."""
-        self._resume_body()
-
-    def _pause_body(self) -> None:
+        """Take no more of the request's body: the backend is slow, or there is none at the moment."""
         if self._body is not None and not self._body.ended and not self._paused:
             self._paused = True
             self._downstream.pause_body()
 
-    def _resume_body(self) -> None:
+    def resume_request(self) -> None:
+        """The backend has caught up."""
         if self._paused:
             self._paused = False
             self._downstream.resume_body()
 
     # Ends.
+
+    def _let_go(self) -> None:
+        """The attempt that runs is over: its backend has one exchange less."""
+        self._connection = self._connecting = None
+        self.attempts[-1].member.in_flight -= 1
 
     def client_lost(self, end: str = "client-left", status: int = 0) -> None:
         """The client is gone, or cannot be served any more: drop the attempt that runs, upstream too.
@@ -375,11 +372,12 @@ class Exchange:
             return
         self.status = self.status or status
         connecting, connection = self._connecting, self._connection
-        self._connecting = self._connection = None
+        if connection is not None:
+            self._let_go()
+        self._connecting = None
         self._finish(end, self._balancer.seconds())
         if connection is not None:
             connection.abort()
-            self.attempts[-1].member.in_flight -= 1
         elif connecting is not None:
             connecting.cancel()  # its errback lets go of the backend
 

@@ -213,6 +213,13 @@ class Responses(ClientCase):
         self.backend.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
         self.assertEqual((self.receiver.ends, self.backend.unread, len(self.released)), (["end"], False, 1))
 
+    def test_an_end_that_was_on_its_way_to_a_client_that_is_full(self) -> None:
+        """A transport may hand on what it had read before it was paused. The connection is read again for the next exchange."""
+        self.answered(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        self.connection.pause()
+        self.connection.dataReceived(b"k")
+        self.assertEqual((self.receiver.ends, self.backend.unread, len(self.released)), (["end"], False, 1))
+
     def test_trailers_for_an_exchange_that_has_ended(self) -> None:
         """Nobody is told, and the connection is not used again."""
         asking = self.ask()
@@ -430,6 +437,14 @@ class Deadlines(ClientCase):
         self.connection.resume()
         self.wait(SILENCE - 2)
         self.assertEqual((self.receiver.ends, self.backend.unread), ([], False))
+
+    def test_nor_is_it_after_bytes_that_were_on_their_way(self) -> None:
+        """What a transport had read before it was paused sets no deadline for what it does not read."""
+        self.answered(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+        self.connection.pause()
+        self.connection.dataReceived(b"y")
+        self.wait(SILENCE * 2)
+        self.assertEqual((self.receiver.data, self.receiver.ends), (b"y", []))
 
     def test_the_response_time_begins_when_the_request_is_complete(self) -> None:
         """A long upload is not the backend's delay."""

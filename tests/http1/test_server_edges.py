@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface.verify import verifyObject
 
+from lbproxy.http1.server import PIPELINE_LIMIT
 from lbproxy.settings import Settings
 
 from ..support import GET, OK, post, response, status, values
@@ -394,3 +395,18 @@ class Limits(ServerCase):
         idle = self.connect()
         next(connection for connection in self.factory.connections if connection.transport is idle).drop()
         self.assertTrue(idle.aborted)
+
+
+class LargeHeads(ServerCase):
+    """Heads that are larger than what may wait for its turn."""
+
+    settings = Settings(head_limit=4 * PIPELINE_LIMIT)
+
+    def test_one_that_was_pipelined_is_read_to_its_end(self) -> None:
+        """Once its turn has come, it is no longer what has to wait."""
+        head = GET[:-2] + b"X: %b\r\n\r\n" % (b"y" * 3 * PIPELINE_LIMIT)
+        self.client.at_once = PIPELINE_LIMIT
+        self.client.send(GET + head)
+        self.exchange.respond()
+        self.clock.advance(0)
+        self.assertEqual((len(self.exchanges), self.client.unread), (2, False))
