@@ -1,0 +1,161 @@
+"""What must hold in a simulation, whatever happened: after each action, and when all is over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import h11
+
+from ..fuzz.reading import Message, check_raw, hold, read_request, read_response, tokens
+from .messages import Asked
+from .peers import Backend, Client
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["check_all", "check_counters", "what_is_left"]
+
+#: What a client may be answered in the balancer's own name.
+_OWN = {400, 405, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505}
+
+# Counters.
+
+
+def check_counters(world: World) -> None:
+    """They add up at any time."""
+    rig = world.rig
+    counters = rig.counters
+    in_flight = [member.in_flight for member in rig.pool.members.values()]
+    hold(min(in_flight) >= 0 and sum(in_flight) == counters.in_flight, "backends' exchanges are all exchanges", in_flight)
+    hold(0 <= counters.tunnels <= counters.in_flight, "tunnels are exchanges", counters.tunnels, counters.in_flight)
+    hold(sum(counters.ends.values()) == sum(counters.statuses.values()) == len(rig.ended), "each exchange ends once")
+    hold(not counters.ends.get("bug"), "there is no bug", counters.ends)
+    tunnels = counters.tunnels_total - counters.tunnels
+    hold(sum(counters.buckets) == len(rig.ended) - tunnels, "each exchange but a tunnel has a duration", counters.buckets)
+    for name in ("request_bytes", "response_bytes"):
+        total = sum(getattr(exchange, name) for exchange in rig.ended)
+        hold(getattr(counters, name) == total, "bytes are those of all exchanges", name)
+    if not world.web:
+        connected = sum(not client.lost for client in world.clients)
+        hold(rig.listener.open == len(rig.factory.connections) == connected, "open connections are counted", rig.listener.open)
+
+
+def what_is_left(world: World) -> list[str]:
+    """What goes on, in words."""
+    rig = world.rig
+    left = [f"{rig.counters.in_flight} exchanges"] if rig.counters.in_flight else []
+    left += [f"{watched!r}, watched" for watched in rig.balancer.sweep.watched]
+    left += [backend.name for backend in world.backends if not backend.lost]
+    if not world.web:  # twisted.web has its own ideas of when a connection ends
+        left += [client.name for client in world.clients if not client.lost]
+    return left
+
+
+# What was said.
+
+
+def check_all(world: World) -> None:
+    """Each message that arrived is the one that was sent, for each client and each backend."""
+    came: Counter[int] = Counter()
+    for backend in world.backends:
+        for place, data in enumerate(backend.requests):
+            came[_check_request(world, backend, bytes(data), place + 1 == len(backend.requests))] += 1
+    for number, times in came.items():
+        hold(times == 1 or world.asked[number].method != b"POST", "what may not be repeated is not", number, times)
+    for client in world.clients:
+        try:
+            _check_answers(world, client)
+        except h11.RemoteProtocolError as error:
+            hold(False, "clients get responses", client.name, str(error), bytes(client.got[:2000]))
+
+
+def _check_request(world: World, backend: Backend, data: bytes, last: bool) -> int:
+    try:
+        message = read_request(data)
+    except h11.RemoteProtocolError as error:
+        raise AssertionError(f"backends get requests: {backend.name}, {error}, {data[:2000]!r}") from error
+    check_raw(message)
+    number = int(message.head.target[1:])
+    asked = world.asked.get(number)
+    assert asked is not None, f"backends get what was asked: {number}"
+    hold(message.head.method == asked.method, "a method stays what it was", number)
+    _check_body(message, asked.body, f"request {number}")
+    client = next(client for client in world.clients if asked in client.asked)
+    sent_whole = len(client.sent) >= asked.ends and not asked.broken
+    hold(sent_whole or not message.whole, "a request is whole only if its client sent all of it", number)
+    if last and backend.tunnel_begins is not None and asked.upgrade:
+        said = bytes(client.sent[asked.ends :])
+        hold(said.startswith(message.rest), "a tunnel passes on what its client says", number)
+    else:
+        hold(not message.rest, "a backend gets one request at a time", number, message.rest[:200])
+    return number
+
+
+def _check_body(message: Message, body: bytes, what: str) -> None:
+    hold(message.body == body if message.whole else body.startswith(message.body), "a body stays what it was", what)
+
+
+def _check_answers(world: World, client: Client) -> None:
+    """They are those to its requests, in their order; after the last there may be one of ours that says what was wrong."""
+    data = bytes(client.got)
+    ended = client.closed and not client.aborted and not client.left
+    waiting = list(client.asked)
+    answered = 0
+    while data:
+        asked = waiting.pop(0) if waiting else None
+        data = _without_interim(data, asked)
+        if data.startswith(b"HTTP/1.1 101 "):
+            hold(asked is not None and asked.upgrade, "101 comes to who asked for it", asked)
+            _check_tunnel(world, data)
+            return
+        if not data:
+            break
+        known = asked is not None and len(client.sent) >= asked.head_ends
+        message = read_response(data, asked.method if asked is not None and known else b"GET", ended)
+        if message.head is None:
+            hold(not ended, "a response's head is whole", data[:200])
+            break
+        check_raw(message)
+        answered += 1
+        _check_answer(world, message, asked if known else None)
+        data = message.rest
+        if not message.whole:
+            hold(not ended, "a response that was cut is seen to be", client.name, bytes(data[:200]))
+            break
+        hold(not data or b"close" not in tokens(message, b"connection"), "nothing follows the last response", data[:200])
+    if ended and not (world.web and client.full):  # twisted.web reads nothing from one that does not read
+        _check_first(client, answered)
+
+
+def _without_interim(data: bytes, asked: Asked | None) -> bytes:
+    while data.startswith(b"HTTP/1.1 1") and not data.startswith(b"HTTP/1.1 101 "):
+        head, _, data = data.partition(b"\r\n\r\n")
+        number = head.partition(b"X-Number: ")[2]
+        hold(asked is not None and (not number or int(number) == asked.number), "hints are for who asked", head)
+    return data
+
+
+def _check_answer(world: World, message: Message, asked: Asked | None) -> None:
+    numbers = message.values(b"x-number")
+    if not numbers:
+        hold(message.head.status_code in _OWN, "what no backend answered is an error", message.head.status_code)
+        return
+    hold(asked is not None and int(numbers[0]) == asked.number, "an answer is to what was asked", numbers, asked)
+    answer = world.answers[int(message.values(b"x-answer")[0])]
+    _check_body(message, answer.body, f"answer {answer.number}")
+    hold(answer.whole or not message.whole, "a response is whole only if its backend sent all of it", answer.number)
+
+
+def _check_tunnel(world: World, data: bytes) -> None:
+    head, _, heard = data.partition(b"\r\n\r\n")
+    number = int(head.partition(b"X-Answer: ")[2].split(b"\r\n")[0])
+    backend = next(backend for backend in world.backends if backend.answer is world.answers[number])
+    said = bytes(backend.sent[backend.tunnel_begins :])
+    hold(said.startswith(heard), "a tunnel passes on what its backend says", number)
+
+
+def _check_first(client: Client, answered: int) -> None:
+    """Whoever asks, and stays, is answered or sees a reset."""
+    if client.asked and len(client.sent) >= client.asked[0].ends:
+        hold(answered, "a request is answered", client.name)

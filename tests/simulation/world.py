@@ -1,0 +1,192 @@
+"""One simulation: a balancer, its clients and its backends, and a seed that says what happens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from ..support import Rig
+from ..test_web import WebRig
+from .actions import BACKENDS, BALANCER, CLIENTS, a_client_comes
+from .messages import ANSWERS, REQUESTS, Answer, Asked
+from .peers import Backend, Client
+from .promises import check_all, check_counters, what_is_left
+
+__all__ = ["World"]
+
+_POOLS = (
+    "10.0.0.1:8000",
+    "10.0.0.1:8000,10.0.0.2:8000",
+    "10.0.0.1:8000:proxy-protocol=v2,10.0.0.2:8000:proxy-protocol=v1",
+)
+
+#: Each setting is one of these; small times as well as usual ones.
+_SETTINGS: dict[str, tuple[Any, ...]] = {
+    "abort_on_close": (False, False, False, True),
+    "body_grace": (0.5, 10),
+    "body_limit": (0, 0, 0, 1000),
+    "body_rate": (0, 1024),
+    "connect_timeout": (0.5, 3),
+    "connection_requests": (0, 1, 3, 1000),
+    "header_timeout": (0.5, 10),
+    "idle_timeout": (0.5, 5, 60),
+    "replay_limit": (0, 1000, 65536),
+    "response_timeout": (1, 30),
+    "retries": (0, 3),
+    "tunnel_timeout": (1, 30, 3600),
+    "upstream_idle": (0, 1, 32),
+    "upstream_idle_timeout": (0.5, 60),
+    "via": ("", "lb"),
+    "write_timeout": (0.5, 5, 60),
+}
+
+_WITHOUT_DRAIN = dict(list(BALANCER.items())[:-3])
+
+
+class World:
+    """A run from a seed. Everything in it is a function of that and of the face.
+
+    :param web: whether clients come through ``twisted.web``.
+    :ivar asked: all requests, by number; ``answers``: all answers, by number.
+    :ivar trace: what has happened, a line for each action.
+    """
+
+    def __init__(self, seed: int, *, web: bool = False) -> None:
+        self.rng = rng = random.Random(seed)
+        self.web = web
+        self.settings = {name: rng.choice(values) for name, values in _SETTINGS.items()}
+        pool = rng.choice(_POOLS)
+        self.addresses = [one.split(":")[0] + ":8000" for one in pool.split(",")]
+        self.rig: Any = (WebRig if web else Rig)(pool, **self.settings)
+        self.clients: list[Client] = []
+        self.backends: list[Backend] = []
+        self.asked: dict[int, Asked] = {}
+        self.answers: dict[int, Answer] = {}
+        self.trace = [f"{pool} {self.settings}"]
+        self._numbers = 0
+        self._requests = [*rng.sample(list(REQUESTS), rng.choice((1, 3, 8))), *["upgrade"] * rng.choice((0, 0, 3))]
+        self._answers = rng.sample(list(ANSWERS), rng.choice((1, 3, 8)))
+        self._tables = [self._some(table) for table in (CLIENTS, BACKENDS, BALANCER if not web else _WITHOUT_DRAIN)]
+        self._shares = rng.choice(((3, 3, 1), (1, 1, 1), (1, 3, 1), (3, 1, 1)))
+        self._accepts = rng.random() < 0.9  # or only now and then
+        self.rig.balancer.start()
+
+    def _some(self, table: dict[Any, int]) -> dict[Any, int]:
+        """Some things happen often in one simulation and not at all in another: so each gets deeper in what it has."""
+        return {act: weight * self.rng.choice((0, 1, 1, 4)) for act, weight in table.items()}
+
+    # What actions use.
+
+    def number(self) -> int:
+        """The next one."""
+        self._numbers += 1
+        return self._numbers
+
+    def connect(self) -> Client:
+        """A client connects."""
+        client = Client(self.rig.reactor, f"client {len(self.clients) + 1}", self.rng.random() < 0.5)
+        self.clients.append(client)
+        client.attach((self.rig.site if self.web else self.rig.factory).buildProtocol(None))
+        return client
+
+    def ask(self, client: Client, kind: str = "") -> bool:
+        """Let a client have a request to send, of a kind or any; whether it may."""
+        if client.talks_nonsense or client.gone:
+            return False
+        kind = kind or self.rng.choice(self._requests)
+        asked = REQUESTS[kind](self.number())
+        self.asked[asked.number] = asked
+        self.tell(f"{client.name}: {kind} /{asked.number}")
+        client.ask(asked)
+        return True
+
+    def answer(self, backend: Backend, make: Callable[..., Answer] | None = None) -> bool:
+        """Let a backend have an answer to send, one like that or any; whether it was asked."""
+        asked = self.asked.get(backend.asked)
+        if asked is None or backend.answer is not None or backend.gone:
+            return False
+        kind = self.rng.choice(self._answers) if make is None else "101"
+        answer = (make or ANSWERS[kind])(self.number(), asked.number, asked.method)
+        self.answers[answer.number] = answer
+        self.tell(f"{backend.name}: {kind} to /{asked.number}")
+        backend.begin(answer)
+        return True
+
+    def accept(self) -> bool:
+        """All connections that are asked for are accepted; whether there were any."""
+        waiting = len(self.rig.connects)
+        for _ in range(waiting):
+            connect = self.rig.connect()
+            if not connect.cancelled:
+                name = f"backend {len(self.backends) + 1}"
+                destination = connect._connector.getDestination()
+                backend = Backend(self.rig.reactor, name, self.rng.random() < 0.5, destination.host)
+                self.backends.append(backend)
+                self.tell(f"{name} is {connect.address}")
+                backend.attach(connect._factory.buildProtocol(destination))
+        return waiting > 0
+
+    def refuse(self) -> bool:
+        """The next connection that is asked for is refused; whether there was one."""
+        if not self.rig.connects:
+            return False
+        connect = self.rig.connect()
+        if not connect.cancelled:
+            connect.refuse()
+        return True
+
+    def tell(self, line: str) -> None:
+        """Add to the trace."""
+        self.trace.append(line)
+
+    # The run.
+
+    def run(self) -> None:
+        """Some actions, then silence; what must hold after each, and at the end.
+
+        :raises AssertionError: when something does not.
+        """
+        self._does(a_client_comes, None)
+        for _ in range(self.rng.randint(5, 60)):
+            self._act()
+            self._settle()
+            check_counters(self)
+        self._silence()
+        check_counters(self)
+        check_all(self)
+
+    def _act(self) -> None:
+        """Something that there is to do, if it is found soon."""
+        for _ in range(20):
+            who: tuple[list[Any], ...] = (self.clients[-2:], self.backends[-2:], [None])
+            peers, table = self.rng.choices(list(zip(who, self._tables)), self._shares)[0]
+            if peers and any(table.values()):
+                act = self.rng.choices(list(table), list(table.values()))[0]
+                if self._does(act, self.rng.choice(peers)):
+                    break
+        if self._accepts and self.rng.random() < 0.9:
+            self.accept()
+
+    def _does(self, act: Callable[..., bool], peer: Any) -> bool:
+        lines = len(self.trace)
+        self.tell(act.__name__ if peer is None else f"{peer.name} {act.__name__}")
+        done = act(self) if peer is None else act(self, peer)
+        if not done:
+            del self.trace[lines:]
+        return done
+
+    def _settle(self) -> None:
+        if self.rng.random() < 0.7:
+            self.rig.turn()
+        for peer in (*self.clients, *self.backends):
+            peer.rest_is_read()
+
+    def _silence(self) -> None:
+        """Nobody says anything any more, until all that is waited for is given up."""
+        for seconds in (*[0.5] * 400, *[5.0] * 1000):
+            if not what_is_left(self):
+                break
+            self.rig.reactor.advance(seconds)
+        left = what_is_left(self)
+        assert not left, f"after long silence there is still {'; '.join(left)}"

@@ -1,0 +1,57 @@
+"""Promises that hold whatever happens: peers that act at random, then silence, and everything has come to its end.
+
+Each simulation comes from a seed, which the failure's message names; ``LBPROXY_SIMULATION_SEED`` plays that one again.
+``LBPROXY_EXAMPLES=10000`` plays so many of each kind.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import traceback
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .simulation.world import World
+
+SEED = os.environ.get("LBPROXY_SIMULATION_SEED")
+EXAMPLES = int(os.environ.get("LBPROXY_EXAMPLES", "500"))
+
+
+class WhateverPeersDo(SynchronousTestCase):
+    """What arrives is what was sent, to whom it was sent; the counters add up; and in the end nothing is left."""
+
+    def test_the_listener(self) -> None:
+        """Requests, bodies, half-closes, resets, full connections, tunnels, drains, in any order."""
+        self.simulate(EXAMPLES)
+
+    def test_the_web_face(self) -> None:
+        """The same through ``twisted.web``, without what only the listener can do."""
+        self.simulate(EXAMPLES // 3, web=True)
+
+    def test_a_seed_gives_the_same_simulation_again(self) -> None:
+        """To the last action."""
+        for seed in range(10):
+            first, second = World(seed), World(seed)
+            first.run()
+            second.run()
+            self.assertEqual(first.trace, second.trace)
+            self.assertNotEqual(first.trace, World(seed + 1).trace)
+
+    def simulate(self, times: int, *, web: bool = False) -> None:
+        """So many simulations from new seeds, or the one that is asked for."""
+        first = random.SystemRandom().randrange(1 << 32)
+        for seed in range(first, first + times) if SEED is None else [int(SEED)]:
+            self.play(World(seed, web=web), seed)
+
+    def play(self, world: World, seed: int) -> None:
+        """One simulation, in which nothing may go wrong, and nothing may be logged that did."""
+        try:
+            world.run()
+            wrong = "".join(failure.getTraceback() for failure in self.flushLoggedErrors())
+        except Exception:
+            self.flushLoggedErrors()
+            wrong = traceback.format_exc()
+        if wrong:
+            replay = f"LBPROXY_SIMULATION_SEED={seed} python -m twisted.trial {self.id()}"
+            self.fail("\n".join([wrong, "after", *world.trace, f"to play it again: {replay}"]))
