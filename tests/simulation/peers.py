@@ -42,10 +42,11 @@ class End(Peer):
     @property
     def gone(self) -> bool:
         """Whether nothing that it sends is heard any more."""
-        return self.lost or self.closed or self.left or self._ending is not None or self._said_all
+        return self.lost or self.closed or self.left or self._ending is not None or self.said_all
 
     @property
-    def _said_all(self) -> bool:
+    def said_all(self) -> bool:
+        """Whether it has ended its sending, and still reads."""
         return self._reads_on
 
     @property
