@@ -125,7 +125,7 @@ def _check_answers(world: World, client: Client) -> None:
             hold(not ended, "a response that was cut is seen to be", client.name, bytes(data[:200]))
             break
         hold(not data or b"close" not in tokens(message, b"connection"), "nothing follows the last response", data[:200])
-    if ended and not (world.web and client.full):  # twisted.web reads nothing from one that does not read
+    if ended and not (world.web and client.stopped):  # twisted.web reads nothing from one that does not read
         _check_first(client, answered)
 
 
