@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from .simulation.world import World
 
 SEED = os.environ.get("LBPROXY_SIMULATION_SEED")
-EXAMPLES = int(os.environ.get("LBPROXY_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("LBPROXY_EXAMPLES", "350"))
 
 
 class WhateverPeersDo(SynchronousTestCase):

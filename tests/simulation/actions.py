@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKENDS", "BALANCER", "CLIENTS"]
 
+_UNASKED = b"HTTP/1.1 200 OK\r\nX-Number: %d\r\nContent-Length: 2\r\n\r\nno" % UNASKED
+
 # Clients.
 
 
@@ -128,7 +130,7 @@ def reads_on(world: World, peer: End) -> bool:
 
 
 CLIENTS: dict[Callable[[World, Client], bool], int] = {
-    asks: 8,
+    asks: 12,
     begins_to_ask: 8,
     asks_much_at_once: 1,
     sends_a_part: 8,
@@ -184,6 +186,14 @@ def finishes(world: World, backend: Backend) -> bool:
     return True
 
 
+def says_too_much(world: World, backend: Backend) -> bool:
+    """The rest of its answer, and right behind it one that nobody asked for."""
+    answer = backend.answer
+    if answer is None or not backend.out or answer.until_close or answer.body == b"" or backend.tunnel_begins is not None:
+        return False
+    return backend.say(backend.out.rest() + _UNASKED)
+
+
 def switches(world: World, backend: Backend) -> bool:
     """101, mostly to who asked for it, sometimes with bytes right behind it."""
     asked = world.asked.get(backend.asked)
@@ -220,8 +230,7 @@ def hints(world: World, backend: Backend) -> bool:
 
 def speaks_unasked(world: World, backend: Backend) -> bool:
     """An answer that nobody asked for."""
-    unasked = b"HTTP/1.1 200 OK\r\nX-Number: %d\r\nContent-Length: 2\r\n\r\nno" % UNASKED
-    return backend.answered and bool(backend.requests) and backend.say(unasked)
+    return backend.answered and bool(backend.requests) and backend.say(_UNASKED)
 
 
 def talks_rubbish(world: World, backend: Backend) -> bool:
@@ -236,6 +245,7 @@ BACKENDS: dict[Callable[[World, Backend], bool], int] = {
     goes_on: 8,
     goes_on_a_piece: 3,
     finishes: 8,
+    says_too_much: 1,
     switches: 40,
     says_something_in_a_tunnel: 8,
     ends_its_sending_in_a_tunnel: 2,
@@ -309,10 +319,10 @@ def a_drain_begins(world: World) -> bool:
 
 #: Those of a drain, last of all, are the lean listener's.
 BALANCER: dict[Callable[[World], bool], int] = {
-    a_client_comes: 10,
+    a_client_comes: 7,
     backends_accept: 20,
     a_backend_refuses: 4,
-    a_probe_finds_a_backend_up: 15,
+    a_probe_finds_a_backend_up: 2,
     a_probe_finds_a_backend_down: 1,
     time_passes: 8,
     idle_connections_are_closed: 1,

@@ -21,6 +21,7 @@ class End(Peer):
     :ivar out: what it is about to send.
     :ivar sent: what it has sent, and our side perhaps not read.
     :ivar left: whether it has closed or reset the connection itself.
+    :ivar stopped: whether it has ever stopped reading.
     """
 
     def __init__(self, clock: Any, name: str, narrow: bool, address: str) -> None:
@@ -28,7 +29,7 @@ class End(Peer):
         self.name = name
         self.out = Outbox()
         self.sent = bytearray()
-        self.left = False
+        self.left = self.stopped = False
         self._room = HIGH_WATER if narrow else 1 << 30
 
     def say(self, data: bytes) -> bool:
@@ -42,10 +43,11 @@ class End(Peer):
     @property
     def gone(self) -> bool:
         """Whether nothing that it sends is heard any more."""
-        return self.lost or self.closed or self.left or self._ending is not None or self._said_all
+        return self.lost or self.closed or self.left or self._ending is not None or self.said_all
 
     @property
-    def _said_all(self) -> bool:
+    def said_all(self) -> bool:
+        """Whether it has ended its sending, and still reads."""
         return self._reads_on
 
     @property
@@ -64,6 +66,10 @@ class End(Peer):
     def take(self, data: bytes) -> None:
         """Something has come, be it read or not."""
         raise NotImplementedError
+
+    def stop_reading(self) -> None:
+        self.stopped = True
+        super().stop_reading()
 
     def read_on(self) -> None:
         self.unsent = 0

@@ -14,7 +14,7 @@ from .peers import Backend, Client
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["check_all", "check_counters", "what_is_left"]
+__all__ = ["check_all", "check_counters", "check_tunnels", "what_is_left"]
 
 #: What a client may be answered in the balancer's own name.
 _OWN = {400, 405, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505}
@@ -84,6 +84,7 @@ def _check_request(world: World, backend: Backend, data: bytes, last: bool) -> i
     client = next(client for client in world.clients if asked in client.asked)
     sent_whole = len(client.sent) >= asked.ends and not asked.broken
     hold(sent_whole or not message.whole, "a request is whole only if its client sent all of it", number)
+    hold(message.whole or last, "a connection is used again only after a whole request", number)
     if last and backend.tunnel_begins is not None and asked.upgrade:
         said = bytes(client.sent[asked.ends :])
         hold(said.startswith(message.rest), "a tunnel passes on what its client says", number)
@@ -124,7 +125,7 @@ def _check_answers(world: World, client: Client) -> None:
             hold(not ended, "a response that was cut is seen to be", client.name, bytes(data[:200]))
             break
         hold(not data or b"close" not in tokens(message, b"connection"), "nothing follows the last response", data[:200])
-    if ended and not (world.web and client.full):  # twisted.web reads nothing from one that does not read
+    if ended and not (world.web and client.stopped):  # twisted.web reads nothing from one that does not read
         _check_first(client, answered)
 
 
@@ -153,6 +154,22 @@ def _check_tunnel(world: World, data: bytes) -> None:
     backend = next(backend for backend in world.backends if backend.answer is world.answers[number])
     said = bytes(backend.sent[backend.tunnel_begins :])
     hold(said.startswith(heard), "a tunnel passes on what its backend says", number)
+
+
+def check_tunnels(world: World) -> None:
+    """While both ends of a tunnel read, all that is said arrives, an end of the sending too."""
+    for backend in world.backends:
+        asked = world.asked[backend.answer.to] if backend.answer is not None else None
+        if backend.tunnel_begins is None or asked is None or not asked.upgrade or backend.closed or backend.left:
+            continue
+        client = next(client for client in world.clients if asked in client.asked)
+        if not (client.closed or client.left) and b"HTTP/1.1 101 " in client.got:
+            hold(backend.ended or not client.said_all, "a client's half-close arrives", client.name)
+            hold(client.ended or not backend.said_all, "a backend's half-close arrives", backend.name)
+            if not (client.ended or backend.ended):  # afterwards it may be over
+                heard = bytes(backend.requests[-1]).partition(b"\r\n\r\n")[2]
+                hold(heard == client.sent[asked.ends :], "what a client says in its tunnel arrives", client.name)
+                hold(client.got.endswith(backend.sent[backend.tunnel_begins :]), "what a backend says arrives", backend.name)
 
 
 def _check_first(client: Client, answered: int) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 from ..support import Rig
 from ..test_web import WebRig
-from .actions import BACKENDS, BALANCER, CLIENTS, a_client_comes
+from .actions import BACKENDS, BALANCER, CLIENTS, a_client_comes, a_probe_finds_a_backend_up
 from .messages import ANSWERS, REQUESTS, Answer, Asked
 from .peers import Backend, Client
-from .promises import check_all, check_counters, what_is_left
+from .promises import check_all, check_counters, check_tunnels, what_is_left
 
 __all__ = ["World"]
 
 _POOLS = (
+    "10.0.0.1:8000",
     "10.0.0.1:8000",
     "10.0.0.1:8000,10.0.0.2:8000",
     "10.0.0.1:8000:proxy-protocol=v2,10.0.0.2:8000:proxy-protocol=v1",
@@ -41,6 +42,7 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "write_timeout": (0.5, 5, 60),
 }
 
+_TIMES = [name for name in _SETTINGS if name.endswith("timeout") or name in ("body_grace", "upstream_idle")]
 _WITHOUT_DRAIN = dict(list(BALANCER.items())[:-3])
 
 
@@ -55,7 +57,10 @@ class World:
     def __init__(self, seed: int, *, web: bool = False) -> None:
         self.rng = rng = random.Random(seed)
         self.web = web
-        self.settings = {name: rng.choice(values) for name, values in _SETTINGS.items()}
+        patient = rng.random() < 0.5  # then connections live to be used again
+        self.settings = {
+            name: values[-1] if patient and name in _TIMES else rng.choice(values) for name, values in _SETTINGS.items()
+        }
         pool = rng.choice(_POOLS)
         self.addresses = [one.split(":")[0] + ":8000" for one in pool.split(",")]
         self.rig: Any = (WebRig if web else Rig)(pool, **self.settings)
@@ -148,10 +153,13 @@ class World:
         :raises AssertionError: when something does not.
         """
         self._does(a_client_comes, None)
-        for _ in range(self.rng.randint(5, 60)):
+        for _ in range(self.rng.randint(5, 90)):
             self._act()
             self._settle()
             check_counters(self)
+        if self.rng.random() < 0.5:
+            self._all_read()
+            check_tunnels(self)
         self._silence()
         check_counters(self)
         check_all(self)
@@ -167,6 +175,8 @@ class World:
                     break
         if self._accepts and self.rng.random() < 0.9:
             self.accept()
+        if self.rng.random() < 0.3 and not all(member.up for member in self.rig.pool.members.values()):
+            self._does(a_probe_finds_a_backend_up, None)
 
     def _does(self, act: Callable[..., bool], peer: Any) -> bool:
         lines = len(self.trace)
@@ -181,6 +191,15 @@ class World:
             self.rig.turn()
         for peer in (*self.clients, *self.backends):
             peer.rest_is_read()
+
+    def _all_read(self) -> None:
+        """Who did not read does so again, until nothing more comes."""
+        self.tell("all read on")
+        for _ in range(5):
+            for peer in (*self.clients, *self.backends):
+                if peer.full:
+                    peer.read_on()
+            self.rig.turn()
 
     def _silence(self) -> None:
         """Nobody says anything any more, until all that is waited for is given up."""
