@@ -54,6 +54,17 @@ class ContinueGoesEndToEnd(ExchangeCase):
         self.assertEqual((status(client.received()), rig.counters.ends), (504, {"response-timeout": 1}))
         self.assert_all_is_over()
 
+    def test_a_backend_that_invites_and_does_not_read_is_given_up(self) -> None:
+        """Its 100 takes nothing from the time that it has to read what was written to it."""
+        rig = self.rig()
+        client = rig.client()
+        client.send(ASKS.replace(b"POST", b"PUT"))
+        backend = rig.accept()
+        backend.stop_reading()
+        backend.send(CONTINUE)
+        rig.wait(300)
+        self.assertEqual((rig.counters.in_flight, backend.aborted), (0, True))
+
     def test_a_client_that_does_not_wait_is_served_as_any(self) -> None:
         """As those do that have waited a second for nothing."""
         rig = self.rig()

@@ -125,7 +125,7 @@ class UpstreamConnection(TwistedProtocol):
     def _body_comes(self) -> None:
         """The body comes, asked for or not: the backend's time begins when all of it is here, unless its response has begun."""
         self._held = False
-        if self._body is None:
+        if self._body is None and not self._stalled:  # one that does not read has a deadline for that
             self._set_deadline()
 
     def end_body(self, trailers: bytes = b"") -> None:
