@@ -157,7 +157,10 @@ class ClientConnection(TwistedProtocol):
     def deadline_passed(self) -> None:
         """The client was silent, or did not read, for too long."""
         if self._state == LINGERING:
-            self.close()
+            if unsent_bytes(self.transport) and self.factory.seconds() < self._linger_until:
+                self._set_deadline()  # it has not taken all of the answer yet
+            else:
+                self.close()
         elif self._state == CLOSING:
             if not self._reads():
                 self.transport.abortConnection()

@@ -177,6 +177,19 @@ class Lingering(ServerCase):
         self.wait(2.5)
         self.assertTrue(self.client.closed)
 
+    def test_an_answer_that_is_not_taken_yet_is_waited_for(self) -> None:
+        """Though its client is silent meanwhile; but not for ever."""
+        self.client.unsent = 100
+        self.wait(3 * LINGER)
+        self.assertFalse(self.client.closed)
+        self.client.unsent = 0
+        self.wait(LINGER + 1)
+        self.assertTrue(self.client.closed)
+        self.setUp()
+        self.client.unsent = 100
+        self.wait(LINGER_IN_ALL + 2)
+        self.assertTrue(self.client.closed)
+
     def test_an_upload_that_goes_on_is_read_for_longer(self) -> None:
         """So that its client comes to read the answer; but not for ever."""
         for _ in range(int(LINGER_IN_ALL) - 2):
