@@ -52,6 +52,8 @@ class TunnelSide:
         if self._tunnel.goes_on():
             self.bytes += len(data)
             self.other.transport.write(data)
+        elif not unsent_bytes(self.transport):
+            self.transport.loseConnection()  # it has taken its last words: there is nothing left that a reset could overtake
 
     def half_closed(self) -> None:
         """The peer sends no more: the other end is told so, and when it has ended too, the tunnel is over."""
@@ -88,16 +90,16 @@ class TunnelSide:
         return self.transport is not None and not self.gone
 
     def close(self) -> None:
-        """Close this end's connection when all that was written to it has been sent. While its peer has not ended, what it still
+        """Close this end's connection when all that was written to it has been taken. As long as it has not, what its peer still
         sends is read and thrown away: otherwise a reset would answer it, and could overtake the last words."""
         if not self.open:
             return
+        self._unsent = unsent_bytes(self.transport)
         self.transport.unregisterProducer()
-        if self.half or not half_close(self.transport):
+        if self.half or not self._unsent or not half_close(self.transport):
             self.transport.loseConnection()
         else:
             self.transport.resumeProducing()
-        self._unsent = unsent_bytes(self.transport)
 
     def look(self, now: float, patience: float) -> None:
         """Once the tunnel is over: drop a peer that has taken its last words but does not end, or has taken none of them for
