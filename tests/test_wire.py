@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 from typing import Any
 
@@ -260,6 +262,33 @@ class Reading(LoopbackCase):
         assert self.protocol.lost is not None
         self.assertTrue(self.protocol.lost.check(ConnectionDone))
         self.assertEqual(self.protocol.data, b"bye")
+
+    def test_in_bulk_it_is_lent_and_passed_on_whole(self) -> None:
+        """Through a second wire, which cannot take it all at once: byte for byte, although the next read uses the same place."""
+        reader = self.dial(self.port)
+        self.until(lambda: len(self.made) == 2)
+        lent: set[type] = set()
+
+        def pass_on(data: Any) -> None:
+            lent.add(type(data))
+            self.made[1].transport.write(data)
+
+        self.protocol.dataReceived = pass_on  # type: ignore[method-assign]
+        self.wire.read_in_bulk()
+        data = random.Random(1).randbytes(8 * MEBIBYTE)
+        sent, got = 0, bytearray()
+
+        def pump() -> bool:
+            nonlocal sent
+            with contextlib.suppress(BlockingIOError):
+                sent += self.peer.send(data[sent : sent + MEBIBYTE])
+            if sent == len(data) or sent % 3 == 0:  # at first it is mostly written, so that it does not fit
+                with contextlib.suppress(BlockingIOError):
+                    got.extend(reader.recv(MEBIBYTE))
+            return len(got) == len(data)
+
+        self.until(pump)
+        self.assertEqual((lent, bytes(got)), ({memoryview}, data))
 
     def test_a_half_close_is_told_to_who_knows_of_it(self) -> None:
         """Nothing more is read, writing goes on, and resuming changes nothing."""

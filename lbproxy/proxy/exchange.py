@@ -280,6 +280,7 @@ class Exchange:
         tunnel.backend.bytes = len(data)
         connection.switch(tunnel.backend)
         self._downstream.switch(head, data, tunnel.client)
+        tunnel.begin()
         if connection.stalled:  # before there was anyone to be told
             tunnel.backend.pause()
 
