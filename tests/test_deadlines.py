@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.deadlines import NEVER, DeadlineSweep
+from lbproxy.deadlines import AT_ONCE, NEVER, DeadlineSweep
 
 
 class Watched:
@@ -68,6 +68,30 @@ class Sweeps(SynchronousTestCase):
         self.watch(1)
         self.wait(3)
         self.assertEqual(self.sweep.watched, set())
+
+    def test_many_at_once_are_told_in_turns(self) -> None:
+        """So that whatever else is to be done comes between; all of them, each once, but for one that has got more time."""
+        many = [self.watch(1) for _ in range(5 * AT_ONCE)]
+        self.clock.rightNow += 2  # without the turns that advancing would bring
+        self.sweep.sweep()
+        told = [watched for watched in many if watched.passed]
+        self.assertEqual(len(told), AT_ONCE)
+        spared = next(watched for watched in many if not watched.passed)
+        spared.deadline = NEVER
+        self.wait(3)
+        self.assertEqual([len(watched.passed) for watched in many if watched is not spared], [1] * (len(many) - 1))
+        self.assertEqual(spared.passed, [])
+
+    def test_a_stop_in_between_leaves_nothing(self) -> None:
+        """Those that were not told yet are told by the next sweep."""
+        many = [self.watch(1) for _ in range(5 * AT_ONCE)]
+        self.clock.rightNow += 2
+        self.sweep.sweep()
+        self.sweep.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.sweep.start()
+        self.wait(3)
+        self.assertEqual([len(watched.passed) for watched in many], [1] * len(many))
 
     def test_short_time_outs_are_watched_closely(self) -> None:
         """The sweep runs four times in the shortest, between 20 times a second and once a second."""
