@@ -22,7 +22,8 @@ from lbproxy.errors import BadMessage
 from lbproxy.http1.fields import field_value
 from lbproxy.interfaces import IDownstream
 from lbproxy.testing import FakeBackend, MemoryBackends
-from lbproxy.web import PIECE, WebDownstream, request_head
+from lbproxy.web import PIECE, WebDownstream
+from lbproxy.web_request import request_head
 
 from .corpus.requests import REFUSED
 from .support import GET, LIMITS, OK, Peer, Rig, post, sent, split, status, unchunk, values

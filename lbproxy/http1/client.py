@@ -17,7 +17,7 @@ from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, S
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk, last_chunk
 from .head import MessageLimits, RequestHead, ResponseHead
-from .response_head import parse_response_head
+from .response_head import agrees, parse_response_head
 from .roles import ConnectionOwner, Response, ResponseReceiver, TunnelEnd
 
 __all__ = ["INTERIM_LIMIT", "UpstreamConnection", "UpstreamTimes"]
@@ -270,9 +270,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def _switching(self, request: RequestHead, head: ResponseHead, data: bytes) -> None:
         """A 101: to be had only by a request that asked for it, and with what it asked for (RFC 9110 section 15.2.2)."""
-        asked = {protocol.strip().lower() for protocol in request.upgrade.split(b",")} - {b""}
-        given = {protocol.strip().lower() for protocol in head.upgrade.split(b",")} - {b""}
-        if not given or not given <= asked:
+        if not agrees(request.upgrade, head.upgrade):
             words = f"101 to {head.upgrade[:64]!r}, where {request.upgrade[:64]!r} was asked for"
             self._fail(BadResponse(f"upgrade: {words}"))
             return

@@ -26,7 +26,7 @@ from .head_parts import (
     without_named,
 )
 
-__all__ = ["parse_response_head"]
+__all__ = ["agrees", "parse_response_head"]
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -116,3 +116,9 @@ def _response_rules(head: ResponseHead, known: dict[bytes, bytes]) -> None:
         tokens = tokens_of(connection)
         head.keep_alive = b"close" not in tokens and (head.keep_alive or b"keep-alive" in tokens)
         head.fields = without_named(head.fields, tokens)
+
+
+def agrees(asked: bytes, given: bytes) -> bool:
+    """Whether a 101 that names *given* goes over to what a request's Upgrade *asked* for (RFC 9110 section 15.2.2)."""
+    protocols = tokens_of(given)
+    return bool(protocols) and protocols <= tokens_of(asked)

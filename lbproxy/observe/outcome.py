@@ -9,7 +9,8 @@ import attrs
 from ..http1.fields import field_value
 
 if TYPE_CHECKING:
-    from ..proxy.exchange import Attempt, Exchange
+    from ..proxy.attempt import Attempt
+    from ..proxy.exchange import Exchange
 
 __all__ = ["AttemptRecord", "Outcome"]
 

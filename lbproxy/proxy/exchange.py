@@ -27,6 +27,7 @@ from ..http1.fields import request_bytes
 from ..http1.head import RequestHead, ResponseHead
 from ..http1.roles import Response
 from ..interfaces import IDownstream
+from .attempt import Attempt
 from .client import Client
 from .replay import RequestBody
 from .retry import Next, after_failure, is_repeatable, marks_down
@@ -35,25 +36,9 @@ from .tunnel import Tunnel
 if TYPE_CHECKING:
     from .balancer import Balancer
 
-__all__ = ["Attempt", "Exchange"]
+__all__ = ["Exchange"]
 
 _log = Logger()
-
-
-class Attempt:
-    """One try of an exchange at one backend.
-
-    :ivar member: the backend.
-    :ivar reused: whether it went over a kept-alive connection.
-    :ivar failure: how it failed; None while it runs and when a response's head came.
-    """
-
-    __slots__ = ("failure", "member", "reused")
-
-    def __init__(self, member: BackendState) -> None:
-        self.member = member
-        self.reused = False
-        self.failure: AttemptFailed | None = None
 
 
 class Exchange:
