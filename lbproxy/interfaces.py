@@ -7,33 +7,76 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from random import Random
 
     from twisted.internet.defer import Deferred
 
     from .balance.backend import Backend
-    from .balance.state import BackendState, Verdict
+    from .balance.policy import Asking
+    from .balance.state import BackendState, Verdict, Wish
     from .http1.head import ResponseHead
     from .http1.roles import TunnelEnd
     from .proxy.exchange import Exchange
 
-__all__ = ["IDownstream", "IExchangeObserver", "IPolicy", "IPoolControl", "IProbe"]
+__all__ = ["IDownstream", "IExchangeObserver", "IPolicy", "IPolicyMaker", "IPoolControl", "IProbe"]
 
 # zope.interface methods have no self.
 # mypy: disable-error-code="misc"
 
 
 class IPolicy(Interface):
-    """Orders a pool's candidates for one exchange. Pure: no I/O, no clock, no random source but what it was given."""
+    """Orders a pool's candidates for one exchange. Pure: no I/O, no clock, no random source but what it was given.
+
+    Who is fit to be taken is judged outside: a policy knows no health. What it yields may be passed over, because it is full or
+    went down meanwhile; then the next one is asked for. :class:`lbproxy.balance.policy.Policy` is a base class that does nothing
+    where there is nothing to be done, and :class:`lbproxy.testing.PolicyConformance` tests any policy.
+    """
 
     name: str = Attribute("What users call it, such as ``round-robin``.")
 
     def set_members(members: Sequence[BackendState]) -> None:
-        """Let the policy choose among these from now on, in the order the operator named them. Called on every change."""
+        """Let the policy choose among these from now on, in the order the operator named them. Called on every change of who is
+        fit and of a member's effective weight (``member.weight``), several times a second while a backend warms up."""
 
-    def candidates() -> Iterator[BackendState]:
+    def candidates(exchange: Asking | None) -> Iterator[BackendState]:
         """Yield each member at most once, the one to try first first. Called once for each exchange; mostly only the first
-        is taken, so work for the others belongs behind the first ``yield``."""
+        is taken, so work for the others belongs behind the first ``yield``.
+
+        :param exchange: who asks for what: it has a ``request`` and a ``client``; None where nobody asks in particular.
+        """
+
+    def begun(member: BackendState) -> None:
+        """An attempt begins at the member; its ``in_flight`` counts it already. It may have been chosen by somebody else, such
+        as a sticky session, or the member may have left meanwhile."""
+
+    def ended(member: BackendState, seconds: float | None, failed: bool) -> None:
+        """An attempt at the member is over; its ``in_flight`` does not count it any more.
+
+        :param seconds: from the attempt's beginning to its response's head, or to its failure; None when it was given up before
+            there was either, which says nothing.
+        :param failed: whether it failed.
+        """
+
+    def figure(member: BackendState, exchange: Asking | None) -> float:
+        """The figure by which the policy would judge the member for the exchange just now, to be shown to people."""
+
+
+class IPolicyMaker(Interface):
+    """Makes a policy of a user's own from ``--policy NAME:key=value,…``. Providers are found by Twisted's plugin system, so they
+    provide :class:`twisted.plugin.IPlugin` as well; several objects of a policy are made where a pool has tiers."""
+
+    name: str = Attribute("What users call it. A name of lbproxy's own policies is not taken.")
+
+    help: str = Attribute("One line for the operator: what it does, and its options.")
+
+    def make(options: Mapping[str, str], random: Random, seconds: Callable[[], float]) -> IPolicy:
+        """Make a policy without members.
+
+        :param options: as the operator wrote them.
+        :param random: the only random source it may use, and *seconds* the only clock.
+        :raises ConfigurationError: for options that cannot be used; it names them, and what is allowed.
+        """
 
 
 class IPoolControl(Interface):
@@ -44,6 +87,9 @@ class IPoolControl(Interface):
 
     def apply(verdict: Verdict) -> None:
         """Take what a check found."""
+
+    def wish(wish: Wish) -> None:
+        """Take what the operator wants of a backend."""
 
 
 class IDownstream(Interface):

@@ -288,11 +288,11 @@ class Rig:
     :ivar ended: the finished exchanges.
     """
 
-    def __init__(self, backends: str = "10.0.0.1:8000", *, probe: Any = None, **settings: Any) -> None:
+    def __init__(self, backends: str = "10.0.0.1:8000", *, probe: Any = None, policy: Any = None, **settings: Any) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(START)
         self.settings = Settings(**{"probe_interval": 86400, "probe_timeout": 86400, **settings})
-        self.pool = Pool(parse_backends([backends]), seconds=self.reactor.seconds)
+        self.pool = Pool(parse_backends([backends]), policy=policy, seconds=self.reactor.seconds)
         self.probe = FakeProbe() if probe is None else probe
         self.resource = LoadBalancerResource(
             self.pool,

@@ -44,7 +44,7 @@ class ExportsTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """What can be provided by others."""
-        names = ["IDownstream", "IExchangeObserver", "IPolicy", "IPoolControl", "IProbe"]
+        names = ["IDownstream", "IExchangeObserver", "IPolicy", "IPolicyMaker", "IPoolControl", "IProbe"]
         self.assertEqual(sorted(lbproxy.interfaces.__all__), names)
 
     def test_testing(self) -> None:

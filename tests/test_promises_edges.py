@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from lbproxy.balance.backend import parse_backends
+from lbproxy.balance.policy import Policy
 from lbproxy.balance.pool import Pool
 from lbproxy.http1.client import UpstreamConnection, UpstreamTimes
-from lbproxy.interfaces import IExchangeObserver, IPolicy
+from lbproxy.interfaces import IExchangeObserver
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import StubProbe
 from lbproxy.wire import HIGH_WATER, READ_SIZE, adopt
@@ -271,10 +272,9 @@ class Web(SynchronousTestCase):
 
     def test_a_render_that_fails_leaves_no_exchange_behind(self) -> None:
         """Nothing stays in flight."""
-        rig = WebRig()
         policy = _Broken()
         policy.broken = True
-        rig.pool.policy = policy
+        rig = WebRig(policy=policy)
         client = rig.client()
         client.send(GET)
         self.flushLoggedErrors()
@@ -345,17 +345,13 @@ class _Raises:
         raise ValueError("an observer's bug")
 
 
-@implementer(IPolicy)
-class _Broken:
+class _Broken(Policy):
     """A policy that can be made to raise."""
 
     name = "broken"
     broken = False
 
-    def set_members(self, members: Any) -> None:
-        self.members = members
-
-    def candidates(self) -> Any:
+    def candidates(self, exchange: Any = None) -> Any:
         if self.broken:
             raise ValueError("a policy's bug")
         return iter(self.members)
@@ -366,10 +362,8 @@ class Bugs(SynchronousTestCase):
 
     def test_a_pipelined_request_does_not_hang_when_a_policy_raises(self) -> None:
         """Its connection is dropped, as a first request's would be."""
-        rig = Rig()
         policy = _Broken()
-        rig.pool.policy = policy
-        rig.pool._tell_policy()
+        rig = Rig(policy=policy)
         client = rig.client()
         client.send(GET + GET)
         backend = rig.accept()

@@ -10,18 +10,25 @@ import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["MAX_WEIGHT", "Backend", "parse_backends"]
+__all__ = ["BACKUP_TIER", "MAX_IN_FLIGHT", "MAX_WEIGHT", "Backend", "parse_backends"]
 
 #: As nginx and HAProxy do, weights are small integers; beyond this a share is better said with tiers.
 MAX_WEIGHT = 1000
 
-_FORMS = "HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
-_OPTION = re.compile(r":([a-z][a-z0-9-]*)=([^:,]*)")
+#: Tiers are 0 (the default) to 99; ``:backup`` is the one after them.
+BACKUP_TIER = 100
+#: More than a process can have connections.
+MAX_IN_FLIGHT = 1_000_000
 
-#: How each option is written, its number being the group; the highest it may be, from 1 on; and the same in words.
+_FORMS = "HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
+_OPTION = re.compile(r":(?:([a-z][a-z0-9-]*)=([^:,]*)|(backup)(?![^:]))")
+
+#: How each option is written, its number being the group; the lowest and the highest it may be; and the same in words.
 _OPTIONS = {
-    "weight": (re.compile(r"([0-9]{1,9})\Z"), MAX_WEIGHT, f"a whole number from 1 to {MAX_WEIGHT}"),
-    "proxy-protocol": (re.compile(r"v([12])\Z"), 2, "v1 or v2"),
+    "weight": (re.compile(r"([0-9]{1,9})\Z"), 1, MAX_WEIGHT, f"a whole number from 1 to {MAX_WEIGHT}"),
+    "tier": (re.compile(r"([0-9]{1,9})\Z"), 0, BACKUP_TIER - 1, f"a whole number from 0 to {BACKUP_TIER - 1}"),
+    "max-in-flight": (re.compile(r"([0-9]{1,9})\Z"), 1, MAX_IN_FLIGHT, f"a whole number from 1 to {MAX_IN_FLIGHT}"),
+    "proxy-protocol": (re.compile(r"v([12])\Z"), 1, 2, "v1 or v2"),
 }
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 
@@ -33,6 +40,8 @@ class Backend:
     :ivar host: a name or an IP address without brackets; for a Unix socket, its path.
     :ivar port: 1 to 65535; None says that ``host`` is a Unix socket's path.
     :ivar weight: 1 to 1000, its share relative to the others'.
+    :ivar tier: 0 to 100; exchanges go to a tier as far as those before it are not well enough. 100 is the backups' (``:backup``).
+    :ivar max_in_flight: how many attempts may run at it at once; 0: any number.
     :ivar proxy_protocol: the version of the PROXY protocol header that begins its connections, 1 or 2; 0: none does. As the
         header names the client, each of these connections carries one exchange only and is never kept for another.
     """
@@ -41,20 +50,29 @@ class Backend:
     port: int | None = None
     weight: int = attrs.field(default=1)
     proxy_protocol: int = attrs.field(default=0)
+    tier: int = attrs.field(default=0, kw_only=True)
+    max_in_flight: int = attrs.field(default=0, kw_only=True)
 
     @weight.validator
     def _check_weight(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WEIGHT:
-            raise ConfigurationError(
-                f"backend {self.address}: weight {value!r} was given; allowed is a whole number from 1 to {MAX_WEIGHT}"
-            )
+        self._check("weight", value, 1, MAX_WEIGHT, f"a whole number from 1 to {MAX_WEIGHT}")
+
+    @tier.validator
+    def _check_tier(self, attribute: attrs.Attribute[int], value: int) -> None:
+        self._check("tier", value, 0, BACKUP_TIER, f"a whole number from 0 to {BACKUP_TIER}")
+
+    @max_in_flight.validator
+    def _check_max_in_flight(self, attribute: attrs.Attribute[int], value: int) -> None:
+        self._check("max-in-flight", value, 0, MAX_IN_FLIGHT, f"a whole number from 1 to {MAX_IN_FLIGHT}, and 0 for any number")
 
     @proxy_protocol.validator
     def _check_proxy_protocol(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
-            raise ConfigurationError(
-                f"backend {self.address}: proxy-protocol {value!r} was given; allowed are 1, 2, and 0 for none"
-            )
+        self._check("proxy-protocol", value, 0, 2, "1, 2, and 0 for none")
+
+    def _check(self, name: str, value: int, lowest: int, highest: int, allowed: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            verb = "are" if "," in allowed else "is"
+            raise ConfigurationError(f"backend {self.address}: {name} {value!r} was given; allowed {verb} {allowed}")
 
     @property
     def address(self) -> str:
@@ -72,7 +90,7 @@ class Backend:
         place, options = _split_options(text.strip())
         host, port = _parse_place(text, place)
         values = _parse_options(text, options)
-        return cls(host, port, weight=values.get("weight", 1), proxy_protocol=values.get("proxy-protocol", 0))
+        return cls(host, port, **{name.replace("-", "_"): value for name, value in values.items()})
 
 
 def parse_backends(texts: Iterable[str]) -> list[Backend]:
@@ -100,34 +118,45 @@ def parse_backends(texts: Iterable[str]) -> list[Backend]:
     return list(backends.values())
 
 
-def _split_options(text: str) -> tuple[str, dict[str, str]]:
-    """Cut the options (``:name=value`` …) off the end of a backend's description."""
+def _split_options(text: str) -> tuple[str, dict[str, str | None]]:
+    """Cut the options (``:name=value`` and ``:backup``) off the end of a backend's description."""
     first = _OPTION.search(text)
     if first is None:
         return text, {}
     place, rest = text[: first.start()], text[first.start() :]
-    options: dict[str, str] = {}
+    options: dict[str, str | None] = {}
+    read = ""
     for found in _OPTION.finditer(rest):
-        if found[1] in options:
-            raise ConfigurationError(f"backend {text!r}: option {found[1]!r} is given twice")
-        options[found[1]] = found[2]
-    if "".join(f":{name}={value}" for name, value in options.items()) != rest:
+        name, value = (found[1], found[2]) if found[1] else (found[3], None)
+        if name in options:
+            raise ConfigurationError(f"backend {text!r}: option {name!r} is given twice")
+        options[name] = value
+        read += found[0]
+    if read != rest:
         raise _malformed(text, "its options cannot be read")
     return place, options
 
 
-def _parse_options(text: str, options: dict[str, str]) -> dict[str, int]:
+def _parse_options(text: str, options: dict[str, str | None]) -> dict[str, int]:
     """The options' values by name; what is wrong with each stands on a line of its own."""
     values: dict[str, int] = {}
     problems = []
+    if "backup" in options:
+        if options["backup"] is not None:
+            problems.append(f"backend {text!r}: backup {options['backup']!r} was given; it takes no value")
+        if "tier" in options:
+            problems.append(f"backend {text!r}: both tier and backup were given; backup is the last tier, so give one of them")
+        values["tier"] = BACKUP_TIER
     for name, given in options.items():
-        if name not in _OPTIONS:
-            known = " and ".join(f"{name} ({allowed})" for name, (*_, allowed) in _OPTIONS.items())
-            problems.append(f"backend {text!r}: option {name!r} is not known; known are {known}")
+        if name == "backup" or given is None:
             continue
-        pattern, highest, allowed = _OPTIONS[name]
+        if name not in _OPTIONS:
+            known = ", ".join(f"{name} ({allowed})" for name, (*_, allowed) in _OPTIONS.items())
+            problems.append(f"backend {text!r}: option {name!r} is not known; known are {known} and backup")
+            continue
+        pattern, lowest, highest, allowed = _OPTIONS[name]
         number = pattern.match(given)
-        if number is None or not 1 <= int(number[1]) <= highest:
+        if number is None or not lowest <= int(number[1]) <= highest:
             shown = repr(given) if number is None else given
             problems.append(f"backend {text!r}: {name} {shown} was given; allowed is {allowed}")
         else:

@@ -1,6 +1,8 @@
 """A pool: a named set of interchangeable backends with one policy, and where the two planes meet.
 
-The data plane asks it for candidates; the control plane tells it plain values, a list of backends or a verdict.
+The data plane asks it for candidates; the control plane tells it plain values: a list of backends, a verdict, an operator's wish.
+Who is fit to take exchanges is judged here alone, on every change and not on every exchange, so that no policy knows of health
+and a pick costs what its policy costs.
 """
 
 from __future__ import annotations
@@ -12,22 +14,34 @@ from zope.interface import implementer
 
 from ..errors import ConfigurationError
 from ..interfaces import IPolicy, IPoolControl
+from ..settings import Settings
 from .backend import Backend
+from .policy import Asking
 from .round_robin import RoundRobin
-from .state import BackendState, Verdict
+from .state import BackendState, Change, Verdict, Wish
+from .tiers import Tiers
 
-__all__ = ["Pool"]
+__all__ = ["WARM_LEAST", "Pool"]
+
+#: The share of its weight that a backend starts with when it warms up (Envoy's ``min_weight_percent``: 10 %).
+WARM_LEAST = 0.1
 
 
 @implementer(IPoolControl)
 class Pool:
-    """Backends, what is known of them, and the policy that orders them.
+    """Backends that can stand in for each other.
 
-    :param backends: at least one, no address twice.
-    :param name: what logs and metrics call it.
-    :param policy: an :class:`~lbproxy.interfaces.IPolicy` provider of its own; smooth weighted round robin by default.
-    :param seconds: wall-clock seconds, for the time of the last change.
-    :raises ConfigurationError: for no backend or one named twice.
+    :param backends: at least one, none named twice. They count as up until the contrary is known; those that :meth:`set_backends`
+        adds later are down until a check has found them well.
+    :param name: for operators.
+    :param policy: orders candidates: a policy, or what makes one (a pool with tiers has one for each); by default smooth weighted
+        round robin.
+    :param seconds: the clock, in seconds since the epoch.
+    :param settings: of these, ``slow_start`` and ``panic`` concern a pool; without any it takes those of its balancer.
+    :ivar members: the backends' states by address, in the order given.
+    :ivar observers: are called with each :class:`~lbproxy.balance.state.Change`.
+    :ivar panicking: whether health is ignored because too few backends are up.
+    :raises ConfigurationError: for no backends, for one named twice, and for one policy object where there are several tiers.
     """
 
     def __init__(
@@ -35,68 +49,185 @@ class Pool:
         backends: Iterable[Backend],
         *,
         name: str = "default",
-        policy: IPolicy | None = None,
+        policy: IPolicy | Callable[[], IPolicy] | None = None,
         seconds: Callable[[], float] = time,
+        settings: Settings | None = None,
     ) -> None:
         self.name = name
-        self.policy: IPolicy = RoundRobin() if policy is None else policy
         self.members: dict[str, BackendState] = {}
-        self.observers: list[Callable[[BackendState], None]] = []
+        self.observers: list[Callable[[Change], None]] = []
+        self.panicking = False
+        self.settings = settings
         self._seconds = seconds
-        self.set_backends(backends)
+        self._warming: set[BackendState] = set()
+        self._tiers = Tiers(RoundRobin if policy is None else policy)
+        self._take({backend.address: backend for backend in self._checked(backends)}, up=True)
+
+    @property
+    def policy(self) -> IPolicy:
+        """The policy, of the first tier where there are several."""
+        return self._tiers.first.policy
+
+    # What the control plane tells.
 
     def set_backends(self, backends: Iterable[Backend]) -> None:
-        """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well."""
-        wanted: dict[str, Backend] = {}
-        for backend in backends:
-            if backend.address in wanted:
+        """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
+        one gets no exchanges before a check has found it well."""
+        self._take({backend.address: backend for backend in self._checked(backends)}, up=False)
+
+    def _checked(self, backends: Iterable[Backend]) -> list[Backend]:
+        wanted: list[Backend] = list(backends)
+        seen: set[str] = set()
+        for backend in wanted:
+            if backend.address in seen:
                 raise ConfigurationError(f"pool {self.name}: backend {backend.address} is named twice; name each once")
-            wanted[backend.address] = backend
+            seen.add(backend.address)
         if not wanted:
             raise ConfigurationError(f"pool {self.name}: no backend was given; at least one is needed")
+        return wanted
+
+    def _take(self, wanted: dict[str, Backend], *, up: bool) -> None:
         now = self._seconds()
-        self.members = {address: self.members.get(address) or BackendState(backend, now) for address, backend in wanted.items()}
-        for address, member in self.members.items():
-            member.backend = wanted[address]
-        self._tell_policy()
+        before = self.members
+        members = {address: before.get(address) or BackendState(backend, now, up=up) for address, backend in wanted.items()}
+        self._tiers.check(members.values())
+        self.members = members
+        for address, member in members.items():
+            member.configure(wanted[address])
+            self._warm(member, now)
+        gone = [member for address, member in before.items() if address not in members]
+        for member in gone:
+            member.fit = False
+            self._warming.discard(member)
+        self._tiers.assign(members.values())
+        self._judge()
+        new = [member for address, member in members.items() if before and address not in before]
+        self._tell(
+            [
+                *(self._change(member, member.state, "", "taken out of the pool", "configuration") for member in gone),
+                *(self._change(member, "", member.state, "added to the pool", "configuration") for member in new),
+            ]
+        )
+
+    def _change(self, member: BackendState, was: str, now: str, reason: str, source: str) -> Change:
+        return Change(self._seconds(), self.name, member.address, was, now, reason, source)
 
     def apply(self, verdict: Verdict) -> None:
-        """Take a check's verdict. One on an address that is not in the pool (any more) is ignored."""
+        """Take a check's verdict. One on an address that is not in the pool (any more) is ignored.
+
+        A probe's success re-admits what traffic took out, if it is about the same (:attr:`Verdict.about`)."""
         member = self.members.get(verdict.address)
         if member is None:
             return
-        changed = member.up != verdict.up
-        if changed:
-            member.up = verdict.up
-            member.last_change = self._seconds()
-        if changed or (verdict.source == "probe" and member.source != "probe"):
-            # Otherwise the first evidence stays: it is why the state is what it is.
-            member.reason, member.source = verdict.reason, verdict.source
-            self._tell_policy()
-        if changed:
-            for observer in list(self.observers):
-                observer(member)
+        was, was_up = member.state, member.up
+        news = member.learn(verdict)
+        if member.up != was_up:
+            if member.up:
+                self._begin_to_warm(member)
+            self._changed(member, was, verdict.reason, verdict.source)
+        elif news:
+            self._judge()
 
-    def candidates(self) -> Iterator[BackendState]:
+    def wish(self, wish: Wish) -> None:
+        """Take what the operator wants of a backend, whatever its health. A backend that is not in the pool is ignored."""
+        member = self.members.get(wish.address)
+        if member is None or member.want == wish.want:
+            return
+        was, back = member.state, member.want == "maintenance" and wish.want == "ready"
+        member.want = wish.want
+        if back and member.up:
+            self._begin_to_warm(member)
+        self._changed(member, was, wish.reason or f"the operator wants it so: {wish.want}", "operator")
+
+    def _changed(self, member: BackendState, was: str, reason: str, source: str) -> None:
+        panicked = self.panicking
+        if member.state != was:
+            member.last_change = self._seconds()
+        self._judge()
+        self._tell([self._change(member, was, member.state, reason, source)], panicked)
+
+    def _tell(self, changes: list[Change], panicked: bool | None = None) -> None:
+        if panicked is not None and panicked != self.panicking:
+            changes.append(self._panic_change())
+        for change in changes:
+            for observer in list(self.observers):
+                observer(change)
+
+    # Who is fit.
+
+    def _judge(self) -> None:
+        """Judge anew who may take exchanges, and tell the policies."""
+        ready = [member for member in self.members.values() if member.want == "ready"]
+        up = [member for member in ready if member.up]
+        panic = 0 if self.settings is None else self.settings.panic
+        self.panicking = bool(up) and len(up) * 100 < panic * len(ready)
+        fit = set(ready if self.panicking else up or self._last_resort(ready))
+        for member in self.members.values():
+            member.fit = member in fit
+        self._tiers.update()
+
+    def _last_resort(self, ready: list[BackendState]) -> list[BackendState]:
+        """A pool's only backend may be tried even when it is down, as long as that is known from traffic alone: refusing unseen
+        would make one lost connection an outage until the next probe."""
+        return ready if len(self.members) == 1 and ready and ready[0].probed_up else []
+
+    def _panic_change(self) -> Change:
+        words = ("normal", "panic") if self.panicking else ("panic", "normal")
+        up = sum(member.up for member in self.members.values())
+        what = "health is ignored" if self.panicking else "health counts again"
+        return Change(
+            self._seconds(), self.name, "", *words, f"{up} of {len(self.members)} backends are up: {what}", "pool"
+        )
+
+    def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
         """The members to be tried for one exchange, in the policy's order, each at most once.
 
-        Whoever takes one asks :meth:`is_fit` first: a member may have gone down since the policy was told.
+        Whoever takes one asks whether it still is :attr:`~BackendState.fit`, and has a place free: both may have changed since
+        the policy was told.
         """
-        return self.policy.candidates()
-
-    def is_fit(self, member: BackendState) -> bool:
-        """Whether a member may be tried: judged here alone, so that no policy needs to know of health.
-
-        A pool's only backend may be tried even when it is down, as long as that is known from traffic alone: refusing unseen
-        would make one lost connection an outage until the next probe.
-        """
-        return member.up or (len(self.members) == 1 and member.source == "traffic")
+        return self._tiers.candidates(exchange)
 
     @property
     def available(self) -> bool:
-        """Whether at least one backend is up."""
-        return any(member.up for member in self.members.values())
+        """Whether at least one backend is up, and wanted."""
+        return any(member.up and member.want == "ready" for member in self.members.values())
 
-    def _tell_policy(self) -> None:
-        # Members that are not fit are withheld from the policy, so that a pool that is mostly down costs a pick nothing.
-        self.policy.set_members([member for member in self.members.values() if self.is_fit(member)])
+    def standing(self, member: BackendState) -> str:
+        """Why the member would be passed over just now, in words; empty when it would not be."""
+        if member.address not in self.members:
+            return "no longer in the pool"
+        if not member.fit:
+            return f"{member.state}: {member.reason}" if member.state == "down" else member.state
+        if member.in_flight >= member.limit:
+            return f"full: {member.in_flight} in flight, at most {member.limit:g}"
+        return ""
+
+    # Slow start.
+
+    def _begin_to_warm(self, member: BackendState) -> None:
+        if self.settings is not None and self.settings.slow_start:
+            member.warm_from = now = self._seconds()
+            self._warm(member, now)
+
+    def _warm(self, member: BackendState, now: float) -> bool:
+        """Set the member's effective weight: linear from 10 % on. Returns whether it is warm."""
+        span = 0.0 if self.settings is None else self.settings.slow_start
+        if member.warm_from is not None and now - member.warm_from >= span:
+            member.warm_from = None
+        if member.warm_from is None:
+            member.weight = float(member.backend.weight)
+            self._warming.discard(member)
+            return True
+        grown = max(WARM_LEAST, (now - member.warm_from) / span)
+        member.weight = member.backend.weight * grown
+        self._warming.add(member)
+        return False
+
+    def tick(self) -> None:
+        """Let those that warm up have more; to be called a few times a second."""
+        if self._warming:
+            now = self._seconds()
+            for member in list(self._warming):
+                self._warm(member, now)
+            self._tiers.update()
+

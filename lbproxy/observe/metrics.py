@@ -21,9 +21,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from ..balance.state import BackendState
+from ..balance.state import DURATION_BOUNDS, BackendState
 from ..proxy.balancer import Balancer
-from ..proxy.counters import DURATION_BOUNDS, ListenerCounters
+from ..proxy.counters import ListenerCounters
 from .access_log import AccessLog
 
 __all__ = ["CONTENT_TYPE", "BalancerCollector", "metrics_registry", "render_metrics"]

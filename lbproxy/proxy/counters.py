@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-__all__ = ["DURATION_BOUNDS", "BalancerCounters", "ListenerCounters"]
+from ..balance.state import DURATION_BOUNDS
 
-#: Upper bounds of the duration histogram's buckets in seconds (Prometheus's default buckets with 1 and 2.5 ms added).
-DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+__all__ = ["BalancerCounters", "ListenerCounters"]
 
 
 class BalancerCounters:

@@ -106,7 +106,7 @@ class Exchange:
         self.started = balancer.seconds()
         balancer.counters.in_flight += 1
         try:
-            self._candidates = balancer.pool.candidates()
+            self._candidates = balancer.pool.candidates(self)
             self._try_next(None)
         except Exception:
             self._bug(Failure())
@@ -114,7 +114,7 @@ class Exchange:
     def _try_next(self, failure: AttemptFailed | None) -> None:
         """Go to the policy's next candidate that is fit; when there is none, answer for the last *failure*."""
         for member in self._candidates:
-            if member.up or self._balancer.pool.is_fit(member):
+            if member.fit and member.in_flight < member.limit:
                 self._tries = 0
                 self._attempt(member)
                 return
@@ -198,7 +198,7 @@ class Exchange:
 
     def _mark_down(self, member: BackendState, failure: AttemptFailed) -> None:
         try:
-            self._balancer.pool.apply(Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic"))
+            self._balancer.pool.apply(Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic", "connect"))
         except Exception:  # of an observer's or the policy's, which are users'; the exchange goes on
             _log.failure("the pool could not be told that {address} is down", address=member.address)
 

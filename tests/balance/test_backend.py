@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.balance.backend import MAX_WEIGHT, Backend, parse_backends
+from lbproxy.balance.backend import BACKUP_TIER, MAX_IN_FLIGHT, MAX_WEIGHT, Backend, parse_backends
 from lbproxy.errors import ConfigurationError
 
 from ..support import given
@@ -27,6 +27,10 @@ FORMS = [
     ("http://a:8000:weight=1000", Backend("a", 8000, weight=1000), "a:8000"),
     ("[::1]:8000:weight=2", Backend("::1", 8000, weight=2), "[::1]:8000"),
     ("unix:/run/app.sock:weight=7", Backend("/run/app.sock", weight=7), "unix:/run/app.sock"),
+    ("a:80:backup", Backend("a", 80, tier=BACKUP_TIER), "a:80"),
+    ("a:80:weight=2:backup:max-in-flight=9", Backend("a", 80, weight=2, tier=BACKUP_TIER, max_in_flight=9), "a:80"),
+    ("a:80:tier=0", Backend("a", 80), "a:80"),
+    ("unix:/run/app.sock:tier=99", Backend("/run/app.sock", tier=99), "unix:/run/app.sock"),
     ("a:80:proxy-protocol=v1", Backend("a", 80, proxy_protocol=1), "a:80"),
     ("unix:/run/app.sock:proxy-protocol=v2", Backend("/run/app.sock", proxy_protocol=2), "unix:/run/app.sock"),
     ("[::1]:80:proxy-protocol=v2:weight=3", Backend("::1", 80, weight=3, proxy_protocol=2), "[::1]:80"),
@@ -63,7 +67,7 @@ MISTAKES = [
     ("a:80:weight=1.5", "weight '1.5' was given", "1 to 1000"),
     ("a:80:weight=", "weight '' was given", "1 to 1000"),
     ("a:80:weight=" + "9" * 5000, "was given", "1 to 1000"),
-    ("a:80:wieght=5", "option 'wieght' is not known", "weight (a whole number from 1 to 1000) and proxy-protocol (v1 or v2)"),
+    ("a:80:wieght=5", "option 'wieght' is not known", "weight (a whole number from 1 to 1000), tier"),
     ("a:80:proxy-protocol=", "proxy-protocol '' was given", "v1 or v2"),
     ("a:80:proxy-protocol=2", "proxy-protocol '2' was given", "v1 or v2"),
     ("a:80:proxy-protocol=v0", "proxy-protocol 'v0' was given", "v1 or v2"),
@@ -71,6 +75,14 @@ MISTAKES = [
     ("a:80:proxy-protocol=v1:proxy-protocol=v1", "option 'proxy-protocol' is given twice", ""),
     ("a:80:weight=1:weight=2", "option 'weight' is given twice", ""),
     ("a:80:weight=1:x", "its options cannot be read", "HOST:PORT"),
+    ("a:80:tier=100", "tier 100 was given", "0 to 99"),
+    ("a:80:tier=-1", "tier '-1' was given", "0 to 99"),
+    ("a:80:tier=1:backup", "both tier and backup were given", "give one of them"),
+    ("a:80:backup:backup", "option 'backup' is given twice", ""),
+    ("a:80:backup=1", "backup '1' was given", "takes no value"),
+    ("a:80:backups", "cannot be read", "HOST:PORT"),
+    ("a:80:max-in-flight=0", "max-in-flight 0 was given", "1 to 1000000"),
+    ("a:80:max-in-flight=many", "max-in-flight 'many' was given", "1 to 1000000"),
 ]
 
 hosts = st.one_of(
@@ -84,6 +96,8 @@ backends = st.builds(
     port=st.integers(1, 65535),
     weight=st.integers(1, MAX_WEIGHT),
     proxy_protocol=st.integers(0, 2),
+    tier=st.integers(0, BACKUP_TIER),
+    max_in_flight=st.integers(0, MAX_IN_FLIGHT),
 )
 
 
@@ -110,6 +124,10 @@ class ParsedBackends(SynchronousTestCase):
         text = f"{backend.address}:weight={backend.weight}"
         if backend.proxy_protocol:
             text += f":proxy-protocol=v{backend.proxy_protocol}"
+        if backend.tier:
+            text += ":backup" if backend.tier == BACKUP_TIER else f":tier={backend.tier}"
+        if backend.max_in_flight:
+            text += f":max-in-flight={backend.max_in_flight}"
         self.assertEqual(Backend.parse(text), backend)
 
     @given(st.text(max_size=40))

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from lbproxy.balance.backend import Backend, parse_backends
+from lbproxy.balance.policy import Asking, Policy
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import BackendState, Verdict
 from lbproxy.errors import ConfigurationError
-from lbproxy.interfaces import IPolicy, IPoolControl
+from lbproxy.interfaces import IPoolControl
 
 
-@implementer(IPolicy)
-class LastFirst:
+class LastFirst(Policy):
     """A policy of a user's own."""
 
     name = "last-first"
 
-    def __init__(self) -> None:
-        self.members: Sequence[BackendState] = ()
-
-    def set_members(self, members: Sequence[BackendState]) -> None:
-        self.members = members
-
-    def candidates(self) -> Iterator[BackendState]:
+    def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
         return iter(self.members[::-1])
 
 
@@ -49,7 +42,7 @@ class PoolCase(SynchronousTestCase):
 
     def rest(self, candidates: Iterator[BackendState]) -> list[str]:
         """Whom it would go on to try."""
-        return [member.address for member in candidates if self.pool.is_fit(member)]
+        return [member.address for member in candidates if member.fit]
 
 
 class Candidates(PoolCase):
@@ -145,6 +138,7 @@ class LoneBackend(PoolCase):
         """Being the only one is a matter of now, not of when it went down."""
         self.tell("a:1", False, "traffic")
         self.pool.set_backends(parse_backends(["a:1,b:2"]))
+        self.tell("b:2", True)
         self.assertEqual(self.tried(), ["b:2"])
 
 
@@ -180,7 +174,7 @@ class Verdicts(PoolCase):
     def test_observers_hear_of_changes_alone(self) -> None:
         """Each change is told once, and no repetition."""
         heard: list[tuple[str, bool]] = []
-        self.pool.observers.append(lambda member: heard.append((member.address, member.up)))
+        self.pool.observers.append(lambda change: heard.append((change.address, change.now == "up")))
         for up in (True, False, False, True):
             self.tell("a:1", up)
         self.assertEqual(heard, [("a:1", False), ("a:1", True)])
@@ -202,7 +196,8 @@ class ChangedBackends(PoolCase):
         self.pool.set_backends(parse_backends(["a:1:weight=3,d:4"]))
         after = self.pool.members["a:1"]
         self.assertIs(after, before)
-        self.assertEqual((after.up, after.requests, after.backend.weight), (False, 7, 3))
+        self.assertEqual((after.up, after.requests, after.backend.weight, after.weight), (False, 7, 3, 3.0))
+        self.tell("d:4", True)
         self.assertEqual(self.tried(), ["d:4"])
 
     def test_one_that_leaves_is_forgotten(self) -> None:
@@ -211,7 +206,14 @@ class ChangedBackends(PoolCase):
         self.pool.set_backends(parse_backends(["a:1"]))
         self.assertEqual(self.tried(), ["a:1"])
         self.pool.set_backends(parse_backends(["a:1,b:2"]))
-        self.assertTrue(self.pool.members["b:2"].up)
+        self.assertEqual(self.pool.members["b:2"].reason, "not checked yet")
+
+    def test_one_that_is_new_waits_for_its_first_verdict(self) -> None:
+        """A discovered backend gets no exchange before a check has found it well."""
+        self.pool.set_backends(parse_backends([f"{self.backends},d:4"]))
+        self.assertNotIn("d:4", self.tried())
+        self.tell("d:4", True)
+        self.assertIn("d:4", self.tried())
 
     def test_a_changed_weight_changes_the_share(self) -> None:
         """From the next exchange on."""

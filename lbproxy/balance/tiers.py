@@ -1,0 +1,132 @@
+"""Tiers: which of a pool's backends come first, and when the others take over.
+
+A tier takes all exchanges as long as enough of it is fit; then the next one takes what it cannot, by Envoy's rule for priorities:
+a tier is good for the fit share of its backends times 1.4, so that it spills over below 71.4 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ..errors import ConfigurationError
+from ..interfaces import IPolicy
+from .policy import Asking
+from .state import BackendState
+
+__all__ = ["OVER_PROVISIONING", "Tier", "Tiers", "shares"]
+
+#: Envoy's ``overprovisioning_factor``.
+OVER_PROVISIONING = 1.4
+
+
+def shares(health: list[float]) -> list[float]:
+    """Of all exchanges, the share that each tier takes.
+
+    :param health: of each tier, in order, the share of its backends that are fit, 0 to 1.
+    :return: shares that sum to 1; all 0 when nobody is fit.
+    """
+    left = 1.0
+    taken: list[float] = []
+    for fit in health:
+        share = min(left, fit * OVER_PROVISIONING)
+        taken.append(share)
+        left -= share
+    whole = sum(taken)
+    return [share / whole for share in taken] if whole else taken
+
+
+class Tier:
+    """The backends of one tier, and the policy that chooses among those that are fit.
+
+    :ivar share: of all exchanges, what it takes.
+    """
+
+    __slots__ = ("credit", "members", "policy", "share", "told")
+
+    def __init__(self, policy: IPolicy) -> None:
+        self.policy = policy
+        self.members: list[BackendState] = []
+        self.share = 1.0
+        self.credit = 0.0
+        self.told: list[tuple[BackendState, float]] = []
+
+    def update(self) -> float:
+        """Tell the policy who is fit and how heavy, if that is news. Returns the share of the members that are."""
+        fit = [(member, member.weight) for member in self.members if member.fit]
+        if fit != self.told:
+            self.told = fit
+            self.policy.set_members([member for member, _ in fit])
+        return len(fit) / len(self.members)
+
+
+class Tiers:
+    """All tiers of a pool, the first first.
+
+    :param policy: one for a pool that never has more than one tier, or what makes one for each.
+    """
+
+    def __init__(self, policy: IPolicy | Callable[[], IPolicy]) -> None:
+        self._make: Callable[[], IPolicy] | None = None
+        if IPolicy.providedBy(policy):
+            made: IPolicy = policy
+        else:
+            self._make = policy
+            made = self._make()
+        self._order: list[Tier] = [Tier(made)]
+
+    @property
+    def first(self) -> Tier:
+        """The first one."""
+        return self._order[0]
+
+    def check(self, members: Iterable[BackendState]) -> None:
+        """See whether there can be a policy for each tier.
+
+        :raises ConfigurationError: if there cannot.
+        """
+        if self._make is None and len({member.backend.tier for member in members}) > 1:
+            raise ConfigurationError(
+                "one policy object was given for a pool with several tiers; each needs its own, so give what makes one: a "
+                "function without arguments, such as the policy's class"
+            )
+
+    def assign(self, members: Iterable[BackendState]) -> None:
+        """Let the tiers consist of these. Those that stay the same, by place, keep their policy and what it has learnt."""
+        by_number: dict[int, list[BackendState]] = {}
+        for member in members:
+            by_number.setdefault(member.backend.tier, []).append(member)
+        while len(self._order) < len(by_number):
+            assert self._make is not None
+            self._order.append(Tier(self._make()))
+        del self._order[len(by_number) :]
+        for tier, number in zip(self._order, sorted(by_number), strict=True):
+            tier.members = by_number[number]
+            for member in tier.members:
+                member.policy = tier.policy
+
+    def update(self) -> None:
+        """Tell the policies who is fit and how heavy, and say anew how much goes to which tier."""
+        healths = [tier.update() for tier in self._order]
+        for tier, share in zip(self._order, shares(healths), strict=True):
+            tier.share = share
+
+    def candidates(self, exchange: Asking | None) -> Iterator[BackendState]:
+        """Of the tier whose turn it is, then of the others in order."""
+        if len(self._order) == 1:
+            return self._order[0].policy.candidates(exchange)
+        return self._of_several(exchange)
+
+    def _of_several(self, exchange: Asking | None) -> Iterator[BackendState]:
+        chosen = self._turn()
+        yield from chosen.policy.candidates(exchange)
+        for tier in self._order:
+            if tier is not chosen:
+                yield from tier.policy.candidates(exchange)
+
+    def _turn(self) -> Tier:
+        """The tier whose turn it is, each as often as its share says, spread evenly (nginx's smooth weighted round robin)."""
+        for tier in self._order:
+            tier.credit += tier.share
+        chosen = max(self._order, key=lambda tier: tier.credit)
+        chosen.credit -= 1.0
+        return chosen
