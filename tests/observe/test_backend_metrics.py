@@ -97,6 +97,11 @@ class BackendMetricsTests(MetricsCase):
         self.assertEqual(self.value(f"{name}_count", FIRST), 3)
         self.assertAlmostEqual(self.value(f"{name}_sum", FIRST), 20.302)
 
+    def test_what_a_client_got_is_a_response(self) -> None:
+        """One that came through the balancer is among them."""
+        self.assertEqual(self.value("lbproxy_backend_responses_total", {**FIRST, "code": "200"}), 1)
+        self.assertEqual(self.value("lbproxy_backend_response_seconds_count", FIRST), 1)
+
     def test_ejections(self) -> None:
         """How often traffic took a backend out; what a probe found is none."""
         self.rig.mark("10.0.0.1:8000", up=False)
