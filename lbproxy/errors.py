@@ -10,8 +10,10 @@ from typing import ClassVar
 
 __all__ = [
     "AttemptFailed",
+    "AttemptTimedOut",
     "BadMessage",
     "BadResponse",
+    "BadStatus",
     "ConfigurationError",
     "ConnectFailed",
     "ConnectTimedOut",
@@ -56,12 +58,14 @@ class AttemptFailed(LBProxyError):
     :cvar immediate: it failed at once, so that trying the same backend again costs no time.
     :cvar status: the client's status when this was the last attempt.
     :cvar cause: one word for logs and counters.
+    :cvar kind: the word for it in ``retry_on``: ``connect``, ``reset`` or ``timeout``; the status of one that was answered.
     """
 
-    sent: ClassVar[bool] = True
+    sent: bool = True
     immediate: ClassVar[bool] = False
-    status: ClassVar[int] = 502
+    status: int = 502
     cause: ClassVar[str] = "failed"
+    kind: str = "reset"
 
 
 class ConnectFailed(AttemptFailed):
@@ -71,6 +75,7 @@ class ConnectFailed(AttemptFailed):
     immediate = True
     status = 503
     cause = "refused"
+    kind = "connect"
 
 
 class NoSocket(ConnectFailed):
@@ -85,6 +90,7 @@ class ConnectTimedOut(AttemptFailed):
     sent = False
     status = 504
     cause = "connect-timeout"
+    kind = "connect"
 
 
 class StaleConnection(AttemptFailed):
@@ -105,9 +111,36 @@ class ResponseTimedOut(AttemptFailed):
 
     status = 504
     cause = "response-timeout"
+    kind = "timeout"
+
+
+class AttemptTimedOut(AttemptFailed):
+    """No response head within the time that an attempt may take, connecting included.
+
+    :param sent: whether bytes of the request went out.
+    """
+
+    status = 504
+    cause = "attempt-timeout"
+    kind = "timeout"
+
+    def __init__(self, detail: str, sent: bool) -> None:
+        super().__init__(detail)
+        self.sent = sent
 
 
 class BadResponse(AttemptFailed):
     """The backend answered with something that is not an HTTP/1.x response."""
 
     cause = "bad-response"
+
+
+class BadStatus(AttemptFailed):
+    """The backend answered with a status that is to be tried again elsewhere."""
+
+    cause = "status"
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the backend answered {status}")
+        self.status = status
+        self.kind = str(status)

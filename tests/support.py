@@ -283,7 +283,7 @@ class Connect:
 class Rig:
     """A whole balancer in memory: listener, exchanges, upstream connections; clients and backends are the test's.
 
-    Probes find nothing and the other times are the defaults, unless settings say otherwise.
+    Probes find nothing, there are no back-offs, and the other settings are the defaults, unless the test says otherwise.
 
     :ivar ended: the finished exchanges.
     """
@@ -291,7 +291,7 @@ class Rig:
     def __init__(self, backends: str = "10.0.0.1:8000", *, probe: Any = None, policy: Any = None, **settings: Any) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(START)
-        self.settings = Settings(**{"probe_interval": 86400, "probe_timeout": 86400, **settings})
+        self.settings = Settings(**{"probe_interval": 86400, "probe_timeout": 86400, "backoffs": 0, **settings})
         self.pool = Pool(parse_backends([backends]), policy=policy, seconds=self.reactor.seconds)
         self.probe = FakeProbe() if probe is None else probe
         self.resource = LoadBalancerResource(

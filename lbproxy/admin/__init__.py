@@ -1,4 +1,4 @@
-"""The administration: a read-only site for people, monitoring and orchestrators."""
+"""The administration: a site for people, monitoring and orchestrators."""
 
 from .site import AdminSite, admin_site
 

@@ -1,13 +1,12 @@
-"""The administration site: what a person, a monitoring system and an orchestrator may ask. It is read-only."""
+"""The administration site: what a person, a monitoring system and an orchestrator may ask. It is read-only, unless the operator
+allows that backends are drained here."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 from twisted.web.resource import Resource
@@ -15,36 +14,16 @@ from twisted.web.server import Request, Site
 
 from .. import __version__
 from ..balance.pool import Pool
+from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
+from .backend_status import backend_status
+from .pages import CONTENTS, Answer, Node, Page, json_answer
 from .status import status
+from .wishes import WishPages
 
 __all__ = ["AdminSite", "admin_site"]
-
-_TEXT = "text/plain; charset=utf-8"
-_METHODS = (b"GET", b"HEAD")
-
-_CONTENTS = """\
-/status   the pools, their backends and the client connections, as JSON
-/metrics  the same and more for Prometheus
-/healthz  200 while a backend is up, otherwise 503; also 503 from when it is told to stop
-"""
-
-
-@attrs.frozen
-class _Answer:
-    """What a page says: the body as text or bytes, its media type, the status, further header fields."""
-
-    body: str | bytes
-    kind: str = _TEXT
-    code: int = 200
-    fields: tuple[tuple[bytes, bytes], ...] = ()
-
-
-_READ_ONLY = _Answer(
-    "Only GET and HEAD are served here: the administration is read-only.\n", code=405, fields=((b"Allow", b"GET, HEAD"),)
-)
 
 
 def admin_site(
@@ -54,34 +33,52 @@ def admin_site(
     *,
     reactor: IReactorTime | None = None,
     draining: Callable[[], bool] = lambda: False,
+    events: EventLog | None = None,
+    writable: bool = False,
 ) -> AdminSite:
     """The site for a balancer and the listener whose connections are counted in *counters*.
 
     :param seconds: the time, in seconds since the epoch; the present is taken for the beginning of the uptime.
     :param reactor: runs the time-outs of the site's own connections; without one ``twisted.web`` takes the installed one.
     :param draining: whether the listener has been told to stop.
+    :param events: the changes of the pool's state, which somebody else lets it observe; without it there are none to be shown.
+    :param writable: whether the operator may tell here what is wanted of a backend.
     """
     started = seconds()
     registry = metrics_registry(balancer, counters, __version__)
 
-    def show_status() -> _Answer:
-        report = status(balancer, counters, seconds(), __version__, started=started, draining=draining())
-        return _Answer(json.dumps(report, indent=2) + "\n", "application/json")
+    def show_status() -> Answer:
+        return json_answer(status(balancer, counters, seconds(), __version__, started=started, draining=draining()))
 
-    root = _Node()
-    root.putChild(b"", _Page(lambda: _Answer(_CONTENTS)))
-    root.putChild(b"status", _Page(show_status))
-    root.putChild(b"metrics", _Page(lambda: _Answer(render_metrics(registry), CONTENT_TYPE)))
-    root.putChild(b"healthz", _Page(lambda: _health(balancer.pool, draining())))
+    wishes = WishPages(balancer.pool, lambda member: backend_status(balancer, member, seconds()), writable)
+    root = Node()
+    root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
+    root.putChild(b"status", Page(lambda request: show_status()))
+    root.putChild(b"events", Page(lambda request: _events(events, request)))
+    root.putChild(b"metrics", Page(lambda request: Answer(render_metrics(registry), CONTENT_TYPE)))
+    root.putChild(b"healthz", Page(lambda request: _health(balancer.pool, draining())))
+    root.putChild(b"backends", wishes)
     return AdminSite(root, reactor)
 
 
-def _health(pool: Pool, draining: bool) -> _Answer:
+def _health(pool: Pool, draining: bool) -> Answer:
     if draining:
-        return _Answer("draining\n", code=503)
+        return Answer("draining\n", code=503)
     up = sum(member.up for member in pool.members.values())
     counted = f"{up} of {len(pool.members)} backends up"
-    return _Answer(f"ok, {counted}\n") if pool.available else _Answer(f"unavailable, {counted}\n", code=503)
+    return Answer(f"ok, {counted}\n") if pool.available else Answer(f"unavailable, {counted}\n", code=503)
+
+
+def _events(log: EventLog | None, request: Request) -> Answer:
+    """The changes that are kept; ``last`` is the number to ask for next time as ``since``, and ``dropped`` says how many after
+    the one asked for are kept no more."""
+    if log is None:
+        return Answer("No events are kept here.\n", code=404)
+    given: list[bytes] = (request.args or {}).get(b"since", [b"0"])
+    if len(given) != 1 or len(given[0]) > 18 or not given[0].isdigit():
+        return Answer("since is no number; allowed is a whole number from 0 on, such as /events?since=17\n", code=400)
+    since = int(given[0])
+    return json_answer({"last": log.last, "dropped": log.dropped(since), "events": log.events(since)})
 
 
 class AdminSite(Site):
@@ -100,44 +97,3 @@ class AdminSite(Site):
 
     def log(self, request: http.Request) -> None:
         """Log nothing."""
-
-
-class _Node(Resource):
-    """A place in the tree where there is nothing, which says what there is elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def getChild(self, path: bytes, request: Request) -> Resource:
-        return _Node()
-
-    def render(self, request: Request) -> bytes:
-        return _send(request, _Answer("There is nothing here. There is\n" + _CONTENTS, code=404))
-
-
-class _Page(_Node):
-    """A page that is made anew each time it is asked for.
-
-    :param make: makes it.
-    """
-
-    def __init__(self, make: Callable[[], _Answer]) -> None:
-        super().__init__()
-        self._make = make
-
-    def render(self, request: Request) -> bytes:
-        if request.method not in _METHODS:
-            return _send(request, _READ_ONLY)
-        return _send(request, self._make())
-
-
-def _send(request: Request, answer: _Answer) -> bytes:
-    body = answer.body.encode() if isinstance(answer.body, str) else answer.body
-    fields = [(b"Content-Type", answer.kind.encode("ascii")), (b"Cache-Control", b"no-store"), *answer.fields]
-    if request.method == b"HEAD":
-        fields.append((b"Content-Length", b"%d" % len(body)))
-        body = b""
-    request.setResponseCode(answer.code)
-    for name, value in fields:
-        request.setHeader(name, value)
-    return body

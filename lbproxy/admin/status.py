@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..balance.pool import Pool
 from ..balance.state import BackendState
-from ..observe.times import iso_time
+from ..balance.tiers import shares
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..settings import Settings
+from .backend_status import backend_status, tier_name
 
 __all__ = ["status"]
 
@@ -28,14 +30,14 @@ def status(
     :param draining: whether it has been told to stop.
     :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` and ``connections``. These are clients' connections, with
         ``limits`` (what is allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``,
-        ``policy``, its counters and ``backends``; each of these ``address``, ``weight``, ``state`` (``up`` or ``down``), its
-        counters, and since when (``last_change``, ISO 8601 in UTC), by whom (``source``) and why (``reason``) it is so.
+        ``policy``, whether its backends' health is ignored (``panicking``), its counters, ``tiers`` with the share of exchanges
+        that each takes, and ``backends`` (:func:`.backend_status.backend_status`).
     """
     return {
         "version": version,
         "uptime": round(now - started, 3),
         "draining": draining,
-        "pools": [_pool(balancer)],
+        "pools": [_pool(balancer, now)],
         "connections": {
             "open": listener.open,
             "accepted": listener.accepted,
@@ -60,11 +62,12 @@ def _limits(settings: Settings, listener: ListenerCounters) -> dict[str, Any]:
     }
 
 
-def _pool(balancer: Balancer) -> dict[str, Any]:
+def _pool(balancer: Balancer, now: float) -> dict[str, Any]:
     pool, counters = balancer.pool, balancer.counters
     return {
         "name": pool.name,
         "policy": pool.policy.name,
+        "panicking": pool.panicking,
         "in_flight": counters.in_flight,
         "requests": sum(counters.statuses.values()),
         "tunnels": counters.tunnels,
@@ -73,20 +76,20 @@ def _pool(balancer: Balancer) -> dict[str, Any]:
         "retries": counters.retries,
         "statuses": {str(code): count for code, count in sorted(counters.statuses.items())},
         "ends": dict(sorted(counters.ends.items())),
-        "backends": [_backend(member, balancer.upstreams.idle_count(member.address)) for member in pool.members.values()],
+        "tiers": _tiers(pool),
+        "backends": [backend_status(balancer, member, now) for member in pool.members.values()],
     }
 
 
-def _backend(member: BackendState, idle_connections: int) -> dict[str, Any]:
-    return {
-        "address": member.address,
-        "weight": member.backend.weight,
-        "state": "up" if member.up else "down",
-        "reason": member.reason,
-        "source": member.source,
-        "last_change": iso_time(member.last_change),
-        "in_flight": member.in_flight,
-        "requests": member.requests,
-        "failures": member.failures,
-        "idle_connections": idle_connections,
-    }
+def _tiers(pool: Pool) -> list[dict[str, Any]]:
+    """Of all exchanges, the share that each tier takes, as the pool shares them out."""
+    tiers: dict[int, list[BackendState]] = {}
+    for member in pool.members.values():
+        tiers.setdefault(member.backend.tier, []).append(member)
+    order = sorted(tiers)
+    fit = [sum(member.fit for member in tiers[tier]) for tier in order]
+    taken = shares([count / len(tiers[tier]) for tier, count in zip(order, fit, strict=True)])
+    return [
+        {"tier": tier_name(tier), "backends": len(tiers[tier]), "fit": count, "share": round(share, 4)}
+        for tier, count, share in zip(order, fit, taken, strict=True)
+    ]

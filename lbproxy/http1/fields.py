@@ -52,6 +52,7 @@ KNOWN_IN_REQUEST: dict[bytes, bool] = {
     b"content-length": True,
     b"expect": True,
     b"idempotency-key": True,
+    b"x-lbproxy-explain": False,
     **dict.fromkeys(_HOP_BY_HOP, False),
     # What an unknown client says of itself is replaced by what we know; of a trusted one it is written anew.
     **dict.fromkeys(_ABOUT_CLIENT, False),

@@ -1,1 +1,1 @@
-"""What is said of exchanges when they are over: the outcome, the access log, the metrics."""
+"""What is said of exchanges when they are over, and of backends when they change: outcome, access log, metrics, events."""

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..balance.state import BackendState
 from ..errors import AttemptFailed
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from ..http1.client import UpstreamConnection
 
 __all__ = ["Attempt"]
 
@@ -12,13 +19,25 @@ class Attempt:
     """One try of an exchange at one backend.
 
     :ivar member: the backend.
+    :ivar started: the clock's seconds when it began, ``ended`` when it was over; None while it runs.
+    :ivar seconds: to its response's head, or to its failure; None until then, and of one that was given up before.
     :ivar reused: whether it went over a kept-alive connection.
-    :ivar failure: how it failed; None while it runs and when a response's head came.
+    :ivar why: what it is for: empty for an exchange's first; ``retry``, ``status`` (another's status was to be tried again) or
+        ``hedge``.
+    :ivar failure: how it failed; None while it runs, when a response's head came, and when it was given up.
+    :ivar connecting: the connection that is being made for it.
+    :ivar connection: the connection that carries it.
     """
 
-    __slots__ = ("failure", "member", "reused")
+    # Defaults stand in the class: most attempts change few of them, and setting each costs.
+    connecting: Deferred[UpstreamConnection] | None = None
+    connection: UpstreamConnection | None = None
+    ended: float | None = None
+    failure: AttemptFailed | None = None
+    reused = False
+    seconds: float | None = None
+    why = ""
 
-    def __init__(self, member: BackendState) -> None:
+    def __init__(self, member: BackendState, started: float) -> None:
         self.member = member
-        self.reused = False
-        self.failure: AttemptFailed | None = None
+        self.started = started

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from random import Random
 from secrets import token_bytes
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from ..balance.pool import Pool
+from ..balance.state import BackendState, Change
 from ..deadlines import DeadlineSweep
 from ..health.schedule import ProbeSchedule
+from ..health.traffic import TrafficCheck
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
+from .budget import RetryBudget
 from .counters import BalancerCounters
 from .exchange import Exchange
+from .explain import Decision, explanation_line, survey
 from .forwarding import Forwarding
+from .hedging import Hedging
+from .line import WaitingLine
 from .request_ids import request_ids
+from .sticky import Sticky
 from .upstreams import Upstreams
 
-__all__ = ["Balancer"]
+__all__ = ["PULSE", "Balancer"]
+
+#: Seconds between two looks at what changes with time alone: ejections that end, backends that warm up.
+PULSE = 0.25
+
+_log = Logger()
 
 
 class Balancer:
@@ -30,8 +46,12 @@ class Balancer:
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param probe: how backends are probed; by default a connection is made.
     :param observers: are told of every finished exchange.
+    :param random: source of back-offs and of probes' jitter.
     :ivar forwarding: what backends are told of who asks.
     :ivar next_request_id: gives each request its id.
+    :ivar explaining: whether every exchange is to remember what there was to decide.
+    :ivar timed: whether attempts or exchanges have a time-out of their own.
+    :ivar careful: whether something is to be looked at in every attempt, or in every response's head.
     """
 
     def __init__(
@@ -43,29 +63,37 @@ class Balancer:
         clock: IReactorTime | None = None,
         probe: IProbe | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
+        random: Random | None = None,
     ) -> None:
         self.pool = pool
         self.settings = settings = Settings() if settings is None else settings
+        if pool.settings is None:
+            pool.settings = settings
         self.counters = BalancerCounters()
         self.observers = observers
         self.clock: IReactorTime = reactor if clock is None else clock
         self.seconds = self.clock.seconds
-        shortest = min(
-            settings.response_timeout,
-            settings.header_timeout,
-            settings.idle_timeout,
-            settings.body_grace,
-            settings.write_timeout,
-            settings.tunnel_timeout,
-            settings.upstream_idle_timeout,
-        )
-        self.sweep = DeadlineSweep(self.clock, shortest)
+        self.random = Random() if random is None else random
+        self.sweep = DeadlineSweep(self.clock, _shortest(settings))
         self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock)
-        self.probes = ProbeSchedule(pool, reactor, settings, probe, clock=self.clock)
+        self.probes = ProbeSchedule(pool, reactor, settings, probe, self.random, clock=self.clock)
+        self.traffic = TrafficCheck(pool, settings, self.seconds)
+        self.budget = RetryBudget(settings.retry_budget / 100, settings.retry_budget_least)
+        self.line = WaitingLine(settings.queue)
+        self.hedging = Hedging(settings.hedge) if settings.hedge else None
+        self.retry_statuses = frozenset(int(word) for word in settings.retry_on if word.isdigit())
+        self.sticky = _sticky(settings)
+        self.candidates = pool.candidates if self.sticky is None else self._sticky_candidates
+        self.timed = bool(settings.attempt_timeout or settings.exchange_timeout)
+        self.careful = bool(self.timed or self.hedging or self.retry_statuses or self.sticky)
+        self.explaining = any(getattr(observer, "explains", False) for observer in observers)
         self.forwarding = Forwarding.of(settings)
         self.response_via = self.forwarding.response_via
         self.next_request_id = request_ids(token_bytes(8))
         self.running = False
+        self._pulse = LoopingCall(self.pulse)
+        self._pulse.clock = self.clock
+        pool.observers.append(self._pool_changed)
 
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange: from here on its downstream is told what comes of it."""
@@ -79,6 +107,9 @@ class Balancer:
         self.upstreams.open()
         self.sweep.start()
         self.probes.start()
+        if not self._pulse.running:
+            done: Deferred[LoopingCall] = self._pulse.start(PULSE, now=False)
+            done.addErrback(lambda failure: _log.failure("the balancer's pulse stopped", failure))
 
     def stop(self) -> None:
         """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over."""
@@ -86,3 +117,66 @@ class Balancer:
         self.probes.stop()
         self.sweep.stop()
         self.upstreams.close()
+        if self._pulse.running:
+            self._pulse.stop()
+
+    def pulse(self) -> None:
+        """Look at what changes with time alone."""
+        for tick in (self.pool.tick, self.traffic.tick):
+            try:
+                tick()
+            except Exception:  # of an observer's or the policy's, which are users'; the next pulse comes
+                _log.failure("{tick} failed", tick=tick)
+
+    def _pool_changed(self, change: Change) -> None:
+        """Whoever waits for a place may have one now, or nobody to wait for."""
+        if self.line.waiting:
+            self.line.call()
+
+    # What an exchange asks.
+
+    def _sticky_candidates(self, exchange: Exchange) -> Any:
+        assert self.sticky is not None
+        return self.sticky.candidates(exchange, self.pool)
+
+    def survey(self, exchange: Exchange) -> Decision:
+        """What there is to decide for an exchange."""
+        return survey(exchange, self.pool, self.budget, self.counters.in_flight, len(self.line.waiting))
+
+    def say_more(self, exchange: Exchange, member: BackendState) -> bytes:
+        """The fields that are added to a backend's response: a sticky session's cookie, and the explanation for who may ask."""
+        fields = b""
+        if self.sticky is not None and self.sticky.needs_cookie(exchange, member):
+            fields = self.sticky.set_cookie(exchange, member)
+        return fields + self.explanation(exchange, "")
+
+    def explanation(self, exchange: Exchange, end: str) -> bytes:
+        """The field that explains the exchange to a trusted peer that asks; empty for all others."""
+        if exchange.client.trusted and exchange.request.known.get(b"x-lbproxy-explain") == b"1":
+            return explanation_line(exchange, end)
+        return b""
+
+
+def _shortest(settings: Settings) -> float:
+    """The shortest time-out in use, in seconds."""
+    times = (
+        settings.response_timeout,
+        settings.header_timeout,
+        settings.idle_timeout,
+        settings.body_grace,
+        settings.write_timeout,
+        settings.tunnel_timeout,
+        settings.upstream_idle_timeout,
+        settings.queue_timeout,
+        settings.attempt_timeout,
+        settings.exchange_timeout,
+    )
+    return min(seconds for seconds in times if seconds)
+
+
+def _sticky(settings: Settings) -> Sticky | None:
+    if not settings.sticky:
+        return None
+    if not settings.sticky_key:
+        _log.info("sticky sessions are signed with a random key, so they end with this process; a key can be given")
+    return Sticky(settings.sticky, settings.sticky_key or token_bytes(32), settings.sticky_max_age)

@@ -19,6 +19,7 @@ class BalancerCounters:
     :ivar duration_sum: seconds of all exchanges together.
     :ivar in_flight: exchanges that run now.
     :ivar retries: attempts beyond each exchange's first.
+    :ivar hedges: those of them that were sent beside one that was slow.
     :ivar replays_lost: retries that could not be made because the body was no longer at hand.
     :ivar request_bytes: body bytes from clients.
     :ivar response_bytes: body bytes to clients.
@@ -28,8 +29,8 @@ class BalancerCounters:
     """
 
     __slots__ = (
-        "buckets", "duration_sum", "ends", "in_flight", "interim", "replays_lost", "request_bytes", "response_bytes", "retries",
-        "statuses", "tunnels", "tunnels_total",
+        "buckets", "duration_sum", "ends", "hedges", "in_flight", "interim", "replays_lost", "request_bytes", "response_bytes",
+        "retries", "statuses", "tunnels", "tunnels_total",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class BalancerCounters:
         self.duration_sum = 0.0
         self.in_flight = 0
         self.retries = 0
+        self.hedges = 0
         self.replays_lost = 0
         self.request_bytes = 0
         self.response_bytes = 0

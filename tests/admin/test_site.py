@@ -1,4 +1,4 @@
-"""The administration site answers people, monitoring systems and orchestrators, and changes nothing."""
+"""The administration site answers people, monitoring systems and orchestrators, and its pages change nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from twisted.web.client import readBody
 
 from lbproxy import __version__
 from lbproxy.admin import admin_site
+from lbproxy.balance.state import Change
+from lbproxy.observe.events import EventLog
 
-from ..support import Rig
+from ..support import START, Rig
 
 
 class AdminSiteTests(SynchronousTestCase):
@@ -51,7 +53,7 @@ class AdminSiteTests(SynchronousTestCase):
         response = self.ask("/")
         self.assertEqual((response.code, self.field(response, "Content-Type")), (200, "text/plain; charset=utf-8"))
         text = self.body(response)
-        for path in ("/status", "/metrics", "/healthz"):
+        for path in ("/status", "/events", "/metrics", "/healthz", "/backends/ADDRESS/drain", "--admin-writable"):
             self.assertIn(path, text)
 
     def test_status(self) -> None:
@@ -71,6 +73,42 @@ class AdminSiteTests(SynchronousTestCase):
         self.assertTrue(str(self.field(response, "Content-Type")).startswith("text/plain; version="))
         names = {family.name for family in text_string_to_metric_families(self.body(response))}
         self.assertIn("lbproxy_pool_in_flight", names)
+
+    def events(self, query: str = "", limit: int = 1000) -> Any:
+        """What /events says of a backend that goes down, up and down again."""
+        log = EventLog(self.clock, limit)
+        for number, (was, now) in enumerate((("up", "down"), ("down", "up"), ("up", "down"))):
+            log(Change(START + number, "default", "10.0.0.1:8000", was, now, "refused", "probe"))
+        site = admin_site(self.rig.balancer, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock, events=log)
+        self.agent = RequestTraversalAgent(site.resource)
+        return self.ask(f"/events{query}")
+
+    def test_events(self) -> None:
+        """/events is a JSON object with what has changed, the oldest first."""
+        response = self.events()
+        self.assertEqual((response.code, self.field(response, "Content-Type")), (200, "application/json"))
+        report = json.loads(self.body(response))
+        self.assertEqual((report["last"], report["dropped"]), (3, 0))
+        self.assertEqual([(event["number"], event["now"]) for event in report["events"]], [(1, "down"), (2, "up"), (3, "down")])
+        self.assertEqual(report["events"][0]["time"], "1970-01-01T00:16:40.000Z")
+
+    def test_events_since(self) -> None:
+        """Who has seen some asks for the rest, and is told when some of it is lost."""
+        report = json.loads(self.body(self.events("?since=2")))
+        self.assertEqual(([event["number"] for event in report["events"]], report["dropped"]), ([3], 0))
+        report = json.loads(self.body(self.events("?since=1", limit=1)))
+        self.assertEqual(([event["number"] for event in report["events"]], report["dropped"]), ([3], 1))
+
+    def test_events_since_what_is_no_number(self) -> None:
+        """The answer says what is allowed."""
+        for query in ("?since=", "?since=-1", "?since=x", "?since=1&since=2", "?since=1.5", "?since=" + "9" * 5000):
+            response = self.events(query)
+            self.assertEqual(response.code, 400, query)
+            self.assertIn("/events?since=17", self.body(response))
+
+    def test_no_events(self) -> None:
+        """Where nobody keeps them there are none to be had."""
+        self.assertEqual(self.ask("/events").code, 404)
 
     def test_healthy(self) -> None:
         """/healthz is 200 while any backend is up, and says how many are."""

@@ -7,7 +7,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.admin.backend_status import backend_status
 from lbproxy.admin.status import status
+from lbproxy.balance.round_robin import RoundRobin
+from lbproxy.balance.state import Wish
+from lbproxy.settings import Settings
 
 from ..support import GET, START, Rig
 
@@ -39,35 +43,32 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((pool["name"], pool["policy"]), ("default", "round-robin"))
         self.assertEqual([backend["address"] for backend in pool["backends"]], ["10.0.0.1:8000", "10.0.0.2:8000"])
 
-    def test_backend(self) -> None:
-        """A backend that nothing has happened to is up since it was added, and says so."""
-        self.assertEqual(
-            self.backend(),
-            {
-                "address": "10.0.0.1:8000",
-                "weight": 5,
-                "state": "up",
-                "reason": "not checked yet",
-                "source": "start",
-                "last_change": "1970-01-01T00:16:40.000Z",
-                "in_flight": 0,
-                "requests": 0,
-                "failures": 0,
-                "idle_connections": 0,
-            },
-        )
+    def test_backends(self) -> None:
+        """Each backend is there with all that is known of it, in the order they were given."""
+        for place, member in enumerate(self.rig.pool.members.values()):
+            self.assertEqual(self.backend(place), backend_status(self.rig.balancer, member, START + 10))
 
-    def test_down(self) -> None:
-        """A backend that refused is down, with the reason, who found it, and when."""
-        self.rig.client().send(GET)
-        self.rig.reactor.advance(1)
-        self.rig.refuse()
-        backend = self.backend()
-        self.assertEqual((backend["state"], backend["source"]), ("down", "traffic"))
-        self.assertEqual((backend["failures"], backend["requests"]), (1, 1))
-        self.assertTrue(backend["reason"].startswith("refused: "))
-        self.assertEqual(backend["last_change"], "1970-01-01T00:16:41.000Z")
-        self.assertEqual(self.backend(1)["in_flight"], 1)
+    def test_panicking(self) -> None:
+        """Whether health is ignored."""
+        self.assertIs(self.status()["pools"][0]["panicking"], False)
+        self.rig.pool.settings = Settings(panic=80)
+        self.rig.mark("10.0.0.1:8000", up=False)
+        self.assertIs(self.status()["pools"][0]["panicking"], True)
+
+    def test_tiers(self) -> None:
+        """Each tier has the share that the pool gives to it: 1.4 times what is fit of it, and the rest goes on."""
+        self.assertEqual(self.status()["pools"][0]["tiers"], [{"tier": 0, "backends": 2, "fit": 2, "share": 1.0}])
+        self.rig = Rig("a:1:backup,b:2:tier=1,c:3:tier=1,d:4,e:5", policy=RoundRobin)
+        self.rig.mark("d:4", up=False)
+        self.rig.pool.wish(Wish("b:2", "drain"))
+        self.assertEqual(
+            self.status()["pools"][0]["tiers"],
+            [
+                {"tier": 0, "backends": 2, "fit": 1, "share": 0.7},
+                {"tier": 1, "backends": 2, "fit": 1, "share": 0.3},
+                {"tier": "backup", "backends": 1, "fit": 1, "share": 0.0},
+            ],
+        )
 
     def test_counters(self) -> None:
         """A pool's finished exchanges are counted by status and by end, and those that run too."""

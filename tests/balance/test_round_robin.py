@@ -139,7 +139,7 @@ class ChangingMembers(SynchronousTestCase):
 
     def test_a_changed_weight_counts_from_now_on(self) -> None:
         """A weight raised from 1 to 10 is ten twelfths at once: no burst for it, no famine for the others."""
-        self.given[0].backend = Backend("n0", 80, weight=10)
+        self.given[0].weight = 10.0
         self.policy.set_members(self.given)
         for _ in range(10):
             self.assertEqual(Counter(turns(self.policy, 12)), {"n0": 10, "n1": 1, "n2": 1})
@@ -150,7 +150,7 @@ class ChangingMembers(SynchronousTestCase):
         policy = RoundRobin()
         policy.set_members(heavy)
         turns(policy, 2000)
-        heavy[0].backend = Backend("a", 80, weight=1)
+        heavy[0].weight = 1.0
         policy.set_members(heavy)
         counted = Counter(turns(policy, 110))
         self.assertEqual(counted, {"a": 10, "b": 100})

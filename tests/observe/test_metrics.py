@@ -25,8 +25,8 @@ POOL = {"pool": "default"}
 FIRST = {"pool": "default", "backend": "10.0.0.1:8000"}
 
 
-class MetricsTests(SynchronousTestCase):
-    """``render_metrics`` of a balancer that has carried an exchange."""
+class MetricsCase(SynchronousTestCase):
+    """A balancer that has carried an exchange, and what a scraper reads of it."""
 
     def setUp(self) -> None:
         """A balancer with one finished exchange."""
@@ -46,6 +46,16 @@ class MetricsTests(SynchronousTestCase):
             (sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples
         }
         return samples.get((name, frozenset((labels or {}).items())))
+
+    def answer(self) -> None:
+        """Every backend that was connected to answers."""
+        for watched in list(self.rig.balancer.sweep.watched):
+            if isinstance(watched, UpstreamConnection):
+                watched.dataReceived(OK)
+
+
+class MetricsTests(MetricsCase):
+    """``render_metrics`` as a whole, and of clients' side."""
 
     def test_valid(self) -> None:
         """A scraper can read all of it, every metric has a help text, and all counters end in _total."""
@@ -117,12 +127,6 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("lbproxy_pool_in_flight", POOL), 1)
         self.assertEqual(self.value("lbproxy_backend_in_flight", FIRST), 1)
 
-    def answer(self) -> None:
-        """Every backend that was connected to answers."""
-        for watched in list(self.rig.balancer.sweep.watched):
-            if isinstance(watched, UpstreamConnection):
-                watched.dataReceived(OK)
-
     def test_durations(self) -> None:
         """Durations are a histogram: cumulative buckets, and their sum in seconds."""
         self.rig.client().send(GET)
@@ -152,32 +156,6 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("lbproxy_backend_failures_total", FIRST), 2)
         self.assertEqual(self.value("lbproxy_backend_requests_total", FIRST), 3)
         self.assertEqual(self.value("lbproxy_backend_connects_total", FIRST), 3)
-
-    def test_up_and_down(self) -> None:
-        """A backend is 1 while it is up and 0 while it is down, with the time of the change."""
-        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 1)
-        self.rig.reactor.advance(5)
-        self.rig.mark("10.0.0.1:8000", up=False)
-        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 0)
-        self.assertEqual(self.value("lbproxy_backend_last_change_timestamp_seconds", FIRST), self.rig.reactor.seconds())
-
-    def test_idle_connections(self) -> None:
-        """Idle connections to a backend are shown."""
-        self.assertEqual(self.value("lbproxy_backend_idle_connections", FIRST), 1)
-
-    def test_probes(self) -> None:
-        """Probes are counted by what they found, from nought on."""
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 0)
-        self.rig.probe.checks[0][1].callback("well")
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 1)
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "down"}), 0)
-
-    def test_backend_gone(self) -> None:
-        """The series of a backend end when it leaves the pool."""
-        self.rig.probe.checks[0][1].callback("well")
-        rest = Rig("10.0.0.2:8000").pool.members.values()
-        self.rig.pool.set_backends([member.backend for member in rest])
-        self.assertNotIn(b"10.0.0.1:8000", render_metrics(self.registry()))
 
     def test_lost_log_lines(self) -> None:
         """Lines that the access log lost are counted."""

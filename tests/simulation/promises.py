@@ -27,7 +27,9 @@ def check_counters(world: World) -> None:
     rig = world.rig
     counters = rig.counters
     in_flight = [member.in_flight for member in rig.pool.members.values()]
-    hold(min(in_flight) >= 0 and sum(in_flight) == counters.in_flight, "backends' exchanges are all exchanges", in_flight)
+    hold(min(in_flight) >= 0 and sum(in_flight) <= counters.in_flight, "each attempt is an exchange's", in_flight)
+    hold(0 <= rig.balancer.budget.active <= counters.in_flight, "the retry budget is exchanges'", rig.balancer.budget.active)
+    hold(0 <= rig.balancer.budget.waiting <= counters.in_flight, "who waits for it is one", rig.balancer.budget.waiting)
     hold(0 <= counters.tunnels <= counters.in_flight, "tunnels are exchanges", counters.tunnels, counters.in_flight)
     hold(sum(counters.ends.values()) == sum(counters.statuses.values()) == len(rig.ended), "each exchange ends once")
     hold(not counters.ends.get("bug"), "there is no bug", counters.ends)

@@ -1,0 +1,89 @@
+"""Pages as they are sent: answers that are never cached, a list of contents, and what is said where there is nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+__all__ = ["CONTENTS", "Answer", "Node", "Page", "json_answer", "send"]
+
+_TEXT = "text/plain; charset=utf-8"
+_METHODS = (b"GET", b"HEAD")
+
+CONTENTS = """\
+/status   the pools, their backends and the client connections, as JSON
+/events   the last changes of state, oldest first, as JSON; ?since=N for those after number N
+/metrics  figures for Prometheus
+/healthz  200 while a backend is up, otherwise 503; also 503 from when it is told to stop
+
+With --admin-writable:
+POST /backends/ADDRESS/ready        the backend takes exchanges, if it is well
+POST /backends/ADDRESS/drain        it gets no new ones but for its sticky sessions
+POST /backends/ADDRESS/maintenance  it gets none at all
+The body, at most 1 KiB of text, is the reason that /events will show.
+"""
+
+
+@attrs.frozen
+class Answer:
+    """What a page says: the body as text or bytes, its media type, the status, further header fields."""
+
+    body: str | bytes
+    kind: str = _TEXT
+    code: int = 200
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+
+_READ_ONLY = Answer("Only GET and HEAD are served here: this page is read-only.\n", code=405, fields=((b"Allow", b"GET, HEAD"),))
+
+
+def json_answer(value: Any) -> Answer:
+    """A value, so that programs and people can read it."""
+    return Answer(json.dumps(value, indent=2) + "\n", "application/json")
+
+
+class Node(Resource):
+    """A place in the tree where there is nothing, which says what there is elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return Node()
+
+    def render(self, request: Request) -> bytes:
+        return send(request, Answer("There is nothing here. There is\n" + CONTENTS, code=404))
+
+
+class Page(Node):
+    """A page that is made anew each time it is asked for.
+
+    :param make: makes it, from the request.
+    """
+
+    def __init__(self, make: Callable[[Request], Answer]) -> None:
+        super().__init__()
+        self._make = make
+
+    def render(self, request: Request) -> bytes:
+        if request.method not in _METHODS:
+            return send(request, _READ_ONLY)
+        return send(request, self._make(request))
+
+
+def send(request: Request, answer: Answer) -> bytes:
+    """Set the answer's head; gives what is left of its body for ``render`` to return."""
+    body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+    fields = [(b"Content-Type", answer.kind.encode("ascii")), (b"Cache-Control", b"no-store"), *answer.fields]
+    if request.method == b"HEAD":
+        fields.append((b"Content-Length", b"%d" % len(body)))
+        body = b""
+    request.setResponseCode(answer.code)
+    for name, value in fields:
+        request.setHeader(name, value)
+    return body

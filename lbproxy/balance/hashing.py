@@ -1,0 +1,152 @@
+"""Consistent hashing: exchanges with the same key go to the same backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from math import ceil, log
+
+from ..errors import ConfigurationError
+from .policy import Asking, Policy
+from .ring import Ring
+from .round_robin import RoundRobin
+from .state import BackendState
+
+__all__ = ["METHODS", "Hash", "Rendezvous"]
+
+METHODS = ("auto", "rendezvous", "ring")
+
+#: Members up to which ``auto`` is rendezvous, whose cost grows with each; there it is about two ring look-ups.
+RENDEZVOUS_MOST = 16
+
+#: A bound's least and greatest value, as times the mean in flight.
+BOUNDS = (1.0, 100.0)
+
+_MASK = (1 << 64) - 1
+_ODD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
+_LOG_WHOLE = 64 * log(2)
+
+
+def _digest(data: bytes) -> int:
+    """64 well mixed bits, the same in every process."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+class Rendezvous:
+    """Each member draws a number for a key, from the key and its own address, and the greatest of its weight wins (weighted
+    rendezvous hashing by logarithms: Schindelhauer and Schomaker, 2005). Shares are exact, and a look costs a draw of each.
+    """
+
+    def __init__(self) -> None:
+        self._draws: list[tuple[int, float]] = []
+        self._members: Sequence[BackendState] = ()
+
+    def set_members(self, members: Sequence[BackendState]) -> None:
+        """Choose among these."""
+        self._members = members
+        self._draws = [(_digest(member.address.encode()), member.weight) for member in members]
+
+    def order(self, digest: int) -> Iterator[BackendState]:
+        """The members in the order of a key of this digest (64 bits), each once."""
+        if not self._draws:
+            return
+        members = self._members
+        # -ln(u) / w for each, u being even over 0 to 1: two multiplications and a fold mix as well as it takes, since key and
+        # seed are digests already.
+        costs = [
+            (_LOG_WHOLE - log((((mixed := (digest ^ seed) * _ODD & _MASK) ^ mixed >> 32) * _ODD & _MASK) | 1)) / weight
+            for seed, weight in self._draws
+        ]
+        first = costs.index(min(costs))
+        yield members[first]
+        for place in sorted(range(len(costs)), key=costs.__getitem__):
+            if place != first:
+                yield members[place]
+
+
+class Hash(Policy):
+    """Choose by a key, such as the client's address, so that the same key goes to the same member as long as it is there; when
+    one leaves, only its keys move.
+
+    :param key: what is hashed, of an exchange (:func:`lbproxy.http1.keys.request_key`). None or nothing: the exchange has none,
+        and takes its turn as in round robin.
+    :param method: ``rendezvous``, ``ring``, or ``auto``: rendezvous, and the ring from the moment on when there have been more
+        than 16 members. Each of several balancers that are to choose alike over a pool that grows past that should be told which.
+    :param bound: a member that has more than this many times the mean in flight (for its weight) is passed over, to the next one
+        in the key's order (consistent hashing with bounded loads: Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's
+        ``hash-balance-factor``, there 125 to 200 %); 1 to 100. None: none is.
+    :raises ConfigurationError: for another method or bound.
+    """
+
+    name = "hash"
+
+    def __init__(
+        self, key: Callable[[Asking], bytes | None], *, method: str = "auto", bound: float | None = None
+    ) -> None:
+        if method not in METHODS:
+            raise ConfigurationError(f"hash: method {method!r} was given; allowed are {', '.join(METHODS)}")
+        low, high = BOUNDS
+        if bound is not None and not low <= bound <= high:
+            raise ConfigurationError(f"hash: bound {bound!r} was given; allowed is a number from {low:g} to {high:g}")
+        super().__init__()
+        self._key = key
+        self._method = method
+        self._bound = bound
+        self._table: Rendezvous | Ring = Ring() if method == "ring" else Rendezvous()
+        self._turns = RoundRobin()
+        self._present: set[BackendState] = set()
+        self._in_flight = 0
+        self._weight = 0.0
+        self._places: tuple[object, dict[BackendState, int]] = (None, {})
+
+    def set_members(self, members: Sequence[BackendState]) -> None:
+        """Choose among these from now on."""
+        if self._method == "auto" and len(members) > RENDEZVOUS_MOST and not isinstance(self._table, Ring):
+            self._table = Ring()
+        self.members = members
+        self._table.set_members(members)
+        self._turns.set_members(members)
+        self._present = set(members)
+        self._in_flight = sum(member.in_flight for member in members)
+        self._weight = sum(member.weight for member in members)
+        self._places = (None, {})
+
+    def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
+        """The members in the order of the exchange's key, each once; within the bound, those beyond it come last."""
+        key = None if exchange is None else self._key(exchange)
+        if not key:
+            return self._turns.candidates(exchange)
+        order = self._table.order(_digest(key))
+        return order if self._bound is None else self._within_bound(order, self._bound)
+
+    def _within_bound(self, order: Iterator[BackendState], bound: float) -> Iterator[BackendState]:
+        # What all may have once this exchange is added; rounded up, so that there is room for it at one member at least.
+        most = bound * (self._in_flight + 1) / (self._weight or 1.0)
+        beyond = []
+        for member in order:
+            if member.in_flight < ceil(most * member.weight):
+                yield member
+            else:
+                beyond.append(member)
+        yield from beyond
+
+    def begun(self, member: BackendState) -> None:
+        """An attempt begins: it counts for the mean."""
+        if member in self._present:
+            self._in_flight += 1
+
+    def ended(self, member: BackendState, seconds: float | None, failed: bool) -> None:
+        """An attempt is over."""
+        if member in self._present:
+            self._in_flight -= 1
+
+    def figure(self, member: BackendState, exchange: Asking | None = None) -> float:
+        """The member's place in the order of the exchange's key, whatever the bound; without a key as in round robin."""
+        key = None if exchange is None else self._key(exchange)
+        if not key:
+            return self._turns.figure(member, exchange)
+        known, places = self._places
+        if known != key:  # mostly it is asked of all members in turn
+            places = {member: place for place, member in enumerate(self._table.order(_digest(key)))}
+            self._places = (key, places)
+        return places.get(member, len(places))

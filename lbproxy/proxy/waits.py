@@ -1,0 +1,191 @@
+"""What an exchange may wait for: a place at a backend, a place in the retry budget, the end of a back-off, the moment for a
+hedge; and the times that bound an attempt and the exchange as a whole.
+
+Few exchanges wait for anything; only those get one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+
+from ..deadlines import NEVER
+from ..errors import AttemptFailed, AttemptTimedOut
+from .attempt import Attempt
+from .retry import backoff
+
+if TYPE_CHECKING:
+    from .balancer import Balancer
+    from .exchange import Exchange
+
+__all__ = ["PATIENCE", "Waits"]
+
+#: How often an exchange asks for a place in the retry budget, each further time after a back-off: for half a second on average,
+#: and a second at most. Where a backend died, what it took with it is through by then; where all are slow, nobody should wait
+#: longer.
+PATIENCE = 7
+
+
+class Waits:
+    """One exchange's waits.
+
+    :ivar deadline: when :meth:`deadline_passed` is due.
+    :ivar round: rounds over the backends before this one.
+    :ivar queued: seconds spent in the waiting line, before the present wait.
+    :ivar paused: the seconds of each back-off, in order, those before a place in the budget included.
+    :ivar budgeted: whether it has a place in the retry budget; ``took_budget``: or had one.
+    """
+
+    __slots__ = (
+        "_asked", "_balancer", "_exchange", "_joined", "_timer", "_wants_budget", "budgeted", "deadline", "paused", "queued",
+        "round", "took_budget",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, balancer: Balancer) -> None:
+        self._exchange = exchange
+        self._balancer = balancer
+        self._asked = 0
+        self._joined: float | None = None
+        self._timer: IDelayedCall | None = None
+        self._wants_budget = False
+        self.budgeted = self.took_budget = False
+        self.deadline = NEVER
+        self.paused: list[float] = []
+        self.queued = 0.0
+        self.round = 0
+
+    def over(self) -> None:
+        """The exchange has ended: give back what it holds."""
+        self.stop()
+        self.leave_line()
+        if self.budgeted:
+            self.budgeted = False
+            self._balancer.budget.give_back()
+        self.deadline = NEVER
+        self._balancer.sweep.watched.discard(self)
+
+    def stop(self) -> None:
+        """Wait no longer for what a timer was to bring."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._wants_budget:
+            self._wants_budget = False
+            self._balancer.budget.waiting -= 1
+
+    def _after(self, seconds: float, what: Callable[..., None], *args: Any) -> None:
+        def due() -> None:
+            self.stop()
+            self._exchange.guarded(what, *args)
+
+        self._timer = self._balancer.clock.callLater(seconds, due)
+
+    # The retry budget, and back-offs.
+
+    def take_budget(self) -> bool:
+        """Get a place in the retry budget, if there is one; a place is had until the exchange is over."""
+        if not self.budgeted:
+            self.budgeted = self.took_budget = self._balancer.budget.take(self._balancer.counters.in_flight)
+        return self.budgeted
+
+    def go_on_in_budget(self, failure: AttemptFailed) -> None:
+        """Let the exchange try the next backend as soon as there is a place in the budget, or answer for *failure* when there has
+        been none for too long."""
+        if self.take_budget():
+            self._exchange.try_next(failure)
+        elif self._asked >= PATIENCE:
+            self._balancer.budget.refused += 1
+            self._exchange.answer(failure)
+        else:
+            self._back_off(self._asked, self.go_on_in_budget, failure)
+            self._asked += 1
+            self._wants_budget = True
+            self._balancer.budget.waiting += 1
+
+    def another_round(self, failure: AttemptFailed) -> None:
+        """Let the exchange go over the backends again after a back-off."""
+        self._back_off(self.round, self._exchange.start_anew, failure)
+        self.round += 1
+
+    def _back_off(self, turn: int, what: Callable[..., None], failure: AttemptFailed) -> None:
+        seconds = backoff(turn, self._balancer.random.random())
+        self.paused.append(seconds)
+        self._after(seconds, what, failure)
+
+    # Hedging.
+
+    def hedge_after(self, seconds: float) -> None:
+        """Have a second backend asked as well if there is no response by then."""
+        self._after(seconds, self._hedge)
+
+    def _hedge(self) -> None:
+        member = self._exchange.next_fit()
+        if member is not None and self.take_budget():
+            self._balancer.counters.hedges += 1
+            self._exchange.begin(member, "hedge")
+
+    # The waiting line.
+
+    def join_line(self) -> bool:
+        """Wait until a backend has a place free. Returns whether there is room in the line."""
+        if not self._balancer.line.join(self):
+            return False
+        self._joined = self._balancer.seconds()
+        self.set_deadline()
+        return True
+
+    def leave_line(self) -> None:
+        """Wait for a place no longer."""
+        if self._joined is not None:
+            self._balancer.line.leave(self)
+            self.queued += self._balancer.seconds() - self._joined
+            self._joined = None
+
+    def try_again(self) -> bool:
+        """A place may be free. Returns whether the exchange waits no longer."""
+        return self._exchange.try_again()
+
+    # Times.
+
+    def set_deadline(self) -> None:
+        """Derive the deadline anew: of the exchange, of its attempts, of its place in the line."""
+        settings, exchange = self._balancer.settings, self._exchange
+        deadline = NEVER
+        if settings.exchange_timeout:
+            deadline = exchange.started + settings.exchange_timeout
+        if settings.attempt_timeout:
+            for attempt in exchange.attempts:
+                if attempt.ended is None:
+                    deadline = min(deadline, attempt.started + settings.attempt_timeout)
+        if self._joined is not None:
+            deadline = min(deadline, self._joined + settings.queue_timeout)
+        self.deadline = deadline
+        self._balancer.sweep.watched.add(self)
+
+    def no_deadline(self) -> None:
+        """A response has come: nothing bounds it but what bounds its connection."""
+        self.deadline = NEVER
+        self._balancer.sweep.watched.discard(self)
+
+    def deadline_passed(self) -> None:
+        """Something took too long."""
+        settings, exchange = self._balancer.settings, self._exchange
+        now = self._balancer.seconds()
+        if settings.exchange_timeout and exchange.started + settings.exchange_timeout <= now:
+            exchange.out_of_time()
+            return
+        if self._joined is not None and self._joined + settings.queue_timeout <= now:
+            exchange.queued_too_long()
+            return
+        for attempt in list(exchange.attempts):
+            if attempt.ended is None and attempt.started + settings.attempt_timeout <= now:
+                exchange.guarded(exchange.give_up, attempt, self._timed_out(attempt))
+        if not exchange.end:
+            self.set_deadline()
+
+    def _timed_out(self, attempt: Attempt) -> AttemptTimedOut:
+        words = "no response" if attempt.connection is not None else "no connection"
+        seconds = self._balancer.settings.attempt_timeout
+        return AttemptTimedOut(f"{words} within the {seconds:g} s of an attempt", attempt.connection is not None)
