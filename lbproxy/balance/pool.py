@@ -141,7 +141,12 @@ class Pool:
         member.want = wish.want
         if back and member.up:
             self._begin_to_warm(member)
-        self._changed(member, was, wish.reason or f"the operator wants it so: {wish.want}", "operator")
+        reason = wish.reason or f"the operator wants it so: {wish.want}"
+        if wish.want == "ready":
+            member.evidence.pop("operator", None)
+        else:
+            member.evidence["operator"] = reason
+        self._changed(member, was, reason, "operator")
 
     def _changed(self, member: BackendState, was: str, reason: str, source: str) -> None:
         if member.state != was:

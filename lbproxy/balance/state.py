@@ -107,7 +107,7 @@ class BackendState:
     :ivar buckets: responses by seconds to their head, one place for each bound of :data:`DURATION_BOUNDS` and one for the rest.
     :ivar latency_sum: these seconds together.
     :ivar last_change: seconds since the epoch at which ``state`` last changed.
-    :ivar evidence: why the probe's word and traffic's are what they are.
+    :ivar evidence: why the probe's word and traffic's are what they are; and the operator's, while it is not ``ready``.
     :ivar reason: why its health is what it is.
     :ivar source: who gave the last verdict that changed it; ``"start"`` before any.
     """

@@ -276,6 +276,18 @@ class Wishes(ToldCase):
         self.assertEqual(first, Change(200.0, "default", "a:1", "up", "draining", "deploy 7", "operator"))
         self.assertEqual((second.was, second.now, second.reason), ("draining", "up", "the operator wants it so: ready"))
 
+    def test_the_operators_words_are_kept_while_they_hold(self) -> None:
+        """For the one who asks why it drains; once it is wanted again there is nothing to be said."""
+        evidence = self.pool.members["a:1"].evidence
+        self.wish("a:1", "drain", "deploy 7")
+        self.assertEqual(evidence, {"operator": "deploy 7"})
+        self.wish("a:1", "maintenance")
+        self.assertEqual(evidence, {"operator": "the operator wants it so: maintenance"})
+        self.tell("a:1", False, reason="refused")
+        self.assertEqual(self.pool.members["a:1"].reason, "refused")
+        self.wish("a:1", "ready", "deploy 7 is over")
+        self.assertEqual(evidence, {"probe": "refused"})
+
     def test_health_goes_on_beneath_it(self) -> None:
         """A backend that a probe found down in maintenance is down when that ends; what was found is told meanwhile."""
         self.wish("a:1", "maintenance")
