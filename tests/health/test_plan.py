@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from random import Random
 
 from hypothesis import strategies as some
@@ -116,18 +117,10 @@ class Spread(SynchronousTestCase):
 
     def test_one_wake_up_serves_all_that_are_due(self) -> None:
         """They are as many as there are hundredths of a second, at most, and not as many as backends."""
-        plan = Plan(10_000, 0, Random(1))
-        for address in names(10_000):
-            plan.add(address, START)
-        while (address := plan.take(START)) is not None:
-            plan.ended(address, START, 5)
-        wakes, now = 0, START
-        while (wake := plan.wake()) is not None and wake < START + 5:
-            now = max(now, wake)
-            wakes += 1
-            while (address := plan.take(now)) is not None:
-                plan.ended(address, now, 5)
-        self.assertLessEqual(wakes, 5 / AT_ONCE)
+        run = Run()
+        run.add(*names(10_000))
+        run.until(5)
+        self.assertLessEqual(len({time for times in run.asked.values() for time in times}), 5 / AT_ONCE)
 
 
 class Turns(SynchronousTestCase):
@@ -144,7 +137,7 @@ class Turns(SynchronousTestCase):
         for times in run.asked.values():
             self.assertIn(len(times), (10, 11, 12))
             self.assertLessEqual(times[1], interval + late)
-            for before, after in zip(times[1:], times[2:]):
+            for before, after in pairwise(times[1:]):
                 self.assertTrue(interval - late <= after - before <= interval + late, times)
 
     def test_a_lone_one_is_probed_every_interval(self) -> None:

@@ -29,13 +29,16 @@ class WellFormed(SynchronousTestCase):
     def test_all_options(self) -> None:
         """Each with its value as it is used."""
         spec = ProbeSpec.parse(
-            "http:/", status="200-299, 404", body="ok|fine", headers=["X-A: 1", "X-A:2", "x-b:  c:d "], host="[::1]:80", port="8081"
+            "http:/",
+            status="200-299, 404",
+            body="ok|fine",
+            headers=["X-A: 1", "X-A:2", "x-b:  c:d "],
+            host="[::1]:80",
+            port="8081",
         )
         self.assertEqual(
             spec,
-            ProbeSpec(
-                "/", ((200, 299), (404, 404)), "ok|fine", (("X-A", "1"), ("X-A", "2"), ("x-b", "c:d")), "[::1]:80", 8081
-            ),
+            ProbeSpec("/", ((200, 299), (404, 404)), "ok|fine", (("X-A", "1"), ("X-A", "2"), ("x-b", "c:d")), "[::1]:80", 8081),
         )
         self.assertEqual(spec.allowed, "200-299,404")
         self.assertEqual([spec.allows(status) for status in (200, 299, 300, 404)], [True, True, False, True])
@@ -49,7 +52,19 @@ class Mistakes(SynchronousTestCase):
 
     def test_what_to_probe(self) -> None:
         """A path is one of a request: visible ASCII, beginning with one slash."""
-        for text in ("", "udp", "http", "http:", "http:x", "http://host/path", "http:/a b", "http:/a#b", "http:/é", "http:/a\r\nb: c", "http:/\n"):
+        for text in (
+            "",
+            "udp",
+            "http",
+            "http:",
+            "http:x",
+            "http://host/path",
+            "http:/a b",
+            "http:/a#b",
+            "http:/é",
+            "http:/a\r\nb: c",
+            "http:/\n",
+        ):
             (problem,) = self.problems(text)
             self.assertTrue(problem.startswith("--probe: "), problem)
             self.assertIn(repr(text), problem)
