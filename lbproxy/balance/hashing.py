@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from math import ceil, log
+from struct import Struct
 
 from ..errors import ConfigurationError
 from .policy import Asking, Policy
@@ -22,14 +23,16 @@ RENDEZVOUS_MOST = 16
 #: A bound's least and greatest value, as times the mean in flight.
 BOUNDS = (1.0, 100.0)
 
-_MASK = (1 << 64) - 1
-_ODD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
-_LOG_WHOLE = 64 * log(2)
+#: A prime (Mersenne's), so that multiplying by any number but 0 puts the numbers below it in another order.
+_PRIME = (1 << 61) - 1
+_LOG_PRIME = log(_PRIME)
+
+_first_64_bits = Struct(">Q56x").unpack
 
 
 def _digest(data: bytes) -> int:
     """64 well mixed bits, the same in every process."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+    return _first_64_bits(blake2b(data).digest())[0]  # type: ignore[no-any-return]
 
 
 class Rendezvous:
@@ -51,12 +54,9 @@ class Rendezvous:
         if not self._draws:
             return
         members = self._members
-        # -ln(u) / w for each, u being even over 0 to 1: two multiplications and a fold mix as well as it takes, since key and
-        # seed are digests already.
-        costs = [
-            (_LOG_WHOLE - log((((mixed := (digest ^ seed) * _ODD & _MASK) ^ mixed >> 32) * _ODD & _MASK) | 1)) / weight
-            for seed, weight in self._draws
-        ]
+        # -ln(u) / w for each, u being even over 0 to 1. A product modulo a prime mixes as well as it takes and costs a third of
+        # another digest, since key and seeds are digests already.
+        costs = [(_LOG_PRIME - log(digest * seed % _PRIME | 1)) / weight for seed, weight in self._draws]
         first = costs.index(min(costs))
         yield members[first]
         for place in sorted(range(len(costs)), key=costs.__getitem__):
