@@ -102,15 +102,15 @@ def value(option: str, text: str) -> Any:
         read: Any = tuple(word.strip() for word in text.split(",")) if text else ()
     else:
         read = text if isinstance(like, str) else _number(text, type(like), option in SIZES)
+    name = option.replace("-", "_")
     try:
-        Settings(**{option.replace("-", "_"): read})
+        return getattr(Settings(**{name: read}), name)
     except ConfigurationError as error:
         if isinstance(like, tuple):
             raise ConfigurationError("\n".join(f"--{line}" for line in str(error).splitlines())) from None
         _, _, allowed = str(error).partition("; ")
         sizes = " (bytes; k, m and g stand for KiB, MiB and GiB)" if option in SIZES else ""
         raise ConfigurationError(f"--{option}: {text!r} was given; {allowed}{sizes}") from None
-    return read
 
 
 def _number(text: str, kind: type[float], size: bool) -> float:
