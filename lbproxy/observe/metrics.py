@@ -12,7 +12,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -22,7 +21,8 @@ from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from .access_log import AccessLog
 from .backend_metrics import backend_families
-from .families import add_histogram, from_zero, with_samples
+from .families import from_zero, with_samples
+from .pool_metrics import pool_families
 
 __all__ = ["CONTENT_TYPE", "BalancerCollector", "metrics_registry", "render_metrics"]
 
@@ -36,8 +36,6 @@ _CAUSES = (
 )  # fmt: skip
 _PHASES = ("body", "head", "idle", "write")
 _LIMITS = ("connections", "drain", "requests")
-
-_AT_THE_END = ", and a tunnel's bytes; added when the exchange ends."
 
 
 def metrics_registry(balancer: Balancer, listener: ListenerCounters, version: str) -> CollectorRegistry:
@@ -65,8 +63,7 @@ class BalancerCollector(Collector):
         """Every metric, with the values of now."""
         yield InfoMetricFamily("lbproxy_build", "The running version.", value={"version": self._version})
         yield from self._frontend()
-        yield from self._pool()
-        yield self._durations()
+        yield from pool_families(self._balancer)
         yield from backend_families(self._balancer)
         yield self._access_log()
 
@@ -110,45 +107,6 @@ class BalancerCollector(Collector):
             "Client connections at which the listeners pause; 0: never.",
             value=counts.connections_limit,
         )
-
-    def _pool(self) -> Iterator[Metric]:
-        counts, name = self._balancer.counters, self._balancer.pool.name
-        yield with_samples(
-            CounterMetricFamily(
-                "lbproxy_pool_requests_total",
-                "Exchanges that have ended, by status; 0: without an answer.",
-                labels=["pool", "code"],
-            ),
-            (((name, str(status)), count) for status, count in counts.statuses.items()),
-        )
-        yield with_samples(
-            CounterMetricFamily("lbproxy_pool_ends_total", "Exchanges by why they ended.", labels=["pool", "end"]),
-            (((name, end), count) for end, count in counts.ends.items()),
-        )
-        for metric, help, value in (
-            ("lbproxy_pool_in_flight", "Exchanges running now.", counts.in_flight),
-            ("lbproxy_pool_tunnels", "Tunnels open now.", counts.tunnels),
-        ):
-            yield with_samples(GaugeMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
-        for metric, help, value in (
-            ("lbproxy_pool_retries_total", "Attempts beyond each exchange's first.", counts.retries),
-            ("lbproxy_pool_replays_lost_total", "Retries not made: the body was too large to keep.", counts.replays_lost),
-            ("lbproxy_pool_tunnels_total", "Tunnels opened after an upgrade.", counts.tunnels_total),
-            ("lbproxy_pool_interim_total", "Interim responses (1xx) passed on.", counts.interim),
-            ("lbproxy_pool_request_bytes_total", f"Body bytes from clients{_AT_THE_END}", counts.request_bytes),
-            ("lbproxy_pool_response_bytes_total", f"Body bytes to clients{_AT_THE_END}", counts.response_bytes),
-        ):
-            yield with_samples(CounterMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
-
-    def _durations(self) -> Metric:
-        counts = self._balancer.counters
-        family = HistogramMetricFamily(
-            "lbproxy_pool_request_duration_seconds",
-            "From a request's head to the exchange's end; of an upgrade, to the tunnel's end.",
-            labels=["pool"],
-        )
-        add_histogram(family, (self._balancer.pool.name,), counts.buckets, counts.duration_sum)
-        return family
 
     def _access_log(self) -> Metric:
         logs = [observer for observer in self._balancer.observers if isinstance(observer, AccessLog)]

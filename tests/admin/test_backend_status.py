@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.admin.backend_status import backend_status
 from lbproxy.balance.state import Wish
+from lbproxy.health.schedule import Finding
 from lbproxy.settings import Settings
 
 from ..support import GET, START, Rig
@@ -124,9 +124,8 @@ class BackendStatusTests(SynchronousTestCase):
 
     def test_its_last_probe(self) -> None:
         """What the schedule last found, when, how long it took, and how often in a row."""
-        finding = SimpleNamespace(up=False, evidence="no answer within 2 s", time=START + 1, seconds=2.0, in_a_row=3)
-        findings = {FIRST: finding}
-        self.rig.balancer.probes.last = findings.get  # type: ignore[attr-defined]
+        findings = {FIRST: Finding(False, "no answer within 2 s", START + 1, 2.0, 3)}
+        self.patch(self.rig.balancer.probes, "last", findings.get)
         self.assertEqual(
             self.report()["probe"],
             {"up": False, "evidence": "no answer within 2 s", "time": "1970-01-01T00:16:41.000Z", "seconds": 2.0, "in_a_row": 3},
