@@ -7,6 +7,7 @@ turns them into metrics at scrape time. Names follow Prometheus's conventions: b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -24,10 +25,13 @@ from .backend_metrics import backend_families
 from .families import from_zero, with_samples
 from .pool_metrics import pool_families
 
-__all__ = ["CONTENT_TYPE", "BalancerCollector", "metrics_registry", "render_metrics"]
+__all__ = ["CONTENT_TYPE", "PART_SAMPLES", "BalancerCollector", "metrics_registry", "render_metrics"]
 
 #: The media type of what :func:`render_metrics` gives.
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+
+#: Samples in a part of what :func:`render_metrics` gives, or a few more: 4 ms.
+PART_SAMPLES = 500
 
 #: The causes of :class:`~lbproxy.errors.BadMessage` for requests.
 _CAUSES = (
@@ -46,9 +50,32 @@ def metrics_registry(balancer: Balancer, listener: ListenerCounters, version: st
     return registry
 
 
-def render_metrics(registry: CollectorRegistry) -> bytes:
-    """All metrics as they are now, in Prometheus's text format."""
-    return generate_latest(registry)
+def render_metrics(registry: CollectorRegistry) -> Iterator[bytes]:
+    """All metrics as they are now, in Prometheus's text format: in parts, for each sample costs 7 µs, and 1,000 backends have
+    34,000. Metrics are read when their part's turn comes."""
+    text, samples = b"", 0
+    for family in registry.collect():
+        for start in range(0, len(family.samples) or 1, PART_SAMPLES):
+            piece = copy(family)
+            piece.samples = family.samples[start : start + PART_SAMPLES]
+            lines = generate_latest(_Only(piece))
+            text += lines.split(b"\n", 2)[2] if start else lines  # its help and its type stand once, before all of them
+            samples += len(piece.samples)
+            if samples >= PART_SAMPLES:
+                yield text
+                text, samples = b"", 0
+    if text:
+        yield text
+
+
+class _Only:
+    """A registry of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> list[Metric]:
+        return [self._family]
 
 
 class BalancerCollector(Collector):
