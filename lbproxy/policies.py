@@ -57,9 +57,7 @@ _BUILT_IN: dict[str, tuple[_Make, dict[str, Callable[[str], Any]]]] = {
 POLICY_NAMES = tuple(_BUILT_IN)
 
 
-def policy_maker(
-    text: str, *, random: Random | None = None, seconds: Callable[[], float] = time.time
-) -> Callable[[], IPolicy]:
+def policy_maker(text: str, *, random: Random | None = None, seconds: Callable[[], float] = time.time) -> Callable[[], IPolicy]:
     """Read which policy is wanted. Each call of what is returned makes one; a pool with tiers needs several.
 
     ``round-robin``, ``least-connections``, ``random``, ``two-choices`` and ``first`` have no options; ``peak-ewma:decay=10`` has
