@@ -91,7 +91,8 @@ class HttpProbe:
 
     def _answered(self, response: IResponse, line: _Line) -> Deferred[int]:
         if response.version[:2] != (b"HTTP", 1):
-            raise NotWell("the answer is not HTTP/1")
+            line.drop("the answer is not HTTP/1")
+            raise NotWell(line.problem)
         body = _Body(line)
         response.deliverBody(body)
         return body.read.addCallback(self._judge, response.code)

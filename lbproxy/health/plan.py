@@ -86,7 +86,9 @@ class Plan:
     def hurry(self, address: str, now: float) -> None:
         """Let one be probed at once, unless it is being probed."""
         if address not in self._running:
-            self._enter(address, self._turns[address], now)
+            turn = self._turns[address]
+            turn.due = now
+            self._enter(address, turn, now)
 
     def take(self, now: float) -> str | None:
         """Whom to probe now, if there is a place free; asked until there is nobody. It counts as being probed until
@@ -104,9 +106,10 @@ class Plan:
         self._running.discard(address)
         turn = self._turns[address]
         after = max(now, turn.due)
-        rounds = floor((after - self._began) / interval - turn.place) + 1
-        due = self._began + (rounds + turn.place) * interval
-        turn.due = due if due > after else due + interval  # rounded down to where it has been
+        rounds = floor((after - self._began) / interval - turn.place)
+        while (due := self._began + (rounds + turn.place) * interval) <= after:  # once or twice: division rounds either way
+            rounds += 1
+        turn.due = due
         self._enter(address, turn, turn.due + self._random.uniform(0, self._jitter * interval))
 
     def wake(self) -> float | None:

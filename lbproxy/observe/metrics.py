@@ -7,12 +7,12 @@ turns them into metrics at scrape time. Names follow Prometheus's conventions: b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -22,12 +22,16 @@ from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from .access_log import AccessLog
 from .backend_metrics import backend_families
-from .families import add_histogram, from_zero, with_samples
+from .families import from_zero, with_samples
+from .pool_metrics import pool_families
 
-__all__ = ["CONTENT_TYPE", "BalancerCollector", "metrics_registry", "render_metrics"]
+__all__ = ["CONTENT_TYPE", "PART_SAMPLES", "BalancerCollector", "metrics_registry", "render_metrics"]
 
 #: The media type of what :func:`render_metrics` gives.
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+
+#: Samples in a part of what :func:`render_metrics` gives, or a few more: 4 ms.
+PART_SAMPLES = 500
 
 #: The causes of :class:`~lbproxy.errors.BadMessage` for requests.
 _CAUSES = (
@@ -36,8 +40,6 @@ _CAUSES = (
 )  # fmt: skip
 _PHASES = ("body", "head", "idle", "write")
 _LIMITS = ("connections", "drain", "requests")
-
-_AT_THE_END = ", and a tunnel's bytes; added when the exchange ends."
 
 
 def metrics_registry(balancer: Balancer, listener: ListenerCounters, version: str) -> CollectorRegistry:
@@ -48,9 +50,32 @@ def metrics_registry(balancer: Balancer, listener: ListenerCounters, version: st
     return registry
 
 
-def render_metrics(registry: CollectorRegistry) -> bytes:
-    """All metrics as they are now, in Prometheus's text format."""
-    return generate_latest(registry)
+def render_metrics(registry: CollectorRegistry) -> Iterator[bytes]:
+    """All metrics as they are now, in Prometheus's text format: in parts, for each sample costs 7 µs, and 1,000 backends have
+    34,000. Metrics are read when their part's turn comes."""
+    text, samples = b"", 0
+    for family in registry.collect():
+        for start in range(0, len(family.samples) or 1, PART_SAMPLES):
+            piece = copy(family)
+            piece.samples = family.samples[start : start + PART_SAMPLES]
+            lines = generate_latest(_Only(piece))
+            text += lines.split(b"\n", 2)[2] if start else lines  # its help and its type stand once, before all of them
+            samples += len(piece.samples)
+            if samples >= PART_SAMPLES:
+                yield text
+                text, samples = b"", 0
+    if text:
+        yield text
+
+
+class _Only:
+    """A registry of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> list[Metric]:
+        return [self._family]
 
 
 class BalancerCollector(Collector):
@@ -65,8 +90,7 @@ class BalancerCollector(Collector):
         """Every metric, with the values of now."""
         yield InfoMetricFamily("lbproxy_build", "The running version.", value={"version": self._version})
         yield from self._frontend()
-        yield from self._pool()
-        yield self._durations()
+        yield from pool_families(self._balancer)
         yield from backend_families(self._balancer)
         yield self._access_log()
 
@@ -110,45 +134,6 @@ class BalancerCollector(Collector):
             "Client connections at which the listeners pause; 0: never.",
             value=counts.connections_limit,
         )
-
-    def _pool(self) -> Iterator[Metric]:
-        counts, name = self._balancer.counters, self._balancer.pool.name
-        yield with_samples(
-            CounterMetricFamily(
-                "lbproxy_pool_requests_total",
-                "Exchanges that have ended, by status; 0: without an answer.",
-                labels=["pool", "code"],
-            ),
-            (((name, str(status)), count) for status, count in counts.statuses.items()),
-        )
-        yield with_samples(
-            CounterMetricFamily("lbproxy_pool_ends_total", "Exchanges by why they ended.", labels=["pool", "end"]),
-            (((name, end), count) for end, count in counts.ends.items()),
-        )
-        for metric, help, value in (
-            ("lbproxy_pool_in_flight", "Exchanges running now.", counts.in_flight),
-            ("lbproxy_pool_tunnels", "Tunnels open now.", counts.tunnels),
-        ):
-            yield with_samples(GaugeMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
-        for metric, help, value in (
-            ("lbproxy_pool_retries_total", "Attempts beyond each exchange's first.", counts.retries),
-            ("lbproxy_pool_replays_lost_total", "Retries not made: the body was too large to keep.", counts.replays_lost),
-            ("lbproxy_pool_tunnels_total", "Tunnels opened after an upgrade.", counts.tunnels_total),
-            ("lbproxy_pool_interim_total", "Interim responses (1xx) passed on.", counts.interim),
-            ("lbproxy_pool_request_bytes_total", f"Body bytes from clients{_AT_THE_END}", counts.request_bytes),
-            ("lbproxy_pool_response_bytes_total", f"Body bytes to clients{_AT_THE_END}", counts.response_bytes),
-        ):
-            yield with_samples(CounterMetricFamily(metric, help, labels=["pool"]), [((name,), value)])
-
-    def _durations(self) -> Metric:
-        counts = self._balancer.counters
-        family = HistogramMetricFamily(
-            "lbproxy_pool_request_duration_seconds",
-            "From a request's head to the exchange's end; of an upgrade, to the tunnel's end.",
-            labels=["pool"],
-        )
-        add_histogram(family, (self._balancer.pool.name,), counts.buckets, counts.duration_sum)
-        return family
 
     def _access_log(self) -> Metric:
         logs = [observer for observer in self._balancer.observers if isinstance(observer, AccessLog)]

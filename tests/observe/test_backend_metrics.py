@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from lbproxy.balance.state import Verdict, Wish
-from lbproxy.observe.metrics import render_metrics
 from lbproxy.settings import Settings
 
 from ..support import Rig
@@ -51,7 +50,7 @@ class BackendMetricsTests(MetricsCase):
         self.rig.probe.checks[0][1].callback("well")
         rest = Rig("10.0.0.2:8000").pool.members.values()
         self.rig.pool.set_backends([member.backend for member in rest])
-        self.assertNotIn(b"10.0.0.1:8000", render_metrics(self.registry()))
+        self.assertNotIn("10.0.0.1:8000", self.text())
 
     def test_every_series_of_a_backend_ends(self) -> None:
         """Whatever it has answered; and none of those that stay does."""
@@ -60,12 +59,12 @@ class BackendMetricsTests(MetricsCase):
         for address in both.pool.members:
             both.member(address).answered(200, 0.1)
             both.pool.apply(Verdict(address, False, "refused", "traffic"))
-        text = render_metrics(self.registry()).decode()
+        text = self.text()
         of_each = [set(re.findall(rf"(lbproxy_\w+)\{{.*10\.0\.0\.{number}", text)) for number in (1, 2)]
         self.assertEqual(of_each[0], of_each[1])
         self.assertGreater(len(of_each[0]), 12)
         both.pool.set_backends([both.member("10.0.0.2:8000").backend])
-        text = render_metrics(self.registry()).decode()
+        text = self.text()
         self.assertNotIn("10.0.0.1", text)
         self.assertEqual(set(re.findall(r"(lbproxy_\w+)\{.*10\.0\.0\.2", text)), of_each[1])
         self.assertEqual(self.value("lbproxy_backend_responses_total", {**second, "code": "200"}), 1)
@@ -97,6 +96,11 @@ class BackendMetricsTests(MetricsCase):
         self.assertEqual(buckets, [0, 1, 2, 2, 3])
         self.assertEqual(self.value(f"{name}_count", FIRST), 3)
         self.assertAlmostEqual(self.value(f"{name}_sum", FIRST), 20.302)
+
+    def test_what_a_client_got_is_a_response(self) -> None:
+        """One that came through the balancer is among them."""
+        self.assertEqual(self.value("lbproxy_backend_responses_total", {**FIRST, "code": "200"}), 1)
+        self.assertEqual(self.value("lbproxy_backend_response_seconds_count", FIRST), 1)
 
     def test_ejections(self) -> None:
         """How often traffic took a backend out; what a probe found is none."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy import http1
 from lbproxy.http1.client import UpstreamConnection
 from lbproxy.observe.access_log import AccessLog
-from lbproxy.observe.metrics import BalancerCollector, metrics_registry, render_metrics
+from lbproxy.observe.metrics import PART_SAMPLES, BalancerCollector, metrics_registry, render_metrics
 
 from ..support import GET, OK, Rig, post
 
@@ -39,9 +39,13 @@ class MetricsCase(SynchronousTestCase):
         registry.register(BalancerCollector(self.rig.balancer, self.rig.listener, "1.2.3"))
         return registry
 
+    def text(self) -> str:
+        """What a scraper gets."""
+        return b"".join(render_metrics(self.registry())).decode()
+
     def value(self, name: str, labels: dict[str, str] | None = None) -> Any:
         """What a scraper reads for one sample."""
-        families = text_string_to_metric_families(render_metrics(self.registry()).decode())
+        families = text_string_to_metric_families(self.text())
         samples = {
             (sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples
         }
@@ -59,12 +63,26 @@ class MetricsTests(MetricsCase):
 
     def test_valid(self) -> None:
         """A scraper can read all of it, every metric has a help text, and all counters end in _total."""
-        families = list(text_string_to_metric_families(render_metrics(self.registry()).decode()))
+        families = list(text_string_to_metric_families(self.text()))
         self.assertGreater(len(families), 20)
         for family in families:
             self.assertTrue(family.documentation, family.name)
             if family.type == "counter":
                 self.assertTrue(all(sample.name.endswith("_total") for sample in family.samples), family.name)
+
+    def test_in_parts(self) -> None:
+        """Together the parts are what the library writes, each metric in one piece; and none of them is large."""
+        self.rig = Rig(",".join(f"10.0.0.{number}:8000" for number in range(1, 100)))
+        parts = list(render_metrics(self.registry()))
+        self.assertEqual(b"".join(parts), generate_latest(self.registry()))
+        self.assertGreater(len(parts), 4)
+        for part in parts:
+            self.assertLess(part.count(b"lbproxy_") - part.count(b"# "), 2 * PART_SAMPLES)
+
+    def test_few_backends_are_one_part(self) -> None:
+        """A scrape of them is answered at once."""
+        self.rig = Rig("10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000")
+        self.assertEqual(len(list(render_metrics(self.registry()))), 1)
 
     def test_build_info(self) -> None:
         """The version is a label."""
@@ -172,10 +190,10 @@ class MetricsTests(MetricsCase):
         before = list(REGISTRY._collector_to_names)
         registries = [metrics_registry(self.rig.balancer, self.rig.listener, "1") for _ in range(2)]
         for registry in registries:
-            self.assertIn(b"lbproxy_build_info", render_metrics(registry))
+            self.assertIn(b"lbproxy_build_info", next(render_metrics(registry)))
         self.assertEqual(list(REGISTRY._collector_to_names), before)
 
     def test_process(self) -> None:
         """The process's own figures are there too."""
-        text = render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1"))
+        text = b"".join(render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1")))
         self.assertIn(b"process_cpu_seconds_total", text)
