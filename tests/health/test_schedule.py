@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectBindError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -256,7 +257,7 @@ class Verdicts(ScheduleCase):
         """A thousand backends that are well cost their probes, and nothing else."""
         self.schedule.start()
         self.wait(60)
-        self.assertEqual([verdict.address for verdict in self.told], ["a:1", "b:2"])
+        self.assertEqual([(verdict.address, verdict.about) for verdict in self.told], [("a:1", "answers"), ("b:2", "answers")])
 
     def test_a_success_re_admits_what_traffic_took_out(self) -> None:
         """Although nothing is new for the probe, which has found it well all the time."""
@@ -531,10 +532,14 @@ class Endurance(ScheduleCase):
 
     def test_a_probe_for_which_there_was_no_socket(self) -> None:
         """A want of file descriptors here is no finding about a backend."""
-        self.probe.script["a:1"] = ConnectBindError(24, "Too many open files")
-        self.schedule.start()
-        self.wait(6)
+        self.probe.script["a:1"] = self.probe.script["b:2"] = ConnectBindError(24, "Too many open files")
+        with capturedLogs() as logged:
+            self.schedule.start()
+            self.wait(4.9)
         self.assertEqual(self.up(), ["a:1", "b:2"])
+        self.assertIsNone(self.schedule.last("a:1"))
+        (event,) = logged  # one line an interval, however many there are
+        self.assertEqual(formatEvent(event), "a:1 could not be probed: Couldn't bind: 24: Too many open files.")
 
     def test_a_probe_that_errbacks(self) -> None:
         """A failed check is followed by the next."""
