@@ -231,12 +231,15 @@ class Relay:
 
     def _give_up(self, attempt: Attempt, now: float) -> None:
         """Drop an attempt that runs: nothing of it is wanted any more."""
-        connecting, connection = attempt.connecting, attempt.connection
         self._let_go(attempt, now, False)
-        if connection is not None:
-            connection.abort()
-        elif connecting is not None:
-            connecting.cancel()  # its errback finds the attempt over
+        self._drop(attempt)
+
+    def _drop(self, attempt: Attempt) -> None:
+        """Drop the connection of an attempt that is over, made or not."""
+        if attempt.connection is not None:
+            attempt.connection.abort()
+        elif attempt.connecting is not None:
+            attempt.connecting.cancel()  # its errback finds the attempt over
 
     def _give_up_all(self, now: float) -> None:
         for attempt in self.attempts:
