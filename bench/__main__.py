@@ -17,6 +17,7 @@ from bench.chart import draw_chart
 from bench.command_line import PUBLISHED_CHART, Request, parse
 from bench.goals import judge
 from bench.measure import Reading, Setting, measure
+from bench.policies import main as measure_policies
 from bench.processes import FreePorts, find_program, raise_file_limit, split_cores
 from bench.report import Run, json_report, machine, text_report
 from bench.scenarios import SCENARIOS
@@ -33,6 +34,8 @@ OK, GOALS_MISSED, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; return the exit status."""
+    if arguments and arguments[0] == "policies":
+        return measure_policies(arguments[1:])
     request = parse(arguments)
     if request.list_only:
         print(listing())

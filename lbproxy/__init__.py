@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .balance.backend import Backend, parse_backends
+from .balance.policy import Policy
 from .balance.pool import Pool
 from .balance.state import Verdict
+from .policies import policy_maker
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -20,11 +22,13 @@ __all__ = [
     "Backend",
     "LoadBalancerResource",
     "LoadBalancerService",
+    "Policy",
     "Pool",
     "Settings",
     "Verdict",
     "__version__",
     "parse_backends",
+    "policy_maker",
 ]
 
 # These two are looked up when they are first asked for: twisted.web.proxy, which both need, imports the reactor, and whoever

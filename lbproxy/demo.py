@@ -18,7 +18,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from .balance.backend import Backend
-from .balance.pool import Pool
 
 __all__ = ["AWAY", "DemoService", "ExampleBackend", "instructions"]
 
@@ -177,7 +176,7 @@ class ExampleBackend(Service):
 class DemoService(MultiService):
     """Example backends, and a load balancer in front of them.
 
-    :param make_balancer: makes a load balancer's service for a pool. It is called when the backends' ports are known.
+    :param make_balancer: makes a load balancer's service for backends. It is called when the backends' ports are known.
     :param reactor: listens, and gives the time.
     :param write: takes the text on what to try, once everything listens. By default standard output: not ``sys.stdout``, which
         twistd has made a source of its log by then.
@@ -185,7 +184,7 @@ class DemoService(MultiService):
 
     def __init__(
         self,
-        make_balancer: Callable[[Pool], BalancerService],
+        make_balancer: Callable[[list[Backend]], BalancerService],
         reactor: Any,
         write: Callable[[str], object] | None = None,
     ) -> None:
@@ -200,7 +199,7 @@ class DemoService(MultiService):
     def privilegedStartService(self) -> None:
         """Open the backends' ports, then the load balancer's."""
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        self.balancer = balancer = self._make_balancer(Pool([backend.backend for backend in self.backends]))
+        self.balancer = balancer = self._make_balancer([backend.backend for backend in self.backends])
         try:
             balancer.setServiceParent(self)
             balancer.privilegedStartService()

@@ -1,6 +1,6 @@
 """The options of ``twistd lbproxy``: what an operator can say, and what is answered to what is mistaken.
 
-Defaults and ranges of the balancer's settings stand in :mod:`lbproxy.settings` alone.
+The balancer's settings among them stand in :mod:`.option_values`, their defaults and ranges in :mod:`lbproxy.settings` alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from twisted.python import usage
 from . import __version__
 from .balance.backend import parse_backends
 from .errors import ConfigurationError
+from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
+from .option_values import FLAGS, SETTINGS, default, value
+from .policies import POLICY_NAMES, policy_maker
 from .settings import Settings
 
 __all__ = ["Options"]
 
 DEFAULT_LISTEN = "tcp:8080"
+DEFAULT_POLICY = "round-robin"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
+#: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
+_KEY_LIMIT = 4096
 
 _EXAMPLES = """
 Three equal backends, clients connect to port 8080:
@@ -35,53 +41,6 @@ Just to see it work:
   twistd -n lbproxy --demo
 """
 
-# The options that are settings of the balancer and have a value.
-_SETTINGS = {
-    "retries": "further attempts on one backend, when one fails at once, before it is taken for down",
-    "probe-interval": "seconds between two probes of a backend",
-    "probe-timeout": "seconds after which a probe has failed",
-    "connect-timeout": "seconds to connect to a backend",
-    "response-timeout": "seconds from a request to the head of its response",
-    "header-timeout": "seconds from the first byte of a request's head to its last",
-    "idle-timeout": "seconds for which a kept-alive connection may be silent, and either side in mid-body",
-    "body-rate": "bytes a second that a request's body must come at on average, after --body-grace; 0: any",
-    "body-grace": "seconds that a request's body may take at any rate",
-    "write-timeout": "seconds for which a client may read nothing of its response",
-    "tunnel-timeout": "seconds for which both sides of a tunnel may be silent",
-    "drain": "seconds that exchanges and tunnels have to end, once it is told to stop",
-    "drain-delay": "seconds for which /healthz fails before the listeners close, once it is told to stop",
-    "head-limit": "bytes of a request's head, and of a response's",
-    "field-limit": "header fields in a head",
-    "target-limit": "bytes of a request's target",
-    "body-limit": "bytes of a request's body; 0: any",
-    "max-connections": "client connections in all; 0: half of the files that the process may open, less 100",
-    "connection-requests": "requests on one client connection; 0: any",
-    "via": "name under which it adds itself to Via, in requests and responses",
-}
-# Those of them that are bytes, and may be written as k, m or g.
-_SIZES = frozenset(("body-rate", "head-limit", "target-limit", "body-limit"))
-# The options that switch a setting on.
-_FLAGS = {
-    "forwarded": "write Forwarded (RFC 7239) too, and believe it before X-Forwarded-For from --trusted-proxies",
-    "allow-underscores": "let on request fields with _ in their names, which many backends take for -",
-    "abort-on-close": "take a client that ends its sending for gone, instead of giving it its response",
-}
-
-_SUFFIXES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-
-
-def _default(option: str) -> str | None:
-    """A setting's default as an operator would write it; None where it is nothing."""
-    value = getattr(attrs.fields(Settings), option.replace("-", "_")).default
-    if not isinstance(value, (int, float)):
-        return value or None
-    if option in _SIZES:
-        for suffix, factor in sorted(_SUFFIXES.items(), key=lambda item: -item[1]):
-            if value and value % factor == 0:
-                return f"{value // factor}{suffix}"
-    return f"{value:g}"
-
-
 class Options(usage.Options):
     """What an operator can say. After parsing, every value is of its own type and in its range."""
 
@@ -93,20 +52,31 @@ class Options(usage.Options):
 
     optFlags: Sequence[Sequence[str | None]] = [
         ["demo", None, "run three small example backends too, and print what to try"],
-        *([option, None, text] for option, text in _FLAGS.items()),
+        ["admin-writable", None, "let the admin listener take POST: whoever reaches it can drain backends"],
+        ["access-log-explain", None, "in the JSON access log, say of each exchange who could have been chosen, and why not"],
+        *([option, None, text] for option, text in FLAGS.items()),
     ]
     optParameters: Sequence[Sequence[str | None]] = [
-        *([option, None, _default(option), text] for option, text in _SETTINGS.items()),
-        ["admin", None, None, "endpoint description of a read-only listener: /status, /metrics, /healthz"],
+        *([option, None, default(option), text] for option, text in SETTINGS.items()),
+        ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; options follow: NAME:key=value,key=value"],
+        ["sticky-key-file", None, None, "file with the secret that signs --sticky's cookies, the same for all balancers"],
+        ["probe", None, "tcp", "tcp, a connection; or http:/path, a GET"],
+        ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
+        ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
+        ["probe-host", None, None, "Host of their requests [default: the backend]"],
+        ["probe-port", None, None, "port that they go to [default: the backend's]"],
+        ["admin", None, None, "endpoint description of a listener for operators: /status, /events, /metrics, /healthz"],
         ["access-log", None, None, "file for a line about each exchange; - is standard output"],
         ["access-log-format", None, None, f"{' or '.join(FORMATS)} [default: {FORMATS[0]}]"],
     ]
     compData = usage.Completions(
-        multiUse=["backends", "listen", "trusted-proxies"],
+        multiUse=["backends", "listen", "probe-header", "trusted-proxies"],
         mutuallyExclusive=[("demo", "backends")],
         optActions={
             "access-log": usage.CompleteFiles(),
             "access-log-format": usage.CompleteList(FORMATS),
+            "policy": usage.CompleteList(POLICY_NAMES),
+            "sticky-key-file": usage.CompleteFiles(),
         },
     )
 
@@ -115,6 +85,8 @@ class Options(usage.Options):
         self["backends"] = []
         self["listen"] = []
         self["trusted-proxies"] = []
+        self["probe-header"] = []
+        self["sticky-key"] = b""
         # Docstrings come with their line breaks and indents.
         self.docs = {option: text and " ".join(text.split()) for option, text in self.docs.items()}
 
@@ -125,7 +97,8 @@ class Options(usage.Options):
 
     def opt_backends(self, text: str) -> None:
         """comma-separated backends, each HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, followed if need be by
-        :weight=5 (1 to 1000) and :proxy-protocol=v1 or v2; may be repeated"""
+        :weight=5 (1 to 1000), :tier=1 (0 to 99, taken in turn when those before it fail), :backup (the last tier),
+        :max-in-flight=20 and :proxy-protocol=v1 or v2; may be repeated"""
         self["backends"].append(text)
 
     opt_b = opt_backends
@@ -135,6 +108,10 @@ class Options(usage.Options):
         self["listen"].append(description)
 
     opt_l = opt_listen
+
+    def opt_probe_header(self, field: str) -> None:
+        """further field of http probes' requests, as Name: value; may be repeated"""
+        self["probe-header"].append(field)
 
     def opt_trusted_proxies(self, text: str) -> None:
         """comma-separated addresses and CIDR blocks whose X-Forwarded-For is believed; may be repeated [default: none]"""
@@ -172,22 +149,29 @@ class Options(usage.Options):
         if words and ":" in words[0]:
             raise usage.UsageError(f"{words[0]!r} is not an option; backends are given as --backends {','.join(words)}")
         if words:
-            flags = ", ".join(f"--{flag}" for flag in ("demo", *_FLAGS))
+            flags = ", ".join(f"--{flag}" for flag in ("demo", *FLAGS))
             raise usage.UsageError(
                 f"{words[0]!r} belongs to no option: {flags} take no value, and a value with a space in it needs quotes"
             )
 
     def settings(self) -> Settings:
         """The settings that were given, once all has been parsed."""
-        names = ("trusted-proxies", *_SETTINGS, *_FLAGS)
+        names = ("trusted-proxies", "sticky-key", *SETTINGS, *FLAGS)
         return Settings(**{name.replace("-", "_"): self[name] for name in names})
 
     def postOptions(self) -> None:
         """Turn texts into values, and find all that is wrong at once."""
-        problems = [*self._check_settings(), *self._check_backends(), *self._check_access_log()]
+        problems = [
+            *self._check_settings(),
+            *self._check_policy(),
+            *self._check_probe(),
+            *self._check_backends(),
+            *self._check_access_log(),
+            *self._check_admin(),
+        ]
         if problems:
             raise usage.UsageError("\n".join(problems))
-        for flag in ("demo", *_FLAGS):
+        for flag in ("demo", "admin-writable", "access-log-explain", *FLAGS):
             self[flag] = bool(self[flag])
         self["listen"] = self["listen"] or [DEFAULT_LISTEN]
         if self["demo"] and self["admin"] is None:
@@ -195,16 +179,52 @@ class Options(usage.Options):
 
     def _check_settings(self) -> list[str]:
         problems = []
-        for option in _SETTINGS:
+        for option in SETTINGS:
             try:
-                self[option] = _value(option, self[option] or "")
+                self[option] = value(option, self[option] or "")
             except ConfigurationError as error:
                 problems.append(str(error))
+        problems += self._check_sticky_key()
         try:
             self["trusted-proxies"] = Settings(trusted_proxies=self["trusted-proxies"]).trusted_proxies
         except ConfigurationError as error:
             problems += [f"--{line}" for line in str(error).splitlines()]
         return problems or self._check_target_limit()
+
+    def _check_sticky_key(self) -> list[str]:
+        path = self["sticky-key-file"]
+        if path is None:
+            return []
+        if not self["sticky"]:
+            return ["--sticky-key-file: it was given without --sticky; say which cookie it is to sign as well"]
+        try:
+            with open(path, "rb") as file:
+                self["sticky-key"] = key = file.read(_KEY_LIMIT).strip()
+        except OSError as error:
+            return [f"--sticky-key-file: {path!r} cannot be read: {error.strerror}; allowed is a file with a secret"]
+        if len(key) < 16:
+            return [f"--sticky-key-file: {path!r} has {len(key)} bytes; allowed is a secret of 16 bytes or more"]
+        return []
+
+    def _check_policy(self) -> list[str]:
+        try:
+            self["policy"] = policy_maker(self["policy"])
+        except ConfigurationError as error:
+            return [f"--{line}" for line in str(error).splitlines()]
+        return []
+
+    def _check_probe(self) -> list[str]:
+        given = {name: self[f"probe-{name}"] for name in ("status", "body", "host", "port")}
+        try:
+            self["probe"] = ProbeSpec.parse(self["probe"], headers=self["probe-header"], **given)
+        except ConfigurationError as error:
+            return str(error).splitlines()
+        return []
+
+    def _check_admin(self) -> list[str]:
+        if self["admin-writable"] and self["admin"] is None and not self["demo"]:
+            return ["--admin-writable: it was given without --admin; say where operators connect as well"]
+        return []
 
     def _check_target_limit(self) -> list[str]:
         """A larger target than a head may be would be promised, and never taken. The default is no promise."""
@@ -230,6 +250,8 @@ class Options(usage.Options):
         if self["access-log"] is None and self["access-log-format"] is not None:
             problems.append("--access-log-format: it was given without --access-log; say which file to write as well")
         self["access-log-format"] = given = self["access-log-format"] or FORMATS[0]
+        if self["access-log-explain"] and (self["access-log"] is None or given == FORMATS[0]):
+            problems.append("--access-log-explain: it was given without a JSON log: --access-log-format json")
         if given not in FORMATS:
             problems.append(f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}")
         if self["access-log"] == "":
@@ -237,31 +259,3 @@ class Options(usage.Options):
         if self["access-log"] == "-" and self.parent is not None and not self.parent.get("nodaemon", True):
             problems.append("--access-log: '-' was given, but a daemon has no standard output; give a file, or run twistd -n")
         return problems
-
-
-def _value(option: str, text: str) -> float | str:
-    """Read a setting's value.
-
-    :raises ConfigurationError: names the option, says what was given and what is allowed.
-    """
-    name = option.replace("-", "_")
-    default = getattr(attrs.fields(Settings), name).default
-    value = text if isinstance(default, str) else _number(text, type(default), option in _SIZES)
-    try:
-        Settings(**{name: value})  # type: ignore[arg-type]
-    except ConfigurationError as error:
-        _, _, allowed = str(error).partition("; ")
-        sizes = " (bytes; k, m and g stand for KiB, MiB and GiB)" if option in _SIZES else ""
-        raise ConfigurationError(f"--{option}: {text!r} was given; {allowed}{sizes}") from None
-    return value
-
-
-def _number(text: str, kind: type[float], size: bool) -> float:
-    """Read a number; -1, which no setting takes, for what is none, so that Settings says what it does take."""
-    factor = 1
-    if size and text[-1:].lower() in _SUFFIXES:
-        text, factor = text[:-1], _SUFFIXES[text[-1:].lower()]
-    try:
-        return kind(text) * factor if text.isascii() and "_" not in text else -1  # Python would take 1_0 for ten
-    except ValueError:
-        return -1

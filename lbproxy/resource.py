@@ -6,12 +6,14 @@ its behaviour (which reads whole bodies, opens a connection for each request, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.proxy import ReverseProxyResource
 from twisted.web.resource import Resource
 
+from .balance.backend import Backend
 from .balance.pool import Pool
 from .http1.head import MessageLimits, RequestHead
 from .http1.roles import Place
@@ -39,7 +41,8 @@ class LoadBalancerResource(ReverseProxyResource):
     :param reactor: connects.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
-    :param probe: how backends are probed; by default a connection is made.
+    :param probe: how backends are probed: an :class:`~lbproxy.interfaces.IProbe`, or a function that gets a backend and says, at
+        once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :ivar limits: of a request's head.
     :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
@@ -55,7 +58,7 @@ class LoadBalancerResource(ReverseProxyResource):
         reactor: Any,
         clock: IReactorTime | None = None,
         settings: Settings | None = None,
-        probe: IProbe | None = None,
+        probe: IProbe | Callable[[Backend], object] | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
     ) -> None:
         Resource.__init__(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -14,12 +14,14 @@ from twisted.protocols.policies import WrappingFactory
 
 from .admin import admin_site
 from .admission import ConnectionLimit
+from .balance.backend import Backend
 from .balance.pool import Pool
 from .drain import Drain
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listener import Listener, check_endpoints
 from .observe.access_log import AccessLog
+from .observe.events import EventLog
 from .resource import LoadBalancerResource
 from .settings import Settings
 
@@ -39,15 +41,19 @@ class LoadBalancerService(MultiService):
     :param reactor: connects and listens.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
-    :param admin: an endpoint description for the read-only listener with ``/status``, ``/metrics`` and ``/healthz``.
+    :param admin: an endpoint description for the operators' listener, with ``/status``, ``/events``, ``/metrics`` and
+        ``/healthz``.
+    :param admin_writable: whether whoever reaches that listener may also tell what is wanted of backends.
     :param access_log: an :class:`~lbproxy.observe.access_log.AccessLog` or a file's path (``-``: standard output) for one in the
         ``combined`` format. It is opened and closed with the service.
-    :param probe: how backends are probed; by default a connection is made.
+    :param probe: how backends are probed: an :class:`~lbproxy.interfaces.IProbe`, or a function that gets a backend and says, at
+        once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
     :ivar resource: the same load balancer for a ``twisted.web`` tree.
     :ivar factory: makes the clients' connections.
     :ivar counters: what the listeners count.
+    :ivar events: the last changes of backends' states.
     """
 
     def __init__(
@@ -59,8 +65,9 @@ class LoadBalancerService(MultiService):
         clock: IReactorTime | None = None,
         settings: Settings | None = None,
         admin: str | None = None,
+        admin_writable: bool = False,
         access_log: AccessLog | str | os.PathLike[str] | None = None,
-        probe: IProbe | None = None,
+        probe: IProbe | Callable[[Backend], object] | None = None,
         observers: Sequence[IExchangeObserver] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,6 +81,8 @@ class LoadBalancerService(MultiService):
             pool, reactor=reactor, clock=clock, settings=settings, probe=probe, observers=(*logs, *observers)
         )
         balancer = self.resource.balancer
+        self.events = EventLog(self._clock)
+        pool.observers.append(self.events)
         self.counters = self.resource.counters
         self.factory = ServerFactory(
             self.resource,
@@ -94,7 +103,13 @@ class LoadBalancerService(MultiService):
         if admin is not None:
             # Wrapped, because a Site does not know its connections.
             site = admin_site(
-                balancer, self.counters, self._clock.seconds, reactor=self._clock, draining=lambda: self.draining
+                balancer,
+                self.counters,
+                self._clock.seconds,
+                reactor=self._clock,
+                draining=lambda: self.draining,
+                events=self.events,
+                writable=admin_writable,
             )
             self._admin_factory = WrappingFactory(site)
             self._admin_factory.noisy = False
@@ -198,6 +213,7 @@ class LoadBalancerService(MultiService):
             self._drain = None
             self._bound = False
             self.resource.stop()
+            self.events.stop()
             self._close_access_log()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
             closing.addBoth(self._abort_admin)

@@ -17,6 +17,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
+from .balance.backend import Backend
 from .balance.pool import Pool
 from .errors import LBProxyError, ListenError
 from .observe.access_log import AccessLog
@@ -112,15 +113,26 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from .demo import DemoService
+    from .health.http_probe import make_probe
     from .listener import check_endpoints
     from .service import LoadBalancerService
 
     path = options["access-log"]
-    access_log = None if path is None else AccessLog(path, options["access-log-format"], reactor)
+    access_log = None
+    if path is not None:
+        access_log = AccessLog(path, options["access-log-format"], reactor, explain=options["access-log-explain"])
+    settings = options.settings()
 
-    def balancer(pool: Pool) -> LoadBalancerService:
+    def balancer(backends: list[Backend]) -> LoadBalancerService:
         return LoadBalancerService(
-            pool, options["listen"], reactor=reactor, settings=options.settings(), admin=options["admin"], access_log=access_log
+            Pool(backends, policy=options["policy"], settings=settings),
+            options["listen"],
+            reactor=reactor,
+            settings=settings,
+            admin=options["admin"],
+            admin_writable=options["admin-writable"],
+            access_log=access_log,
+            probe=make_probe(options["probe"], reactor),
         )
 
     service: Any = _UnderTwistd(reactor)
@@ -129,7 +141,7 @@ def makeService(options: Options) -> IService:
             check_endpoints(reactor, options["listen"], options["admin"])
             service.addService(DemoService(balancer, reactor))
         else:
-            service.addService(balancer(Pool(options["backends"])))
+            service.addService(balancer(options["backends"]))
     except LBProxyError as error:
         sys.exit(f"twistd lbproxy: {error}")
     made: IService = service

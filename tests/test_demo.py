@@ -19,7 +19,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
 import lbproxy
-from lbproxy import Backend, Pool
+from lbproxy import Backend
 from lbproxy.demo import AWAY, COUNT, DemoService, ExampleBackend, instructions
 from lbproxy.errors import ListenError
 
@@ -108,9 +108,9 @@ class StubBalancer(MultiService):
 
     error: Exception | None = None
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, backends: list[Backend]) -> None:
         super().__init__()
-        self.pool = pool
+        self.backends = backends
         self.stopping: Deferred[None] = succeed(None)
 
     def addresses(self) -> list[Any]:
@@ -136,15 +136,15 @@ class DemoServiceTests(SynchronousTestCase):
         self.balancers: list[StubBalancer] = []
         self.demo = DemoService(self.make, self.reactor, self.written.append)
 
-    def make(self, pool: Pool) -> StubBalancer:
-        self.balancers.append(StubBalancer(pool))
+    def make(self, backends: list[Backend]) -> StubBalancer:
+        self.balancers.append(StubBalancer(backends))
         return self.balancers[-1]
 
     def test_pool(self) -> None:
         """The load balancer gets the backends with the ports that they have."""
         self.demo.privilegedStartService()
         (balancer,) = self.balancers
-        addresses = [member.backend for member in balancer.pool.members.values()]
+        addresses = balancer.backends
         self.assertEqual(addresses, [Backend("127.0.0.1", port) for port in self.reactor.open_ports])
         self.assertEqual(len(addresses), COUNT)
 

@@ -31,11 +31,13 @@ class ExportsTests(SynchronousTestCase):
             "Backend",
             "LoadBalancerResource",
             "LoadBalancerService",
+            "Policy",
             "Pool",
             "Settings",
             "Verdict",
             "__version__",
             "parse_backends",
+            "policy_maker",
         ]
         self.assertEqual(sorted(lbproxy.__all__), names)
         for name in names:
@@ -49,7 +51,16 @@ class ExportsTests(SynchronousTestCase):
 
     def test_testing(self) -> None:
         """Fakes for embedders' tests."""
-        names = ["FakeBackend", "FakeDownstream", "Fault", "MemoryBackends", "ProbeFailed", "RecordingObserver", "StubProbe"]
+        names = [
+            "FakeBackend",
+            "FakeDownstream",
+            "Fault",
+            "MemoryBackends",
+            "PolicyConformance",
+            "ProbeFailed",
+            "RecordingObserver",
+            "StubProbe",
+        ]
         self.assertEqual(sorted(lbproxy.testing.__all__), names)
         for name in names:
             self.assertTrue(hasattr(lbproxy.testing, name), name)
@@ -76,7 +87,7 @@ class ReactorTests(SynchronousTestCase):
 
     def test_package(self) -> None:
         """Not the package with the names that every user needs."""
-        self.assert_no_reactor("from lbproxy import Backend, Pool, Settings, Verdict, parse_backends")
+        self.assert_no_reactor("from lbproxy import Backend, Policy, Pool, Settings, Verdict, parse_backends, policy_maker")
 
     def test_command_line(self) -> None:
         """Not the options, which twistd reads for its help; --reactor comes after."""

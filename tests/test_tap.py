@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -25,8 +26,10 @@ from zope.interface.verify import verifyObject
 
 import lbproxy
 from lbproxy import Backend, Settings
+from lbproxy.balance.backend import BACKUP_TIER
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
+from lbproxy.health.spec import ProbeSpec
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
 
@@ -38,9 +41,13 @@ PATIENCE = 60
 DEFAULTS: dict[str, Any] = {
     "abort-on-close": False,
     "access-log": None,
+    "access-log-explain": False,
     "access-log-format": "combined",
     "admin": None,
+    "admin-writable": False,
     "allow-underscores": False,
+    "attempt-timeout": 0.0,
+    "backoffs": 2,
     "backends": [Backend("10.0.0.1", 8000)],
     "body-grace": 10.0,
     "body-limit": 0,
@@ -50,17 +57,48 @@ DEFAULTS: dict[str, Any] = {
     "demo": False,
     "drain": 30.0,
     "drain-delay": 0.0,
+    "eject-failures": 3,
+    "eject-limit": 300.0,
+    "eject-share": 50,
+    "eject-time": 10.0,
+    "eject-window": 10.0,
+    "exchange-timeout": 0.0,
     "field-limit": 100,
     "forwarded": False,
     "head-limit": 16384,
     "header-timeout": 10.0,
+    "hedge": 0.0,
     "idle-timeout": 60.0,
     "listen": ["tcp:8080"],
     "max-connections": 0,
+    "outliers": ("success-rate",),
+    "panic": 0,
+    "probe": ProbeSpec(),
+    "probe-body": None,
+    "probe-concurrency": 100,
+    "probe-down-interval": 0.0,
+    "probe-fall": 1,
+    "probe-fast-interval": 0.0,
+    "probe-header": [],
+    "probe-host": None,
     "probe-interval": 5.0,
+    "probe-jitter": 10,
+    "probe-port": None,
+    "probe-rise": 1,
+    "probe-status": None,
     "probe-timeout": 2.0,
+    "queue": 256,
+    "queue-timeout": 10.0,
     "response-timeout": 30.0,
     "retries": 3,
+    "retry-budget": 20,
+    "retry-budget-least": 3,
+    "retry-on": ("connect", "reset", "timeout"),
+    "slow-start": 0.0,
+    "sticky": "",
+    "sticky-key": b"",
+    "sticky-key-file": None,
+    "sticky-max-age": 0,
     "target-limit": 8192,
     "trusted-proxies": (),
     "tunnel-timeout": 3600.0,
@@ -92,9 +130,11 @@ def twistd(directory: str, *words: str) -> subprocess.CompletedProcess[str]:
 class OptionsTests(SynchronousTestCase):
     """What is understood."""
 
-    def assert_options(self, words: str, **others: Any) -> None:
+    def assert_options(self, words: str, policy: str = "round-robin", **others: Any) -> None:
         expected = {**DEFAULTS, **{name.replace("_", "-"): value for name, value in others.items()}}
-        self.assertEqual(dict(parse(*words.split())), expected)
+        options = dict(parse(*words.split()))
+        self.assertEqual(options.pop("policy")().name, policy)
+        self.assertEqual(options, expected)
 
     def test_defaults(self) -> None:
         """Backends are all that must be given."""
@@ -111,6 +151,41 @@ class OptionsTests(SynchronousTestCase):
         """Lists and repetition mean the same; weights come after a colon."""
         backends = [Backend("10.0.0.1", 8000, weight=5), Backend("::1", 80), Backend("/run/app.sock"), Backend("app", 81)]
         self.assert_options("-b 10.0.0.1:8000:weight=5,[::1]:80 --backends unix:/run/app.sock,http://app:81", backends=backends)
+
+    def test_balancing(self) -> None:
+        """A policy with options of its own, tiers, limits, sessions, retries by status, ejection, probes."""
+        backends = [Backend("a", 1, max_in_flight=9), Backend("b", 2, tier=1), Backend("c", 3, tier=BACKUP_TIER)]
+        self.assert_options(
+            "-b a:1:max-in-flight=9,b:2:tier=1,c:3:backup --policy hash:key=header:X-User,bound=1.25 --sticky lb "
+            "--sticky-max-age 3600 --slow-start 30 --panic 50 --retry-on connect,503 --outliers none --hedge 95 --probe http:/up "
+            "--probe-status 200,204 --probe-header X-Probe:1",
+            policy="hash",
+            backends=backends,
+            sticky="lb",
+            sticky_max_age=3600,
+            slow_start=30.0,
+            panic=50,
+            retry_on=("connect", "503"),
+            outliers=(),
+            hedge=95.0,
+            probe=ProbeSpec.parse("http:/up", status="200,204", headers=["X-Probe:1"]),
+            probe_status="200,204",
+            probe_header=["X-Probe:1"],
+        )
+
+    def test_a_sticky_key(self) -> None:
+        """It is read from a file, without the line's end."""
+        path = self.mktemp()
+        for content, wrong in ((b"0123456789abcdef\n", ""), (b"0123456789abcde\n", "has 15 bytes"), (None, "cannot be read")):
+            if content is None:
+                os.remove(path)
+            else:
+                Path(path).write_bytes(content)
+            words = ("-b", "a:1", "--sticky", "lb", "--sticky-key-file", path)
+            if wrong:
+                self.assertIn(wrong, str(self.assertRaises(UsageError, parse, *words)))
+            else:
+                self.assertEqual(parse(*words).settings().sticky_key, b"0123456789abcdef")
 
     def test_listen(self) -> None:
         """Listeners given replace the default one, in their order."""

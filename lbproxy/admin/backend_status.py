@@ -65,8 +65,7 @@ def tier_name(tier: int) -> int | str:
 
 
 def _probe(balancer: Balancer, member: BackendState) -> dict[str, Any] | None:
-    last = getattr(balancer.probes, "last", None)
-    found = None if last is None else last(member.address)
+    found = balancer.probes.last(member.address)
     if found is None:
         return None
     return {

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Cooperator, TaskStopped, cooperate
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
-__all__ = ["CONTENTS", "Answer", "Node", "Page", "json_answer", "send"]
+__all__ = ["CONTENTS", "Answer", "Node", "Page", "PartsPage", "json_answer", "send"]
 
 _TEXT = "text/plain; charset=utf-8"
 _METHODS = (b"GET", b"HEAD")
@@ -56,7 +61,7 @@ class Node(Resource):
     def getChild(self, path: bytes, request: Request) -> Resource:
         return Node()
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         return send(request, Answer("There is nothing here. There is\n" + CONTENTS, code=404))
 
 
@@ -76,14 +81,57 @@ class Page(Node):
         return send(request, self._make(request))
 
 
+class PartsPage(Node):
+    """A page that is made in parts. Where it has several, the reactor has its turns between them, so that nobody's exchange
+    waits until a large page is made.
+
+    :param make: makes the parts.
+    :param kind: its media type.
+    :param reactor: gives the turns; without one, the installed one does.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[bytes]], kind: str, reactor: IReactorTime | None) -> None:
+        super().__init__()
+        self._make = make
+        self._kind = kind
+        self._cooperate = cooperate if reactor is None else Cooperator(scheduler=partial(reactor.callLater, 0)).cooperate
+
+    def render(self, request: Request) -> bytes | int:
+        if request.method not in _METHODS:
+            return send(request, _READ_ONLY)
+        parts = self._make()
+        made = [*islice(parts, 2)]
+        if len(made) < 2:
+            return send(request, Answer(b"".join(made), self._kind))
+        making = self._cooperate(_collected(parts, made))
+        request.notifyFinish().addErrback(lambda _: making.stop())  # the client has left
+        making.whenDone().addCallbacks(self._finish, self._fail, callbackArgs=(request, made), errbackArgs=(request,))
+        return NOT_DONE_YET
+
+    def _finish(self, _: Any, request: Request, made: list[bytes]) -> None:
+        request.write(send(request, Answer(b"".join(made), self._kind)))
+        request.finish()
+
+    def _fail(self, failure: Failure, request: Request) -> None:
+        if not failure.check(TaskStopped):
+            request.processingFailed(failure)
+
+
+def _collected(parts: Iterator[bytes], made: list[bytes]) -> Iterator[None]:
+    for part in parts:
+        made.append(part)
+        yield
+
+
 def send(request: Request, answer: Answer) -> bytes:
     """Set the answer's head; gives what is left of its body for ``render`` to return."""
     body = answer.body.encode() if isinstance(answer.body, str) else answer.body
-    fields = [(b"Content-Type", answer.kind.encode("ascii")), (b"Cache-Control", b"no-store"), *answer.fields]
-    if request.method == b"HEAD":
-        fields.append((b"Content-Length", b"%d" % len(body)))
-        body = b""
     request.setResponseCode(answer.code)
-    for name, value in fields:
+    for name, value in (
+        (b"Content-Type", answer.kind.encode("ascii")),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Cache-Control", b"no-store"),
+        *answer.fields,
+    ):
         request.setHeader(name, value)
-    return body
+    return b"" if request.method == b"HEAD" else body

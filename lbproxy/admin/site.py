@@ -19,7 +19,7 @@ from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from .backend_status import backend_status
-from .pages import CONTENTS, Answer, Node, Page, json_answer
+from .pages import CONTENTS, Answer, Node, Page, PartsPage, json_answer
 from .status import status
 from .wishes import WishPages
 
@@ -55,7 +55,7 @@ def admin_site(
     root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
     root.putChild(b"status", Page(lambda request: show_status()))
     root.putChild(b"events", Page(lambda request: _events(events, request)))
-    root.putChild(b"metrics", Page(lambda request: Answer(render_metrics(registry), CONTENT_TYPE)))
+    root.putChild(b"metrics", PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor))
     root.putChild(b"healthz", Page(lambda request: _health(balancer.pool, draining())))
     root.putChild(b"backends", wishes)
     return AdminSite(root, reactor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from ..balance.pool import Pool
@@ -74,10 +75,38 @@ def _pool(balancer: Balancer, now: float) -> dict[str, Any]:
         "tunnels_total": counters.tunnels_total,
         "interim": counters.interim,
         "retries": counters.retries,
+        "hedges": counters.hedges,
+        "retry_budget": _budget(balancer),
+        "queue": _queue(balancer),
+        "ejections": dict(sorted(balancer.traffic.ejections.items())),
+        "ejections_withheld": balancer.traffic.withheld,
         "statuses": {str(code): count for code, count in sorted(counters.statuses.items())},
         "ends": dict(sorted(counters.ends.items())),
         "tiers": _tiers(pool),
         "backends": [backend_status(balancer, member, now) for member in pool.members.values()],
+    }
+
+
+def _budget(balancer: Balancer) -> dict[str, Any]:
+    """Of the retry budget: places taken and to be had (null: any number), who waits for one, who got none."""
+    budget = balancer.budget
+    allowed = budget.allowed(balancer.counters.in_flight)
+    return {
+        "active": budget.active,
+        "allowed": int(allowed) if isfinite(allowed) else None,
+        "waiting": budget.waiting,
+        "refused": budget.refused,
+    }
+
+
+def _queue(balancer: Balancer) -> dict[str, Any]:
+    """Of the waiting line: who waits now, how many may, how many have, how many found it full."""
+    line = balancer.line
+    return {
+        "waiting": len(line.waiting),
+        "limit": balancer.settings.queue,
+        "queued": line.joined,
+        "turned_away": line.turned_away,
     }
 
 

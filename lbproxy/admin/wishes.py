@@ -44,7 +44,7 @@ class WishPages(Node):
         self._report = report
         self._writable = writable
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         # Twisted has split the path at each slash and then decoded the parts, and a Unix socket's address has slashes.
         *parts, want = [part.decode("utf-8", "replace") for part in request.postpath or [b""]]
         if want not in WISHES or not any(parts):

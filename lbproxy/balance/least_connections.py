@@ -41,9 +41,7 @@ class LeastConnections(Policy):
         """Take these members from now on; those that stay keep the part of their turn that they have waited."""
         entries, weights, now = self._entries, self._weights, self._now
         dues = [
-            now + (entries[member][1] - now) * weights[member] / member.weight
-            if member in entries
-            else now + 0.5 / member.weight
+            now + (entries[member][1] - now) * weights[member] / member.weight if member in entries else now + 0.5 / member.weight
             for member in members
         ]
         self.members = members

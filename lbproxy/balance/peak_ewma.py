@@ -38,6 +38,9 @@ class PeakEwma(TwoChoices):
     member which was slow once, and got no exchanges for that, comes back. A failed attempt counts as no faster than
     :data:`FAILED` and than the average; one that was given up counts not at all.
 
+    Shares are as the weights say where there is work for all. Of an idle pool, whoever has the lower latency for its weight is
+    preferred.
+
     :param random: the source of chance.
     :param seconds: the clock.
     :param decay: seconds in which the weight of what was falls to 37 % (1/e); 0.1 to 3600.

@@ -7,6 +7,7 @@ and a pick costs what its policy costs.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import time
 
@@ -60,6 +61,8 @@ class Pool:
         self.settings = settings
         self._seconds = seconds
         self._warming: set[BackendState] = set()
+        self._untold: deque[tuple[Change, Callable[[Change], None]]] = deque()
+        self._telling = False
         self._tiers = Tiers(RoundRobin if policy is None else policy)
         self._take({backend.address: backend for backend in self._checked(backends)}, up=True)
 
@@ -87,10 +90,10 @@ class Pool:
         return wanted
 
     def _take(self, wanted: dict[str, Backend], *, up: bool) -> None:
+        self._tiers.check(wanted.values())
         now = self._seconds()
         before = self.members
         members = {address: before.get(address) or BackendState(backend, now, up=up) for address, backend in wanted.items()}
-        self._tiers.check(members.values())
         self.members = members
         for address, member in members.items():
             member.configure(wanted[address])
@@ -100,12 +103,13 @@ class Pool:
             member.fit = False
             self._warming.discard(member)
         self._tiers.assign(members.values())
-        self._judge()
+        panic = self._judge()
         new = [member for address, member in members.items() if before and address not in before]
         self._tell(
             [
                 *(self._change(member, member.state, "", "taken out of the pool", "configuration") for member in gone),
                 *(self._change(member, "", member.state, "added to the pool", "configuration") for member in new),
+                *panic,
             ]
         )
 
@@ -126,58 +130,78 @@ class Pool:
                 self._begin_to_warm(member)
             self._changed(member, was, verdict.reason, verdict.source)
         elif news:
-            self._judge()
+            self._tell(self._judge())
 
     def wish(self, wish: Wish) -> None:
         """Take what the operator wants of a backend, whatever its health. A backend that is not in the pool is ignored."""
         member = self.members.get(wish.address)
         if member is None or member.want == wish.want:
             return
-        was, back = member.state, member.want == "maintenance" and wish.want == "ready"
+        was, back = member.state, member.want == "maintenance"
         member.want = wish.want
         if back and member.up:
             self._begin_to_warm(member)
-        self._changed(member, was, wish.reason or f"the operator wants it so: {wish.want}", "operator")
+        reason = wish.reason or f"the operator wants it so: {wish.want}"
+        if wish.want == "ready":
+            member.evidence.pop("operator", None)
+        else:
+            member.evidence["operator"] = reason
+        self._changed(member, was, reason, "operator")
 
     def _changed(self, member: BackendState, was: str, reason: str, source: str) -> None:
-        panicked = self.panicking
         if member.state != was:
             member.last_change = self._seconds()
-        self._judge()
-        self._tell([self._change(member, was, member.state, reason, source)], panicked)
+        panic = self._judge()
+        self._tell([self._change(member, was, member.state, reason, source), *panic])
 
-    def _tell(self, changes: list[Change], panicked: bool | None = None) -> None:
-        if panicked is not None and panicked != self.panicking:
-            changes.append(self._panic_change())
-        for change in changes:
-            for observer in list(self.observers):
-                observer(change)
+    def _tell(self, changes: list[Change]) -> None:
+        """Tell the observers. What one of them brings about is told to all after what they are being told; what one raises keeps
+        nothing from the others, and is raised in the end."""
+        self._untold.extend((change, observer) for change in changes for observer in self.observers)
+        if self._telling:
+            return
+        self._telling = True
+        errors = []
+        try:
+            while self._untold:
+                change, observer = self._untold.popleft()
+                try:
+                    observer(change)
+                except Exception as error:
+                    errors.append(error)
+        finally:
+            self._telling = False
+        if errors:
+            raise errors[0]
 
     # Who is fit.
 
-    def _judge(self) -> None:
-        """Judge anew who may take exchanges, and tell the policies."""
+    def _judge(self) -> list[Change]:
+        """Judge anew who may take exchanges, and tell the policies. Returns whether that began or ended a panic, as a change."""
         ready = [member for member in self.members.values() if member.want == "ready"]
         up = [member for member in ready if member.up]
-        panic = 0 if self.settings is None else self.settings.panic
-        self.panicking = bool(up) and len(up) * 100 < panic * len(ready)
+        panicked, self.panicking = self.panicking, self._is_panic(len(up), len(ready))
         fit = set(ready if self.panicking else up or self._last_resort(ready))
         for member in self.members.values():
             member.fit = member in fit
         self._tiers.update()
+        return [] if self.panicking == panicked else [self._panic_change(len(up), len(ready))]
+
+    def _is_panic(self, up: int, ready: int) -> bool:
+        """Whether too few of those that are wanted are up. Where several tiers can take all exchanges together as they are, it is
+        for them to do so (as in Envoy): backups are there for when the others are down."""
+        panic = 0 if self.settings is None else self.settings.panic
+        return 0 < up * 100 < panic * ready and not self._tiers.spill_suffices
 
     def _last_resort(self, ready: list[BackendState]) -> list[BackendState]:
         """A pool's only backend may be tried even when it is down, as long as that is known from traffic alone: refusing unseen
         would make one lost connection an outage until the next probe."""
         return ready if len(self.members) == 1 and ready and ready[0].probed_up else []
 
-    def _panic_change(self) -> Change:
+    def _panic_change(self, up: int, ready: int) -> Change:
         words = ("normal", "panic") if self.panicking else ("panic", "normal")
-        up = sum(member.up for member in self.members.values())
         what = "health is ignored" if self.panicking else "health counts again"
-        return Change(
-            self._seconds(), self.name, "", *words, f"{up} of {len(self.members)} backends are up: {what}", "pool"
-        )
+        return Change(self._seconds(), self.name, "", *words, f"{up} of {ready} backends are up: {what}", "pool")
 
     def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
         """The members to be tried for one exchange, in the policy's order, each at most once.
@@ -194,7 +218,7 @@ class Pool:
 
     def standing(self, member: BackendState) -> str:
         """Why the member would be passed over just now, in words; empty when it would not be."""
-        if member.address not in self.members:
+        if self.members.get(member.address) is not member:
             return "no longer in the pool"
         if not member.fit:
             return f"{member.state}: {member.reason}" if member.state == "down" else member.state
@@ -230,4 +254,3 @@ class Pool:
             for member in list(self._warming):
                 self._warm(member, now)
             self._tiers.update()
-

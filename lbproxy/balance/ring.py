@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import shake_128
 from struct import unpack
 
+from ..errors import ConfigurationError
 from .state import BackendState
 
 __all__ = ["Ring"]
@@ -37,10 +38,10 @@ class Ring:
     """
 
     def __init__(self) -> None:
-        self._clear(1.0)
+        self._clear(0.0)
 
     def _clear(self, scale: float) -> None:
-        self._scale = scale
+        self._scale = scale  # points for a unit of weight; 0: not settled yet
         self._points = array("Q")
         self._owners: list[BackendState] = []
         self._slots: dict[BackendState, int] = {}
@@ -49,7 +50,12 @@ class Ring:
         self._count = 0  # members
 
     def set_members(self, members: Sequence[BackendState]) -> None:
-        """Let the ring consist of these."""
+        """Let the ring consist of these.
+
+        :raises ConfigurationError: for more than 65,536.
+        """
+        if len(members) > _SLOTS:
+            raise ConfigurationError(f"hash: a ring was asked for {len(members)} members; allowed are {_SLOTS}")
         self._keep_scale(members)
         if len(self._owners) > 2 * len(members) + 16 or len(self._owners) + len(members) > _SLOTS:
             self._clear(self._scale)
@@ -70,7 +76,7 @@ class Ring:
             return
         mean = sum(member.backend.weight for member in members) / len(members)
         wanted = min(max(TOGETHER // len(members), FEWEST), MOST) / mean
-        if not self._owners or not FEWEST / 4 <= self._scale * mean <= MOST * 4:
+        if not FEWEST / 4 <= self._scale * mean <= MOST * 4:
             self._clear(wanted)
 
     def _points_for(self, weight: float) -> int:

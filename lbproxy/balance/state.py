@@ -22,6 +22,9 @@ DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 #: What an operator may want of a backend: that it takes exchanges; no new ones but for its sticky sessions; none at all.
 WISHES = ("ready", "drain", "maintenance")
 
+#: The reason of one that nobody has said anything of.
+UNCHECKED = "not checked yet"
+
 
 @attrs.frozen
 class Verdict:
@@ -68,7 +71,8 @@ class Change:
     :ivar address: the backend's; empty for a change of the pool as a whole.
     :ivar was: the state before: ``up``, ``down``, ``draining`` or ``maintenance``; empty for a backend that is new. Of a pool:
         ``normal`` or ``panic``.
-    :ivar now: the state after; empty for a backend that has left.
+    :ivar now: the state after; empty for a backend that has left. The same as before where the word does not show what changed:
+        health during maintenance, or what is wanted of one that is down.
     :ivar reason: the evidence.
     :ivar source: who says so: ``probe``, ``traffic``, ``operator``, ``configuration`` or ``pool``.
     """
@@ -103,7 +107,7 @@ class BackendState:
     :ivar buckets: responses by seconds to their head, one place for each bound of :data:`DURATION_BOUNDS` and one for the rest.
     :ivar latency_sum: these seconds together.
     :ivar last_change: seconds since the epoch at which ``state`` last changed.
-    :ivar evidence: why the probe's word and traffic's are what they are.
+    :ivar evidence: why the probe's word and traffic's are what they are; and the operator's, while it is not ``ready``.
     :ivar reason: why its health is what it is.
     :ivar source: who gave the last verdict that changed it; ``"start"`` before any.
     """
@@ -126,7 +130,7 @@ class BackendState:
         self.ejected = ""
         self.want = "ready"
         self.warm_from: float | None = None
-        self.reason = "not checked yet"
+        self.reason = UNCHECKED
         self.source = "start"
         self.evidence: dict[str, str] = {}
         self.last_change = now
@@ -151,20 +155,30 @@ class BackendState:
         :return: whether anything but the evidence has changed.
         """
         before = (self.probed_up, self.ejected, self.source)
-        if verdict.source == "probe":
-            self.probed_up = verdict.up
-            if verdict.up and verdict.about in (self.ejected, "answers"):
-                self.ejected = ""
-        else:
-            self.ejections += not verdict.up and not self.ejected
-            self.ejected = "" if verdict.up else self.ejected or verdict.about
+        self._weigh(verdict)
         self.up = self.probed_up and not self.ejected
-        if before not in ((self.probed_up, self.ejected, "probe"), (self.probed_up, self.ejected, "traffic")):
+        if before[:2] != (self.probed_up, self.ejected) or self.source == "start":
             # Otherwise the first evidence stays: it is why the state is what it is.
             self.evidence[verdict.source] = verdict.reason
-            self.source = verdict.source if self.up else "traffic" if self.probed_up else "probe"
-            self.reason = self.evidence.get(self.source, verdict.reason)
+            self.source = verdict.source if self.up else self._accuser()
+            self.reason = self.evidence.get(self.source, UNCHECKED)
         return before != (self.probed_up, self.ejected, self.source)
+
+    def _weigh(self, verdict: Verdict) -> None:
+        if verdict.source != "probe":
+            self.ejections += not verdict.up and not self.ejected
+            self.ejected = "" if verdict.up else self.ejected or verdict.about
+            return
+        self.probed_up = verdict.up
+        if verdict.up and self.ejected and verdict.about in (self.ejected, "answers"):
+            self.ejected = ""
+            self.evidence.pop("traffic", None)  # it has nothing against it any more
+
+    def _accuser(self) -> str:
+        """Whose word it is that it is down: a probe's before traffic's."""
+        if not self.probed_up and "probe" in self.evidence:
+            return "probe"
+        return "traffic" if self.ejected else "start"
 
     @property
     def state(self) -> str:

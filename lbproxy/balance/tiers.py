@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import ConfigurationError
 from ..interfaces import IPolicy
+from .backend import Backend
 from .policy import Asking
 from .state import BackendState
 
@@ -39,6 +40,7 @@ class Tier:
     """The backends of one tier, and the policy that chooses among those that are fit.
 
     :ivar share: of all exchanges, what it takes.
+    :ivar credit: of its share, what it has not taken yet.
     """
 
     __slots__ = ("credit", "members", "policy", "share", "told")
@@ -50,13 +52,17 @@ class Tier:
         self.credit = 0.0
         self.told: list[tuple[BackendState, float]] = []
 
-    def update(self) -> float:
-        """Tell the policy who is fit and how heavy, if that is news. Returns the share of the members that are."""
+    @property
+    def health(self) -> float:
+        """The share of its members that are up and wanted, 0 to 1. In a panic more of them are fit, but no more are well."""
+        return sum(member.up and member.want == "ready" for member in self.members) / len(self.members)
+
+    def update(self) -> None:
+        """Tell the policy who is fit and how heavy, if that is news."""
         fit = [(member, member.weight) for member in self.members if member.fit]
         if fit != self.told:
             self.told = fit
             self.policy.set_members([member for member, _ in fit])
-        return len(fit) / len(self.members)
 
 
 class Tiers:
@@ -72,43 +78,66 @@ class Tiers:
         else:
             self._make = policy
             made = self._make()
-        self._order: list[Tier] = [Tier(made)]
+        self._spare: Tier | None = Tier(made)
+        self._by_number: dict[int, Tier] = {}
+        self._order: list[Tier] = []
 
     @property
     def first(self) -> Tier:
         """The first one."""
         return self._order[0]
 
-    def check(self, members: Iterable[BackendState]) -> None:
+    def check(self, backends: Iterable[Backend]) -> None:
         """See whether there can be a policy for each tier.
 
         :raises ConfigurationError: if there cannot.
         """
-        if self._make is None and len({member.backend.tier for member in members}) > 1:
+        if self._make is None and len({backend.tier for backend in backends}) > 1:
             raise ConfigurationError(
                 "one policy object was given for a pool with several tiers; each needs its own, so give what makes one: a "
                 "function without arguments, such as the policy's class"
             )
 
     def assign(self, members: Iterable[BackendState]) -> None:
-        """Let the tiers consist of these. Those that stay the same, by place, keep their policy and what it has learnt."""
+        """Let the tiers consist of these. Each keeps its policy and what it has learnt, whichever others come and go."""
         by_number: dict[int, list[BackendState]] = {}
         for member in members:
             by_number.setdefault(member.backend.tier, []).append(member)
-        while len(self._order) < len(by_number):
-            assert self._make is not None
-            self._order.append(Tier(self._make()))
-        del self._order[len(by_number) :]
-        for tier, number in zip(self._order, sorted(by_number), strict=True):
+        tiers = {number: self._by_number.get(number) or self._new() for number in sorted(by_number)}
+        for number, tier in tiers.items():
             tier.members = by_number[number]
             for member in tier.members:
                 member.policy = tier.policy
+        self._by_number = tiers
+        self._order = list(tiers.values())  # another list: exchanges that are on their way through the old one go on in it
+
+    def _new(self) -> Tier:
+        """A tier that is new; with one policy object it is always the same one, whatever its number."""
+        spare = self._spare
+        if self._make is None:
+            assert spare is not None
+            return spare
+        self._spare = None
+        return spare or Tier(self._make())
 
     def update(self) -> None:
         """Tell the policies who is fit and how heavy, and say anew how much goes to which tier."""
-        healths = [tier.update() for tier in self._order]
-        for tier, share in zip(self._order, shares(healths), strict=True):
-            tier.share = share
+        for tier in self._order:
+            tier.update()
+        if len(self._order) > 1:
+            self._share_out()
+
+    def _share_out(self) -> None:
+        found = shares([tier.health for tier in self._order])
+        if found != [tier.share for tier in self._order]:
+            for tier, share in zip(self._order, found, strict=True):
+                tier.share = share
+                tier.credit = 0.0  # what was left of another share is nobody's due
+
+    @property
+    def spill_suffices(self) -> bool:
+        """Whether several tiers, as far as they are well, can take all exchanges together."""
+        return len(self._order) > 1 and sum(tier.health for tier in self._order) * OVER_PROVISIONING >= 1.0
 
     def candidates(self, exchange: Asking | None) -> Iterator[BackendState]:
         """Of the tier whose turn it is, then of the others in order."""
@@ -117,11 +146,15 @@ class Tiers:
         return self._of_several(exchange)
 
     def _of_several(self, exchange: Asking | None) -> Iterator[BackendState]:
-        chosen = self._turn()
-        yield from chosen.policy.candidates(exchange)
-        for tier in self._order:
-            if tier is not chosen:
-                yield from tier.policy.candidates(exchange)
+        order, chosen = self._order, self._turn()
+        if chosen is not order[0]:
+            order = [chosen, *(tier for tier in order if tier is not chosen)]
+        given: set[BackendState] = set()  # some may move to a tier that comes later
+        for tier in order:
+            for member in tier.policy.candidates(exchange):
+                if member not in given:
+                    given.add(member)
+                    yield member
 
     def _turn(self) -> Tier:
         """The tier whose turn it is, each as often as its share says, spread evenly (nginx's smooth weighted round robin)."""

@@ -1,43 +1,76 @@
-"""When backends are probed, and what becomes of the findings."""
+"""The periodic probe at work: whose turn it is is checked, and what is found is told to the pool."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
-from twisted.internet.error import ConnectBindError
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..balance.backend import Backend
-from ..balance.state import Verdict
+from ..balance.state import BackendState, Change, Verdict
 from ..interfaces import IPoolControl, IProbe
 from ..settings import Settings
-from .probes import ConnectProbe
+from .check import Check
+from .plan import Plan
+from .probes import CallableProbe, ConnectProbe
+from .tally import Tally
 
-__all__ = ["JITTER", "ProbeSchedule"]
-
-#: Share of the interval by which a probe may be late within its round, so that balancers and backends do not fall in step.
-JITTER = 0.1
+__all__ = ["Finding", "ProbeSchedule"]
 
 _log = Logger()
 
 
+@attrs.frozen
+class Finding:
+    """What one probe found, as a plain value.
+
+    :ivar up: whether the backend was well. It is the verdict once there are enough of them in a row.
+    :ivar evidence: why, for the operator.
+    :ivar time: seconds since the epoch.
+    :ivar seconds: what the probe took.
+    :ivar in_a_row: how many findings in a row were the same, this one included.
+    """
+
+    up: bool
+    evidence: str
+    time: float
+    seconds: float
+    in_a_row: int
+
+
+class _Probed:
+    """What is known of a member: what was found, what the pool was told, and the check that runs, if one does."""
+
+    __slots__ = ("check", "last", "member", "tally", "told")
+
+    def __init__(self, member: BackendState, tally: Tally) -> None:
+        self.member = member
+        self.tally = tally
+        self.told = False
+        self.last: Finding | None = None
+        self.check: Check | None = None
+
+
 class ProbeSchedule:
-    """Probes every backend of a pool in rounds, those that are down as well, and tells the pool a verdict for each.
+    """Probes every backend of a pool, those that are down as well, and tells the pool its verdicts.
 
-    A backend is down on the first failed probe and up again on the first that succeeds. The first round comes at once and
-    without jitter. Nothing that a probe raises ends the probing.
+    The first round comes at once; then each backend has its turn within the interval (:class:`~lbproxy.health.plan.Plan`). One
+    in maintenance is not probed. A success of a backend whose verdict is up is told whenever the pool has it as down, so that it
+    re-admits what traffic took out; only not when traffic did so while the probe ran. Nothing that a probe does ends the probing.
 
-    :param pool: gives the backends (``members``) and takes the verdicts.
+    :param pool: gives the backends (``members``), says when they change (``observers``), and takes the verdicts.
     :param reactor: the default probe connects with it.
-    :param settings: interval and time-out.
-    :param probe: an :class:`~lbproxy.interfaces.IProbe` provider; by default a connection is made.
+    :param settings: those that begin with ``probe_``.
+    :param probe: an :class:`~lbproxy.interfaces.IProbe` provider, or a function for a
+        :class:`~lbproxy.health.probes.CallableProbe`; by default a connection is made.
     :param random: source of the jitter.
-    :param clock: runs the rounds and their time-outs; the reactor does if there is none.
+    :param clock: runs the probes and their time-outs; the reactor does if there is none.
+    :ivar counts: findings by address and whether they were good.
+    :ivar running: whether it probes.
     """
 
     def __init__(
@@ -45,7 +78,7 @@ class ProbeSchedule:
         pool: Any,
         reactor: Any,
         settings: Settings,
-        probe: IProbe | None = None,
+        probe: IProbe | Callable[[Backend], Any] | None = None,
         random: Random | None = None,
         *,
         clock: IReactorTime | None = None,
@@ -53,78 +86,159 @@ class ProbeSchedule:
         self._pool: Any = pool
         self._control: IPoolControl = pool
         self._clock: Any = reactor if clock is None else clock
+        self._seconds: Callable[[], float] = self._clock.seconds
         self._settings = settings
-        self._probe: IProbe = ConnectProbe(reactor) if probe is None else probe
+        self._probe = _probe(probe, reactor)
         self._random = Random() if random is None else random
-        self._loop = LoopingCall(self._round)
-        self._loop.clock = self._clock
-        self._running: set[Deferred[Any]] = set()
-        self._first = True
-        self.counts: dict[tuple[str, bool], int] = {}  # verdicts given, by address and whether it was up
+        self._members: dict[str, BackendState] | None = None
+        self._probed: dict[str, _Probed] = {}
+        self._timer: IDelayedCall | None = None
+        self._warned = float("-inf")
+        self.running = False
+        self.counts: dict[tuple[str, bool], int] = {}
 
     def start(self) -> None:
         """Probe now, and from now on."""
-        if not self._loop.running:
-            self._first = True
-            done: Deferred[LoopingCall] = self._loop.start(self._settings.probe_interval, now=True)
-            done.addErrback(lambda failure: _log.failure("the periodic probe stopped", failure))
+        if not self.running:
+            self.running = True
+            self._plan = Plan(self._settings.probe_concurrency, self._settings.probe_jitter, self._random)
+            self._members = None
+            self._pool.observers.append(self._changed)
+            self._go_on()
 
     def stop(self) -> None:
         """Probe no more; what runs is cancelled."""
-        if self._loop.running:
-            self._loop.stop()
-        for probing in list(self._running):
-            probing.cancel()
+        if self.running:
+            self.running = False
+            if self._changed in self._pool.observers:
+                self._pool.observers.remove(self._changed)
+            self._set_timer()
+            for probed in self._probed.values():
+                _cancel(probed)
 
-    def _round(self) -> Deferred[Any]:
-        first, self._first = self._first, False
-        self.counts = {key: count for key, count in self.counts.items() if key[0] in self._pool.members}
-        backends = [member.backend for member in self._pool.members.values()]
-        span = 0.0 if first else self._settings.probe_interval * JITTER
-        return DeferredList([self._one(backend, self._random.uniform(0, span)) for backend in backends])
+    def last(self, address: str) -> Finding | None:
+        """What was found last about a backend; None before the first."""
+        probed = self._probed.get(address)
+        return None if probed is None else probed.last
 
-    def _one(self, backend: Backend, delay: float) -> Deferred[Any]:
-        if not self._loop.running:
-            return succeed(None)
-        probing: Deferred[Any] = deferLater(self._clock, delay, self._check, backend) if delay else self._check(backend)
-        self._running.add(probing)
-        probing.addErrback(self._unexpected)
-        return probing.addBoth(lambda _: self._running.discard(probing))
+    # Whose turn it is.
 
-    def _unexpected(self, failure: Failure) -> None:
-        """Not the probe failed, which is a finding, but whoever was told of it; a stop cancels those that wait."""
-        if not failure.check(CancelledError):
-            _log.failure("a probe's finding could not be told", failure)
-
-    def _check(self, backend: Backend) -> Deferred[Any]:
-        checking: Deferred[Any] = maybeDeferred(self._probe.check, backend)
-        checking.addTimeout(self._settings.probe_timeout, self._clock, _timed_out)
-        checking.addCallbacks(self._passed, self._not_passed, callbackArgs=(backend,), errbackArgs=(backend,))
-        return checking
-
-    def _passed(self, evidence: object, backend: Backend) -> None:
-        self._tell(backend, True, str(evidence))
-
-    def _not_passed(self, failure: Failure, backend: Backend) -> None:
-        if not self._loop.running:
+    def _changed(self, change: Change) -> None:
+        """The pool has changed. Who is new is probed in the next turn of the reactor, so that nobody hears of a verdict before
+        all have heard of the backend."""
+        if not self.running:
             return
-        if failure.check(ConnectBindError):  # no socket was to be had here, which says nothing about the backend
-            _log.warn("{address} could not be probed: {reason}", address=backend.address, reason=failure.getErrorMessage())
-            return
-        if failure.check(TimeoutError):
-            reason = f"no answer within {self._settings.probe_timeout:g} s"
+        if self._members is not self._pool.members:
+            self._take_members()
+        elif change.was == "maintenance" and change.address in self._plan:
+            self._plan.hurry(change.address, self._seconds())
         else:
-            reason = failure.getErrorMessage() or repr(failure.value)
-        self._tell(backend, False, f"probe: {reason}")
+            return
+        self._set_timer()
 
-    def _tell(self, backend: Backend, up: bool, reason: str) -> None:
-        key = (backend.address, up)
+    def _take_members(self) -> None:
+        """Know those whom the pool has now. One that left and joined again is another."""
+        before, self._members, self._probed = self._probed, self._pool.members, {}
+        for address, member in self._pool.members.items():
+            known = before.get(address)
+            if known is not None and known.member is member:
+                self._probed[address] = before.pop(address)
+            else:
+                tally = Tally(self._settings.probe_rise, self._settings.probe_fall, up=member.probed_up)
+                self._probed[address] = _Probed(member, tally)
+        for address, gone in before.items():
+            _cancel(gone)
+            if address in self._plan:
+                self._plan.remove(address)
+        for address in self._probed:
+            if address not in self._plan:
+                self._plan.add(address, self._seconds())
+        self.counts = {key: count for key, count in self.counts.items() if key[0] in self._probed}
+
+    def _go_on(self) -> None:
+        """Check those whose turn it is."""
+        self._timer = None
+        now = self._seconds()
+        if self._members is not self._pool.members:
+            self._take_members()
+        try:
+            while self.running and (address := self._plan.take(now)) is not None:
+                self._check(self._probed[address])
+        finally:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Wake up when somebody's turn comes: one timer for all."""
+        wake = self._plan.wake() if self.running else None
+        if self._timer is not None:
+            if wake is not None and self._timer.getTime() <= wake:
+                return  # it may be for nothing, then, which costs less than a timer for each probe
+            self._timer.cancel()
+            self._timer = None
+        if wake is not None:
+            self._timer = self._clock.callLater(max(0.0, wake - self._seconds()), self._go_on)
+
+    def _interval(self, tally: Tally) -> float:
+        settings = self._settings
+        if tally.in_transition:
+            return settings.probe_fast_interval or settings.probe_interval
+        return settings.probe_interval if tally.up else settings.probe_down_interval or settings.probe_interval
+
+    # What is found.
+
+    def _check(self, probed: _Probed) -> None:
+        if probed.member.want == "maintenance":
+            self._done(probed)
+            return
+        probed.check = Check(probed.member, self._found)
+        probed.check.begin(self._probe, self._clock, self._settings.probe_timeout)
+
+    def _found(self, check: Check, up: bool | None, evidence: str) -> None:
+        probed = self._probed[check.member.address]
+        probed.check = None
+        try:
+            if up is None:
+                self._warn(check.member.address, evidence)
+            else:
+                self._take_finding(probed, check, up, evidence)
+        except Exception:  # of one who hears of the pool's changes
+            _log.failure("a probe's finding could not be told")
+        self._done(probed)
+
+    def _done(self, probed: _Probed) -> None:
+        if self.running and self._probed.get(probed.member.address) is probed:
+            self._plan.ended(probed.member.address, self._seconds(), self._interval(probed.tally))
+            self._set_timer()
+
+    def _take_finding(self, probed: _Probed, check: Check, up: bool, evidence: str) -> None:
+        member, tally, now = probed.member, probed.tally, self._seconds()
+        verdict = tally.count(up)
+        probed.last = Finding(up, evidence, now, now - check.began, tally.in_a_row)
+        key = (member.address, up)
         self.counts[key] = self.counts.get(key, 0) + 1
-        self._control.apply(Verdict(backend.address, up, reason, "probe"))
+        if up is not verdict:
+            return
+        if up and check.ejections != member.ejections:
+            return  # traffic has taken it out meanwhile, and knows better than a probe that began before
+        if not probed.told or (not member.up if up else member.probed_up):
+            probed.told = True
+            self._control.apply(Verdict(member.address, up, evidence, "probe", getattr(self._probe, "about", "answers")))
+
+    def _warn(self, address: str, reason: str) -> None:
+        """No socket was to be had here, which says nothing about the backend; a line an interval says it for all."""
+        now = self._seconds()
+        if now - self._warned >= self._settings.probe_interval:
+            self._warned = now
+            _log.warn("{address} could not be probed: {reason}", address=address, reason=reason)
 
 
-def _timed_out(result: Any, timeout: float) -> Any:
-    """A check that its time-out cancelled. Twisted's endpoints and a user's probe each have their own error for that."""
-    if isinstance(result, Failure):
-        raise TimeoutError(timeout)
-    return result
+def _probe(given: Any, reactor: Any) -> Any:
+    if given is None:
+        return ConnectProbe(reactor)
+    return given if IProbe.providedBy(given) or not callable(given) else CallableProbe(given)
+
+
+def _cancel(probed: _Probed) -> None:
+    check, probed.check = probed.check, None
+    if check is not None:
+        check.cancel()

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from ..errors import ConfigurationError
 from ..http1.fields import field_value
 from ..interfaces import IExchangeObserver
+from ..proxy.explain import explain
 from .formats import FORMATS, combined_line, format_json
 from .log_file import STANDARD_OUTPUT, LogFile
 from .outcome import Outcome
@@ -43,12 +44,15 @@ class AccessLog:
     :param path: the file to append to; ``-`` is standard output.
     :param format: ``combined`` or ``json`` (:mod:`lbproxy.observe.formats`).
     :param clock: when to write.
+    :param explain: whether each JSON line also says what there was to decide (:mod:`lbproxy.proxy.explain`).
+    :ivar explains: the same, for the balancer.
     :raises ConfigurationError: for another format.
     """
 
-    def __init__(self, path: str, format: str, clock: IReactorTime) -> None:
+    def __init__(self, path: str, format: str, clock: IReactorTime, *, explain: bool = False) -> None:
         if format not in FORMATS:
             raise ConfigurationError(f"--access-log-format: {format!r} was given; allowed are {' and '.join(FORMATS)}")
+        self.explains = explain
         self._file = LogFile(path)
         self._combined = format == "combined"
         self._lines: list[str] = []
@@ -86,11 +90,14 @@ class AccessLog:
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Take an exchange down."""
-        line = self._combined_line(exchange) if self._combined else format_json(Outcome.of(exchange))
+        line = self._combined_line(exchange) if self._combined else self._json_line(exchange)
         self._lines.append(line)
         self._size += len(line)  # a line is ASCII
         if self._size >= FLUSH_BYTES:
             self.flush()
+
+    def _json_line(self, exchange: Exchange) -> str:
+        return format_json(Outcome.of(exchange), explain(exchange) if self.explains else None)
 
     def _combined_line(self, exchange: Exchange) -> str:
         """What format_combined gives, straight from the exchange: an Outcome would cost more than the line."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from json import JSONEncoder
+from typing import Any
 
 from .outcome import Outcome
 from .times import combined_time, iso_time
@@ -75,14 +76,19 @@ def _escape_one(found: re.Match[str]) -> str:
     return "".join(f"\\x{byte:02X}" for byte in data)
 
 
-def format_json(outcome: Outcome) -> str:
+def format_json(outcome: Outcome, explanation: dict[str, Any] | None = None) -> str:
     """One JSON object on one line, its line feed included.
 
     ``time`` is when the exchange ended, in ISO 8601; ``duration`` and ``response_time`` (to the response's head, null if none
     came) are seconds; ``bytes`` and ``request_bytes`` count bodies without their framing; what the client did not send is null.
     Of each attempt that failed, ``failure`` is the cause word and ``why`` says more.
+
+    :param explanation: what there was to decide; it stands last, as ``explain``.
     """
-    return _to_json(_json_object(outcome)) + "\n"
+    told = _json_object(outcome)
+    if explanation is not None:
+        told["explain"] = explanation
+    return _to_json(told) + "\n"
 
 
 def _json_object(outcome: Outcome) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from secrets import token_bytes
 from typing import Any
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..balance.state import BackendState, Change
 from ..deadlines import DeadlineSweep
@@ -45,7 +47,8 @@ class Balancer:
     :param reactor: connects.
     :param settings: retries, time-outs, limits.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
-    :param probe: how backends are probed; by default a connection is made.
+    :param probe: how backends are probed: an :class:`~lbproxy.interfaces.IProbe`, or a function that gets a backend and says, at
+        once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :param random: source of back-offs and of probes' jitter.
     :ivar forwarding: what backends are told of who asks.
@@ -63,7 +66,7 @@ class Balancer:
         settings: Settings | None = None,
         *,
         clock: IReactorTime | None = None,
-        probe: IProbe | None = None,
+        probe: IProbe | Callable[[Backend], object] | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
         random: Random | None = None,
     ) -> None:

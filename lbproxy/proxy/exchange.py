@@ -261,7 +261,7 @@ class Exchange(Relay):
         balancer, member = self._balancer, attempt.member
         if head.status in _GATEWAY_ERRORS:
             self._blame(member, str(head.status))
-        elif member.failing:
+        elif member.failing and complete:  # a success is one when it is whole
             balancer.traffic.succeeded(member)
         if balancer.retry_statuses and head.status in balancer.retry_statuses and self._ask_another(attempt, head, complete):
             return True

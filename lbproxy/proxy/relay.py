@@ -148,8 +148,11 @@ class Relay:
 
     def _end_relay(self, end: str) -> None:
         now = self._balancer.seconds()
-        assert self._attempt is not None
-        self._let_go(self._attempt, now, end == "truncated")
+        attempt = self._attempt
+        assert attempt is not None
+        self._let_go(attempt, now, end == "truncated")
+        if attempt.member.failing and end == "done" and self.status < 500:
+            self._balancer.traffic.succeeded(attempt.member)
         self._finish(end, now)
         self._freed()
 

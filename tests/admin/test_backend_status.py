@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +11,7 @@ from lbproxy.admin.backend_status import backend_status
 from lbproxy.balance.state import Wish
 from lbproxy.settings import Settings
 
-from ..support import GET, START, Rig
+from ..support import GET, Rig
 
 FIRST = "10.0.0.1:8000"
 
@@ -124,11 +123,17 @@ class BackendStatusTests(SynchronousTestCase):
 
     def test_its_last_probe(self) -> None:
         """What the schedule last found, when, how long it took, and how often in a row."""
-        finding = SimpleNamespace(up=False, evidence="no answer within 2 s", time=START + 1, seconds=2.0, in_a_row=3)
-        findings = {FIRST: finding}
-        self.rig.balancer.probes.last = findings.get  # type: ignore[attr-defined]
+        self.rig.balancer.start()
+        self.rig.reactor.advance(1.5)
+        self.rig.probe.checks[0][1].errback(ValueError("not the page that was hoped for"))
         self.assertEqual(
             self.report()["probe"],
-            {"up": False, "evidence": "no answer within 2 s", "time": "1970-01-01T00:16:41.000Z", "seconds": 2.0, "in_a_row": 3},
+            {
+                "up": False,
+                "evidence": "probe: not the page that was hoped for",
+                "time": "1970-01-01T00:16:41.500Z",
+                "seconds": 1.5,
+                "in_a_row": 1,
+            },
         )
         self.assertIsNone(self.report("10.0.0.2:8000")["probe"])

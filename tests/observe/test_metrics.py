@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy import http1
 from lbproxy.http1.client import UpstreamConnection
 from lbproxy.observe.access_log import AccessLog
-from lbproxy.observe.metrics import BalancerCollector, metrics_registry, render_metrics
+from lbproxy.observe.metrics import PART_SAMPLES, BalancerCollector, metrics_registry, render_metrics
 
 from ..support import GET, OK, Rig, post
 
@@ -25,8 +25,8 @@ POOL = {"pool": "default"}
 FIRST = {"pool": "default", "backend": "10.0.0.1:8000"}
 
 
-class MetricsTests(SynchronousTestCase):
-    """``render_metrics`` of a balancer that has carried an exchange."""
+class MetricsCase(SynchronousTestCase):
+    """A balancer that has carried an exchange, and what a scraper reads of it."""
 
     def setUp(self) -> None:
         """A balancer with one finished exchange."""
@@ -39,22 +39,50 @@ class MetricsTests(SynchronousTestCase):
         registry.register(BalancerCollector(self.rig.balancer, self.rig.listener, "1.2.3"))
         return registry
 
+    def text(self) -> str:
+        """What a scraper gets."""
+        return b"".join(render_metrics(self.registry())).decode()
+
     def value(self, name: str, labels: dict[str, str] | None = None) -> Any:
         """What a scraper reads for one sample."""
-        families = text_string_to_metric_families(render_metrics(self.registry()).decode())
+        families = text_string_to_metric_families(self.text())
         samples = {
             (sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples
         }
         return samples.get((name, frozenset((labels or {}).items())))
 
+    def answer(self) -> None:
+        """Every backend that was connected to answers."""
+        for watched in list(self.rig.balancer.sweep.watched):
+            if isinstance(watched, UpstreamConnection):
+                watched.dataReceived(OK)
+
+
+class MetricsTests(MetricsCase):
+    """``render_metrics`` as a whole, and of clients' side."""
+
     def test_valid(self) -> None:
         """A scraper can read all of it, every metric has a help text, and all counters end in _total."""
-        families = list(text_string_to_metric_families(render_metrics(self.registry()).decode()))
+        families = list(text_string_to_metric_families(self.text()))
         self.assertGreater(len(families), 20)
         for family in families:
             self.assertTrue(family.documentation, family.name)
             if family.type == "counter":
                 self.assertTrue(all(sample.name.endswith("_total") for sample in family.samples), family.name)
+
+    def test_in_parts(self) -> None:
+        """Together the parts are what the library writes, each metric in one piece; and none of them is large."""
+        self.rig = Rig(",".join(f"10.0.0.{number}:8000" for number in range(1, 100)))
+        parts = list(render_metrics(self.registry()))
+        self.assertEqual(b"".join(parts), generate_latest(self.registry()))
+        self.assertGreater(len(parts), 4)
+        for part in parts:
+            self.assertLess(part.count(b"lbproxy_") - part.count(b"# "), 2 * PART_SAMPLES)
+
+    def test_few_backends_are_one_part(self) -> None:
+        """A scrape of them is answered at once."""
+        self.rig = Rig("10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000")
+        self.assertEqual(len(list(render_metrics(self.registry()))), 1)
 
     def test_build_info(self) -> None:
         """The version is a label."""
@@ -117,12 +145,6 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("lbproxy_pool_in_flight", POOL), 1)
         self.assertEqual(self.value("lbproxy_backend_in_flight", FIRST), 1)
 
-    def answer(self) -> None:
-        """Every backend that was connected to answers."""
-        for watched in list(self.rig.balancer.sweep.watched):
-            if isinstance(watched, UpstreamConnection):
-                watched.dataReceived(OK)
-
     def test_durations(self) -> None:
         """Durations are a histogram: cumulative buckets, and their sum in seconds."""
         self.rig.client().send(GET)
@@ -153,32 +175,6 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("lbproxy_backend_requests_total", FIRST), 3)
         self.assertEqual(self.value("lbproxy_backend_connects_total", FIRST), 3)
 
-    def test_up_and_down(self) -> None:
-        """A backend is 1 while it is up and 0 while it is down, with the time of the change."""
-        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 1)
-        self.rig.reactor.advance(5)
-        self.rig.mark("10.0.0.1:8000", up=False)
-        self.assertEqual(self.value("lbproxy_backend_up", FIRST), 0)
-        self.assertEqual(self.value("lbproxy_backend_last_change_timestamp_seconds", FIRST), self.rig.reactor.seconds())
-
-    def test_idle_connections(self) -> None:
-        """Idle connections to a backend are shown."""
-        self.assertEqual(self.value("lbproxy_backend_idle_connections", FIRST), 1)
-
-    def test_probes(self) -> None:
-        """Probes are counted by what they found, from nought on."""
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 0)
-        self.rig.probe.checks[0][1].callback("well")
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "up"}), 1)
-        self.assertEqual(self.value("lbproxy_backend_probes_total", {**FIRST, "result": "down"}), 0)
-
-    def test_backend_gone(self) -> None:
-        """The series of a backend end when it leaves the pool."""
-        self.rig.probe.checks[0][1].callback("well")
-        rest = Rig("10.0.0.2:8000").pool.members.values()
-        self.rig.pool.set_backends([member.backend for member in rest])
-        self.assertNotIn(b"10.0.0.1:8000", render_metrics(self.registry()))
-
     def test_lost_log_lines(self) -> None:
         """Lines that the access log lost are counted."""
         log = AccessLog("/dev/full", "combined", Clock())
@@ -194,10 +190,10 @@ class MetricsTests(SynchronousTestCase):
         before = list(REGISTRY._collector_to_names)
         registries = [metrics_registry(self.rig.balancer, self.rig.listener, "1") for _ in range(2)]
         for registry in registries:
-            self.assertIn(b"lbproxy_build_info", render_metrics(registry))
+            self.assertIn(b"lbproxy_build_info", next(render_metrics(registry)))
         self.assertEqual(list(REGISTRY._collector_to_names), before)
 
     def test_process(self) -> None:
         """The process's own figures are there too."""
-        text = render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1"))
+        text = b"".join(render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1")))
         self.assertIn(b"process_cpu_seconds_total", text)

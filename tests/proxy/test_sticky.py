@@ -16,7 +16,7 @@ from lbproxy.proxy.client import Client
 from lbproxy.proxy.sticky import Sticky, keeps_sessions
 from lbproxy.settings import Settings
 
-from ..support import given, request
+from ..support import Rig, given, request, values
 
 KEY = b"0123456789abcdef"
 TOKEN = re.compile(rb"[A-Za-z0-9_-]{22,}\Z")
@@ -220,3 +220,49 @@ class Kept(StickyCase):
         self.mark("a:1", source="traffic")
         member = self.pool.members["a:1"]
         self.assertEqual((self.tried(self.bound_to("a:1")), keeps_sessions(member)), (["a:1"], True))
+
+
+class Carried(SynchronousTestCase):
+    """Sticky sessions as clients and backends see them."""
+
+    def setUp(self) -> None:
+        self.rig = Rig("10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000", sticky="lb", sticky_key=KEY)
+
+    def ask(self, cookie: bytes = b"") -> tuple[str, list[bytes]]:
+        """A client asks; gives who answered it, and the cookies that it got."""
+        client = self.rig.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: example.org\r\n%b\r\n" % (b"Cookie: %b\r\n" % cookie if cookie else b""))
+        connect = self.rig.connect()
+        connect.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return connect.address, values(client.received(), b"set-cookie")
+
+    def test_a_client_comes_back_to_who_answered_it(self) -> None:
+        """One cookie is set, once; who has it goes there every time, and others do not."""
+        address, (line,) = self.ask()
+        cookie = line.split(b";")[0]
+        self.assertEqual([self.ask(cookie) for _ in range(4)], [(address, [])] * 4)
+        self.assertEqual(len({self.ask()[0] for _ in range(3)}), 3)
+
+    def test_a_drained_backend_keeps_its_clients(self) -> None:
+        """And gets no others; in maintenance it loses them, and they get another cookie."""
+        address, (line,) = self.ask()
+        cookie = line.split(b";")[0]
+        self.rig.pool.wish(Wish(address, "drain"))
+        self.assertEqual(self.ask(cookie), (address, []))
+        self.assertNotIn(address, [self.ask()[0] for _ in range(6)])
+        self.rig.pool.wish(Wish(address, "maintenance"))
+        other, (line,) = self.ask(cookie)
+        self.assertNotEqual(other, address)
+        self.assertEqual(self.ask(line.split(b";")[0]), (other, []))
+
+    def test_who_is_sent_elsewhere_because_it_is_full_comes_back(self) -> None:
+        """The binding is not set anew for it."""
+        address, (line,) = self.ask()
+        cookie = line.split(b";")[0]
+        member = self.rig.member(address)
+        member.limit = 0
+        other, cookies = self.ask(cookie)
+        self.assertNotEqual(other, address)
+        self.assertEqual(cookies, [])
+        member.limit = 1
+        self.assertEqual(self.ask(cookie), (address, []))

@@ -1,71 +1,28 @@
-"""What an embedder needs to test an application that balances, without sockets and without waiting.
-
-:class:`MemoryBackends` is a reactor, a clock and a network in memory: a connection to a backend's address reaches a
-:class:`FakeBackend`, which serves a ``twisted.web`` resource (or answers fixed bytes) and fails in the ways that backends fail.
-Nothing moves until :meth:`~MemoryBackends.settle` or :meth:`~MemoryBackends.advance` is called, so a test decides what happens
-when. With treq's in-memory client on the other side::
-
-    from lbproxy import LoadBalancerResource
-    from lbproxy.testing import FakeBackend, Fault, MemoryBackends
-    from treq.testing import StubTreq
-    from twisted.trial.unittest import SynchronousTestCase
-
-    class ShopTests(SynchronousTestCase):
-        def test_a_dead_backend_is_not_noticed(self):
-            dead = FakeBackend("10.0.0.1:8000", fault=Fault.REFUSE)
-            well = FakeBackend("10.0.0.2:8000", ShopResource())
-            reactor = MemoryBackends(dead, well)
-            client = StubTreq(LoadBalancerResource(reactor.pool(), reactor=reactor))
-
-            asking = client.get("http://shop.example/cart")
-            reactor.settle()  # to the backends and back
-            client.flush()  # back to the client
-
-            self.assertEqual(self.successResultOf(asking).code, 200)
-
-The other names stand in for one part each: :class:`StubProbe` for a probe, :class:`RecordingObserver` for an access log,
-:class:`FakeDownstream` for a listener.
-"""
+"""Backends in memory, and the reactor whose connections lead to them."""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 from twisted.web.static import Data
-from zope.interface import implementer
 
-from .balance.backend import Backend
-from .balance.pool import Pool
-from .errors import LBProxyError
-from .http1.body import ChunkedBody, SizedBody
-from .http1.head import MessageLimits, ResponseHead
-from .http1.request_head import parse_request_head
-from .interfaces import IDownstream, IExchangeObserver, IProbe
+from ..balance.backend import Backend
+from ..balance.pool import Pool
+from ..http1.body import ChunkedBody, SizedBody
+from ..http1.head import MessageLimits
+from ..http1.request_head import parse_request_head
 
-if TYPE_CHECKING:
-    from .http1.roles import TunnelEnd
-    from .proxy.exchange import Exchange
-
-__all__ = [
-    "FakeBackend",
-    "FakeDownstream",
-    "Fault",
-    "MemoryBackends",
-    "ProbeFailed",
-    "RecordingObserver",
-    "StubProbe",
-]
+__all__ = ["FakeBackend", "Fault", "MemoryBackends"]
 
 #: Rounds after which :meth:`MemoryBackends.settle` takes it that what it moves will never come to rest.
 _ROUNDS = 10_000
@@ -283,101 +240,3 @@ class MemoryBackends(MemoryReactorClock):
             moved = link.flush(advanceClock=False) or moved
         self._links = [link for link in self._links if not (link.clientIO.disconnected and link.serverIO.disconnected)]
         return moved
-
-
-class ProbeFailed(LBProxyError):
-    """What a :class:`StubProbe` says of a backend that is to be down."""
-
-
-@implementer(IProbe)
-class StubProbe:
-    """A probe that finds what it is told to.
-
-    :ivar down: the reason why, by address, for the backends that are to be found down; all others are well.
-    :ivar checked: the addresses it was asked about, in order.
-    """
-
-    def __init__(self) -> None:
-        self.down: dict[str, str] = {}
-        self.checked: list[str] = []
-
-    def check(self, backend: Backend) -> Deferred[str]:
-        """Answer at once."""
-        self.checked.append(backend.address)
-        reason = self.down.get(backend.address)
-        return succeed("stub: well") if reason is None else fail(ProbeFailed(reason))
-
-
-@implementer(IExchangeObserver)
-class RecordingObserver:
-    """Keeps finished exchanges.
-
-    :ivar exchanges: in the order in which they ended.
-    """
-
-    def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
-
-    def exchange_finished(self, exchange: Exchange) -> None:
-        """Keep it."""
-        self.exchanges.append(exchange)
-
-
-@implementer(IDownstream)
-class FakeDownstream:
-    """A listener's side of one exchange that writes down what it is told.
-
-    :ivar interim: the heads of interim responses.
-    :ivar head: the response's head; None until it came.
-    :ivar body: the response's body so far.
-    :ivar trailers: the lines of the response's trailer fields.
-    :ivar ended: ``done``, ``aborted`` or ``switched`` (to a tunnel); empty until then.
-    :ivar paused: whether it was last told to deliver no more of the request's body.
-    """
-
-    def __init__(self) -> None:
-        self.interim: list[ResponseHead] = []
-        self.head: ResponseHead | None = None
-        self.body = b""
-        self.trailers = b""
-        self.ended = ""
-        self.paused = False
-
-    def inform(self, head: ResponseHead) -> None:
-        """An interim response came."""
-        self.interim.append(head)
-
-    def respond(self, head: ResponseHead, data: bytes, complete: bool) -> None:
-        """The response began."""
-        self.head = head
-        self.body = data
-        if complete:
-            self.ended = "done"
-
-    def write(self, data: bytes) -> None:
-        """It went on."""
-        self.body += data
-
-    def finish(self, trailers: bytes = b"") -> None:
-        """It is whole."""
-        self.trailers = trailers
-        self.ended = "done"
-
-    def switch(self, head: ResponseHead, data: bytes, end: TunnelEnd) -> None:
-        """It became a tunnel, whose client never says anything; what the backend says is part of the body."""
-        self.head = head
-        self.body = data
-        self.ended = "switched"
-        end.transport = StringTransport()
-
-    def abort(self) -> None:
-        """It broke off."""
-        self.ended = "aborted"
-
-    def pause_body(self) -> None:
-        """The backend is slow."""
-        self.paused = True
-
-    def resume_body(self) -> None:
-        """It has caught up."""
-        self.paused = False

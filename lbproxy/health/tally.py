@@ -1,0 +1,47 @@
+"""What a backend's findings amount to: up or down, by how many in a row said so. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts one backend's findings in a row; one that says the opposite begins the count anew.
+
+    A backend that begins down is one that nobody has checked yet, and goes up on its first success whatever *rise* says (as
+    Envoy has it); after that *rise* counts for it too. One that begins up goes down on its first *fall* failures.
+
+    :param rise: successes in a row after which one that is down is up.
+    :param fall: failures in a row after which one that is up is down.
+    :ivar up: the verdict.
+    :ivar well: what the last finding was; None before the first.
+    :ivar in_a_row: how many findings were that in a row.
+    """
+
+    __slots__ = ("_fall", "_proven", "_rise", "in_a_row", "up", "well")
+
+    def __init__(self, rise: int, fall: int, *, up: bool) -> None:
+        self._rise = rise
+        self._fall = fall
+        self._proven = up
+        self.up = up
+        self.well: bool | None = None
+        self.in_a_row = 0
+
+    def count(self, well: bool) -> bool:
+        """Take a finding into account.
+
+        :return: the verdict now.
+        """
+        self.in_a_row = self.in_a_row + 1 if well is self.well else 1
+        self.well = well
+        if well and (not self._proven or self.in_a_row >= self._rise):
+            self.up = self._proven = True
+        elif not well and self.in_a_row >= self._fall:
+            self.up = False
+        return self.up
+
+    @property
+    def in_transition(self) -> bool:
+        """Whether it is on its way up or down: what was found last is not the verdict yet."""
+        return self.well is not None and self.well is not self.up
