@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from random import Random
 from typing import Any
 
@@ -174,7 +174,7 @@ class Network:
     def __init__(self, servers: dict[str, Server], later: Later, seconds: Callable[[], float], patience: float) -> None:
         self.seconds = seconds
         self.patience = patience
-        self.watched: set[Any] = set()
+        self.watched: MutableSet[Any] = set()
         self._servers = servers
         self._later = later
 
