@@ -297,7 +297,7 @@ def a_probe_finds_a_backend_down(world: World) -> bool:
 
 def an_operator_wishes_for_something(world: World) -> bool:
     """That a backend is left alone, or no longer."""
-    wanted = world.rng.choice(("ready", "ready", "drain", "maintenance"))
+    wanted = world.rng.choice(("ready", "ready", "ready", "drain", "maintenance"))
     world.tell(wanted)
     world.rig.pool.wish(Wish(world.rng.choice(world.addresses), wanted))
     return True

@@ -53,12 +53,12 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "eject_failures": (0, 1, 3),
     "eject_time": (1, 10),
     "eject_share": (0, 50, 100),
-    "exchange_timeout": (1, 5, 0, 0),
+    "exchange_timeout": (1, 5, 0, 0, 0, 0),
     "header_timeout": (0.5, 10),
     "hedge": (0, 0, 50, 95),
     "idle_timeout": (0.5, 5, 60),
     "panic": (0, 0, 60),
-    "queue": (0, 2, 256),
+    "queue": (0, 2, 256, 256),
     "queue_timeout": (0.5, 10),
     "replay_limit": (0, 1000, 65536),
     "response_timeout": (1, 30),
@@ -110,7 +110,7 @@ class World:
         self.trace = [f"{pool} {policy} {self.settings}"]
         self._numbers = 0
         self._requests = [*rng.sample(list(REQUESTS), rng.choice((1, 3, 8))), *["upgrade"] * rng.choice((0, 0, 3))]
-        self._answers = rng.sample(list(ANSWERS), rng.choice((1, 3, 8)))
+        self._answers = [*rng.sample(list(ANSWERS), rng.choice((1, 3, 8))), *["503"] * rng.choice((0, 0, 2))]
         self._tables = [self._some(table) for table in (CLIENTS, BACKENDS, BALANCER if not web else _WITHOUT_DRAIN)]
         self._shares = rng.choice(((3, 3, 1), (1, 1, 1), (1, 3, 1), (3, 1, 1)))
         self._accepts = rng.random() < 0.9  # or only now and then
