@@ -165,13 +165,13 @@ class ThePoolChanges(WaitsCase):
 
     def test_a_backend_may_have_fewer(self) -> None:
         """Those that run go on, and as many places as there are too few are not given anew."""
-        rig, client = self.full(f"{ONE}:max-in-flight=2", 2)
+        rig = self.rig(f"{ONE}:max-in-flight=2")
+        first, second, _ = (self.asks(rig) for _ in range(3))
         self.set_backends(rig, SMALL)
-        rig.ended.clear()
-        next(iter(rig.factory.connections)).drop()
-        rig.turn()
+        first.reset()
         self.assertEqual((self.line(rig), rig.member().in_flight), (1, 1))
-        client.reset()
+        second.reset()
+        self.assertEqual((self.line(rig), rig.member().in_flight), (0, 1))
 
     def test_all_go_down(self) -> None:
         """There is nothing left to wait for: 503 at once, not after ten seconds."""
@@ -407,6 +407,18 @@ class Places(WaitsCase):
         rig.accept().send(OK)
         answer = client.received()
         self.assertEqual((status(answer), values(answer, b"set-cookie")), (200, []))
+
+    def test_a_bound_client_waits_for_its_backend_that_drains(self) -> None:
+        """Others are told at once that there is none for them."""
+        rig = self.rig(SMALL, sticky="lb")
+        first = self.asks(rig)
+        rig.accept()
+        rig.pool.wish(Wish(ONE, "drain"))
+        client, other = self.asks(rig, self.bound_to(rig, ONE)), self.asks(rig)
+        self.assertEqual((self.line(rig), status(other.received())), (1, 503))
+        first.reset()
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
 
     def test_a_bound_client_waits_where_all_are_full(self) -> None:
         """For any of them."""
