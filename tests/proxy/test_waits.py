@@ -81,6 +81,7 @@ class APlaceBecomesFree(WaitsCase):
     def test_by_an_exchange_that_took_too_long(self) -> None:
         """Its time-out frees the place."""
         rig = self.rig(SMALL, exchange_timeout=2)
+        rig.balancer._pulse.stop()  # which calls the line too
         first = self.asks(rig)
         rig.accept()
         rig.wait(1)
@@ -345,6 +346,48 @@ class TheLine(WaitsCase):
         client = self.asks(rig)
         rig.balancer.stop()
         self.assertEqual((status(client.received()), rig.counters.ends), (503, {"drain": 1}))
+
+    def test_nobody_joins_it_once_the_balancer_has_stopped(self) -> None:
+        """Who would have waited is answered."""
+        rig = self.rig(f"{ONE}:max-in-flight=1,{TWO}", backoffs=1)
+        self.asks(rig)
+        rig.accept()
+        client = self.asks(rig)
+        backend = rig.accept()
+        rig.balancer.stop()
+        backend.reset()
+        self.assertEqual((status(client.received()), self.line(rig)), (502, 0))
+
+    def test_each_round_may_wait_for_each_backend(self) -> None:
+        """Also for one that was tried in the round before."""
+        rig = self.rig(f"{ONE}:max-in-flight=1,{TWO}", policy=First, backoffs=1, eject_failures=0)
+        client = self.asks(rig)
+        rig.accept().reset()
+        rig.accept().reset()
+        other = self.asks(rig)
+        rig.accept()
+        rig.wait(0.25)
+        rig.accept().reset()
+        self.assertEqual((self.line(rig), rig.connects), (1, []))
+        other.reset()
+        self.assertEqual((self.line(rig), self.addresses(rig)), (0, [ONE]))
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
+
+    def test_a_bug_in_the_answer_leaves_nobody_waiting(self) -> None:
+        """Who has waited for too long, and cannot be told so, is dropped."""
+        rig = self.rig(SMALL, queue_timeout=1)
+        self.asks(rig)
+        rig.accept()
+        client = self.asks(rig)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        self.patch(client, "write", broken)
+        rig.wait(2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(client.aborted)
 
     def test_a_bug_in_a_policy_leaves_nobody_waiting(self) -> None:
         """It is logged, and the one whom it struck is dropped."""
