@@ -423,7 +423,7 @@ class LaunchTests(SynchronousTestCase):
     def order(self, access_log: bool = False, upgrades: bool = False) -> Order:
         """Make an order for two backends."""
         log = Path("/logs/access.log") if access_log else None
-        return Order(8080, 8081, ["127.0.0.1:9001", "127.0.0.1:9002"], Path("/nowhere"), log, upgrades)
+        return Order(8080, 8081, ["127.0.0.1:9001", "127.0.0.1:9002"], Path("/nowhere"), log, upgrades=upgrades)
 
     def test_lbproxy(self) -> None:
         """It is started with its own defaults: only addresses are given."""
