@@ -230,6 +230,14 @@ class HostileAnswers(HttpProbeCase):
                 (f"the answer's head is longer than {HEAD_LIMIT} bytes", "the answer's head cannot be read, or is cut short"),
             )
 
+    def test_a_long_head_that_comes_at_once(self) -> None:
+        """Its size counts, not how it was sent; just below the limit it is as good as any."""
+        begin, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", b"\r\n"
+        most = HEAD_LIMIT - len(begin) - len(end)
+        for size, found in ((most - 1, "probe: 200"), (most + 1, "the answer's head is longer than")):
+            lines = b"A: %b\r\n" % (b"b" * 95) * (size // 100) + b"B: %b\r\n" % (b"b" * (size % 100 - 5))
+            self.assertIn(found, self.found(begin + lines + end))
+
     def test_a_head_may_come_byte_by_byte(self) -> None:
         """And its end in two parts."""
         self.assertIn("probe: 200", self.found(*[OK[at : at + 1] for at in range(len(OK))], body="ok"))
