@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from lbproxy.balance.backend import Backend
-from lbproxy.health.http_probe import BODY_LIMIT, HEAD_LIMIT, HttpProbe, make_probe
+from lbproxy.health.http_line import BODY_LIMIT, HEAD_LIMIT
+from lbproxy.health.http_probe import HttpProbe, make_probe
 from lbproxy.health.probes import ConnectProbe
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.interfaces import IProbe
