@@ -178,7 +178,7 @@ class TurnTests(SynchronousTestCase):
         edge = [scenario for scenario in SCENARIOS if scenario.servers_only]
         names = {turn.balancer.name for turn in plan(BALANCERS, edge, 1)}
         self.assertEqual(names, {"lbproxy", "nginx", "haproxy", "envoy", "traefik", "caddy"})
-        self.assertEqual([scenario.name for scenario in edge], ["tunnel", "slow"])
+        self.assertEqual([scenario.name for scenario in edge], ["two-choices", "tunnel", "slow"])
 
     def test_spread(self) -> None:
         """The middle of the rounds counts, not their mean."""
