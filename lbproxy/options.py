@@ -50,7 +50,7 @@ class Options(usage.Options):
     ]
     optParameters: Sequence[Sequence[str | None]] = [
         *([option, None, default(option), text] for option, text in SETTINGS.items()),
-        ["policy", None, DEFAULT_POLICY, f"who is chosen: {', '.join(POLICY_NAMES)}, or a plugin's; hash:key=cookie:user has options"],
+        ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
         ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
         ["probe", None, "tcp", "how backends are probed: tcp, a connection; or http:/path, a GET"],
         ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
@@ -259,7 +259,7 @@ class Options(usage.Options):
             problems.append("--access-log-format: it was given without --access-log; say which file to write as well")
         self["access-log-format"] = given = self["access-log-format"] or FORMATS[0]
         if self["access-log-explain"] and (self["access-log"] is None or given == FORMATS[0]):
-            problems.append("--access-log-explain: it goes with --access-log FILE --access-log-format json alone; give both as well")
+            problems.append("--access-log-explain: it goes with --access-log FILE --access-log-format json; give both as well")
         if given not in FORMATS:
             problems.append(f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}")
         if self["access-log"] == "":

@@ -408,7 +408,7 @@ class MistakeTests(SynchronousTestCase):
         for words in ("", " --access-log x"):
             self.assert_message(
                 f"-b a:1{words} --access-log-explain",
-                "--access-log-explain: it goes with --access-log FILE --access-log-format json alone; give both as well",
+                "--access-log-explain: it goes with --access-log FILE --access-log-format json; give both as well",
             )
 
     def test_missing_value(self) -> None:
