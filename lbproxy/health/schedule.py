@@ -113,6 +113,9 @@ class ProbeSchedule:
             self._take_members()
         elif change.was == "maintenance" and change.address in self._plan:
             self._plan.hurry(change.address, self._seconds())
+        elif change.now == "down" and change.source == "traffic" and self._settings.probe_down_interval:
+            probed = self._probed[change.address]
+            self._plan.advance(change.address, self._seconds(), self._interval(probed))
         else:
             return
         self._set_timer()
@@ -159,11 +162,13 @@ class ProbeSchedule:
         if wake is not None:
             self._timer = self._clock.callLater(max(0.0, wake - self._seconds()), self._go_on)
 
-    def _interval(self, tally: Tally) -> float:
+    def _interval(self, probed: _Probed) -> float:
+        """Until its next probe. One that traffic took out is down as well, whatever the probe found."""
         settings = self._settings
-        if tally.in_transition:
+        if probed.tally.in_transition:
             return settings.probe_fast_interval or settings.probe_interval
-        return settings.probe_interval if tally.up else settings.probe_down_interval or settings.probe_interval
+        well = probed.tally.up and probed.member.up
+        return settings.probe_interval if well else settings.probe_down_interval or settings.probe_interval
 
     # What is found.
 
@@ -188,7 +193,7 @@ class ProbeSchedule:
 
     def _done(self, probed: _Probed) -> None:
         if self.running and self._probed.get(probed.member.address) is probed:
-            self._plan.ended(probed.member.address, self._seconds(), self._interval(probed.tally))
+            self._plan.ended(probed.member.address, self._seconds(), self._interval(probed))
             self._set_timer()
 
     def _take_finding(self, probed: _Probed, check: Check, up: bool, evidence: str) -> None:

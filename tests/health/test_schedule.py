@@ -374,6 +374,17 @@ class Intervals(ScheduleCase):
         self.assertEqual(self.gaps()[7:11], [3, 1, 1, 9])
         self.assertEqual(set(self.gaps("b:2")[1:]), {10})
 
+    def test_who_was_taken_out_by_traffic_is_down_as_well(self) -> None:
+        """It is probed within three seconds, not at the end of the ten, and each three from then on."""
+        self.schedule.start()
+        self.wait(20.05)
+        self.pool.apply(Verdict("a:1", False, "three failures", "traffic", "answers"))
+        self.probe.about = "connect"  # so that it stays out
+        self.wait(9)
+        asked = [round(when) for when in self.probe.asked["a:1"]]
+        self.assertEqual(asked, [0, 10, 20, 21, 24, 27])
+        self.assertEqual(set(self.gaps("b:2")[1:]), {10})
+
     def test_maintenance_is_left_alone(self) -> None:
         """The operator is at work there: it is not probed, and when that is over it is at once."""
         self.schedule.start()
