@@ -117,7 +117,7 @@ class ResponseTimedOut(AttemptFailed):
 class AttemptTimedOut(AttemptFailed):
     """No response head within the time that an attempt may take, connecting included.
 
-    :param sent: whether bytes of the request went out.
+    :param sent: whether bytes of the request went out; if not, it is a connection that was not made in time.
     """
 
     status = 504
@@ -127,6 +127,8 @@ class AttemptTimedOut(AttemptFailed):
     def __init__(self, detail: str, sent: bool) -> None:
         super().__init__(detail)
         self.sent = sent
+        if not sent:
+            self.kind = "connect"
 
 
 class BadResponse(AttemptFailed):

@@ -161,6 +161,5 @@ class Tiers:
         for tier in self._order:
             tier.credit += tier.share
         chosen = max(self._order, key=lambda tier: tier.credit)
-        if chosen.share:
-            chosen.credit -= 1.0
+        chosen.credit -= 1.0
         return chosen

@@ -14,12 +14,24 @@ import attrs
 
 from ..balance.state import BackendState
 
-__all__ = ["DEVIATIONS", "LEAST_HOSTS", "LEAST_REQUESTS", "Figures", "Outlier", "latency_outliers", "success_rate_outliers"]
+__all__ = [
+    "DEVIATIONS",
+    "LEAST_BAD",
+    "LEAST_HOSTS",
+    "LEAST_REQUESTS",
+    "Figures",
+    "Outlier",
+    "latency_outliers",
+    "success_rate_outliers",
+]
 
 #: Envoy's ``success_rate_minimum_hosts``.
 LEAST_HOSTS = 5
 #: Envoy's ``success_rate_request_volume``.
 LEAST_REQUESTS = 100
+#: Bad ones that a backend must have had to be an outlier by success rate. Envoy asks for none, and so takes one of five backends
+#: out for a single failure in 100 requests where the others had none.
+LEAST_BAD = 5
 #: Envoy's ``success_rate_stdev_factor``, 1900 thousandths there. The standard deviation is that of the whole population.
 DEVIATIONS = 1.9
 #: A slow backend is one that takes more than so many times as long as the others too: equals differ by less.
@@ -85,7 +97,7 @@ def success_rate_outliers(figures: Mapping[str, Figures]) -> list[Outlier]:
         return []
     mean, deviation = _mean_and_deviation(rates)
     limit = mean - DEVIATIONS * deviation
-    low = sorted((rate, address) for address, rate in rates.items() if rate < limit)
+    low = sorted((rate, address) for address, rate in rates.items() if rate < limit and figures[address].bad >= LEAST_BAD)
     return [
         Outlier(
             address,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -17,29 +16,11 @@ from ..settings import Settings
 from .check import Check
 from .plan import Plan
 from .probes import CallableProbe, ConnectProbe
-from .tally import Tally
+from .tally import Finding, Tally
 
 __all__ = ["Finding", "ProbeSchedule"]
 
 _log = Logger()
-
-
-@attrs.frozen
-class Finding:
-    """What one probe found, as a plain value.
-
-    :ivar up: whether the backend was well. It is the verdict once there are enough of them in a row.
-    :ivar evidence: why, for the operator.
-    :ivar time: seconds since the epoch.
-    :ivar seconds: what the probe took.
-    :ivar in_a_row: how many findings in a row were the same, this one included.
-    """
-
-    up: bool
-    evidence: str
-    time: float
-    seconds: float
-    in_a_row: int
 
 
 class _Probed:
@@ -132,6 +113,9 @@ class ProbeSchedule:
             self._take_members()
         elif change.was == "maintenance" and change.address in self._plan:
             self._plan.hurry(change.address, self._seconds())
+        elif change.now == "down" and change.source == "traffic" and self._settings.probe_down_interval:
+            probed = self._probed[change.address]
+            self._plan.advance(change.address, self._seconds(), self._interval(probed))
         else:
             return
         self._set_timer()
@@ -178,11 +162,13 @@ class ProbeSchedule:
         if wake is not None:
             self._timer = self._clock.callLater(max(0.0, wake - self._seconds()), self._go_on)
 
-    def _interval(self, tally: Tally) -> float:
+    def _interval(self, probed: _Probed) -> float:
+        """Until its next probe. One that traffic took out is down as well, whatever the probe found."""
         settings = self._settings
-        if tally.in_transition:
+        if probed.tally.in_transition:
             return settings.probe_fast_interval or settings.probe_interval
-        return settings.probe_interval if tally.up else settings.probe_down_interval or settings.probe_interval
+        well = probed.tally.up and probed.member.up
+        return settings.probe_interval if well else settings.probe_down_interval or settings.probe_interval
 
     # What is found.
 
@@ -207,7 +193,7 @@ class ProbeSchedule:
 
     def _done(self, probed: _Probed) -> None:
         if self.running and self._probed.get(probed.member.address) is probed:
-            self._plan.ended(probed.member.address, self._seconds(), self._interval(probed.tally))
+            self._plan.ended(probed.member.address, self._seconds(), self._interval(probed))
             self._set_timer()
 
     def _take_finding(self, probed: _Probed, check: Check, up: bool, evidence: str) -> None:

@@ -30,6 +30,7 @@ from .line import WaitingLine
 from .request_ids import request_ids
 from .sticky import Sticky
 from .upstreams import Upstreams
+from .waits import Waits
 
 __all__ = ["PULSE", "Balancer"]
 
@@ -54,6 +55,7 @@ class Balancer:
     :ivar next_request_id: gives each request its id.
     :ivar explaining: whether every exchange is to remember what there was to decide.
     :ivar timed: whether attempts or exchanges have a time-out of their own.
+    :ivar waits: of the exchanges that run, those that wait for something, or have waited.
     :ivar careful: whether something is to be looked at in every attempt, or in every response's head.
     """
 
@@ -83,6 +85,7 @@ class Balancer:
         self.traffic = TrafficCheck(pool, settings, self.seconds)
         self.budget = RetryBudget(settings.retry_budget / 100, settings.retry_budget_least)
         self.line = WaitingLine(settings.queue)
+        self.waits: set[Waits] = set()
         self.hedging = Hedging(settings.hedge) if settings.hedge else None
         self.retry_statuses = frozenset(int(word) for word in settings.retry_on if word.isdigit())
         self.sticky = _sticky(settings)
@@ -115,8 +118,11 @@ class Balancer:
             done.addErrback(lambda failure: _log.failure("the balancer's pulse stopped", failure))
 
     def stop(self) -> None:
-        """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over."""
+        """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over. Who
+        waits for anything but a response is answered."""
         self.running = False
+        for waits in list(self.waits):
+            waits.balancer_stopped()
         self.probes.stop()
         self.sweep.stop()
         self.upstreams.close()
@@ -125,7 +131,8 @@ class Balancer:
 
     def pulse(self) -> None:
         """Look at what changes with time alone."""
-        for tick in (self.pool.tick, self.traffic.tick):
+        # The line is called for what is no change of a backend's state, such as a raised limit.
+        for tick in (self.pool.tick, self.traffic.tick, self.line.call):
             try:
                 tick()
             except Exception:  # of an observer's or the policy's, which are users'; the next pulse comes

@@ -43,5 +43,5 @@ class RetryBudget:
         return True
 
     def give_back(self) -> None:
-        """The exchange that took a place is over."""
+        """The exchange that took a place has a response, or is over without one."""
         self.active -= 1

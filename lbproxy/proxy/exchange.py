@@ -50,6 +50,7 @@ class Exchange(Relay):
     _candidates: Iterator[BackendState]
     _mind = False  # whether there is more to a response's head than to pass it on
     _full = False  # whether one was passed over only because it has no place free
+    _round_begins = 0  # how many attempts there were when the present round over the backends began
     _tries = 0  # attempts at the present backend so far
 
     def start(self, balancer: Balancer) -> None:
@@ -96,17 +97,21 @@ class Exchange(Relay):
         self.begin(member)
 
     def _nobody_left(self, failure: AttemptFailed | None) -> None:
-        settings = self._balancer.settings
-        if self._full:
+        balancer = self._balancer
+        settings = balancer.settings
+        if self._full and balancer.running:
             self.pause_request()
             if self._waiting().join_line():
+                if self.attempts:
+                    balancer.line.call()  # while it was at them, a place may have become free
                 return
             if failure is None:
                 self._refuse("queue-full")
                 return
         round = 0 if self.waits is None else self.waits.round
         # After a time-out no back-off is needed, and another round would take as long as the one before it.
-        if failure is not None and failure.status != 504 and round < settings.backoffs and self._some_fit():
+        more = round < settings.backoffs and balancer.running
+        if failure is not None and failure.status != 504 and more and self._some_fit():
             self._waiting().another_round(failure)
         else:
             self.answer(failure)
@@ -117,6 +122,7 @@ class Exchange(Relay):
     def start_anew(self, failure: AttemptFailed | None) -> None:
         """Go over the backends again, those that were tried already too."""
         self._full = False
+        self._round_begins = len(self.attempts)
         self._candidates = self._balancer.candidates(self)
         self.try_next(failure)
 
@@ -128,18 +134,21 @@ class Exchange(Relay):
         return self.waits
 
     def try_again(self) -> bool:
-        """In the waiting line: there may be a place. Returns whether the exchange waits no longer."""
+        """In the waiting line: there may be a place, at a backend that was not tried in this round. Returns whether the exchange
+        waits no longer."""
+        waits = self._waiting()
         try:
             self._full = False
-            self._candidates = self._balancer.candidates(self)
+            tried = {attempt.member for attempt in self.attempts[self._round_begins :]}
+            self._candidates = (member for member in self._balancer.candidates(self) if member not in tried)
             member = self.next_fit()
             if member is None and self._full:
                 return False
-            self._waiting().leave_line()
-            self._tries = 0
+            waits.leave_line()
             if member is None:
-                self.answer(None)
+                self._nobody_left(self.attempts[-1].failure if self.attempts else None)
             else:
+                self._tries = self._balancer.settings.retries if waits.round else 0
                 self.begin(member)
         except Exception:
             self._bug(Failure())
@@ -187,6 +196,15 @@ class Exchange(Relay):
             return
         if self.request.method in IDEMPOTENT and not self.request.upgrade:
             self._waiting().hedge_after(hedging.delay)
+
+    def hedge(self) -> bool:
+        """Ask a second backend as well. Returns whether there is one."""
+        member = self.next_fit()
+        if member is None:
+            return False
+        self._tries = 0
+        self.begin(member, "hedge")
+        return True
 
     def _send(self, connection: UpstreamConnection, attempt: Attempt) -> Deferred[Response]:
         """Send the request and what is here of its body."""
@@ -243,27 +261,33 @@ class Exchange(Relay):
         balancer, member = self._balancer, attempt.member
         if head.status in _GATEWAY_ERRORS:
             self._blame(member, str(head.status))
-        elif member.failing:
+        elif member.failing and complete:  # a success is one when it is whole
             balancer.traffic.succeeded(member)
         if balancer.retry_statuses and head.status in balancer.retry_statuses and self._ask_another(attempt, head, complete):
             return True
         if self.waits is not None:
-            self.waits.stop()
-            self.waits.no_deadline()
-        self._attempt, self._connection = attempt, attempt.connection
+            self.waits.answered()
+        self._attempt = attempt
+        began = attempt.started
         for other in self.attempts:
             if other.ended is None and other is not attempt:
+                began = min(began, other.started)
                 self._give_up(other, balancer.seconds())
-                self._connection = attempt.connection
+                self._freed()
+        self._connection = attempt.connection
         if balancer.hedging is not None and attempt.seconds is not None:
-            balancer.hedging.note(attempt.seconds)
+            # With the time that the slower one has had: a hedge that is answered soon makes nothing faster that was slow.
+            balancer.hedging.note(attempt.started + attempt.seconds - began)
         head.fields += balancer.say_more(self, member)
         return False
 
     def _ask_another(self, attempt: Attempt, head: ResponseHead, complete: bool) -> bool:
         """The backend's status is one to be tried again. Returns whether it can be; otherwise the client gets it as it is."""
         body = self._body
-        if not is_repeatable(self.request) or (body is not None and not body.replayable):
+        if not is_repeatable(self.request):
+            return False
+        if body is not None and not body.replayable:
+            self._balancer.counters.replays_lost += 1
             return False
         others = any(other.ended is None and other is not attempt for other in self.attempts)
         member = None if others else self.next_fit()
@@ -274,6 +298,7 @@ class Exchange(Relay):
             attempt.connection.abort()
         self._let_go(attempt, self._balancer.seconds(), True)
         if member is not None:
+            self._waiting().stop()
             self._tries = 0
             self.begin(member, "status")
         self._freed()
@@ -316,10 +341,14 @@ class Exchange(Relay):
             retries=settings.retries,
             retry_on=settings.retry_on,
         )
-        if what is Next.SAME and member.in_flight < member.limit:
+        if what is not Next.SAME:
+            self._tell_pool(member, failure)
+        elif member.in_flight < member.limit:
             self.begin(member)
             return
-        self._tell_pool(member, failure)
+        else:  # it may have fewer than before; then it is as good as one that was full from the beginning
+            self._full = True
+            self._round_begins = len(self.attempts)
         self._freed()
         if self.end or any(other.ended is None for other in self.attempts):
             return  # the one beside it still runs
@@ -336,12 +365,10 @@ class Exchange(Relay):
 
     def give_up(self, attempt: Attempt, failure: AttemptFailed) -> None:
         """An attempt that runs has taken too long: drop it, and go on as after any failure."""
-        connecting, connection = attempt.connecting, attempt.connection
-        self._after_failure(attempt, failure)
-        if connection is not None:
-            connection.abort()
-        elif connecting is not None:
-            connecting.cancel()  # its errback finds the attempt over
+        try:
+            self._after_failure(attempt, failure)
+        finally:
+            self._drop(attempt)
 
     def _tell_pool(self, member: BackendState, failure: AttemptFailed) -> None:
         """Let the pool know what the failure says of the backend."""
@@ -366,10 +393,16 @@ class Exchange(Relay):
         self._give_up_all(self._balancer.seconds())
         seconds = self._balancer.settings.exchange_timeout
         self._answer_with(504, "exchange-timeout", why=f"No backend answered within {seconds:g} seconds.")
+        self._freed()
 
     def queued_too_long(self) -> None:
         """No place became free while it waited."""
         self._refuse("queue-timeout")
+
+    def balancer_stopped(self) -> None:
+        """Nobody looks after those who wait any more."""
+        if all(attempt.ended is not None for attempt in self.attempts):
+            self._answer_with(503, "drain", self._balancer.settings.probe_interval, "The balancer is stopping.")
 
     def _refuse(self, end: str) -> None:
         seconds = self._balancer.settings.queue_timeout
@@ -377,6 +410,8 @@ class Exchange(Relay):
 
     def _answer_with(self, status: int, end: str, retry_after: float | None = None, why: str = "") -> None:
         self.status = status
+        if self.waits is not None:
+            self.waits.leave_line()
         head, data = own_answer(status, why=why, retry_after=retry_after)
         if self.decision is not None:
             head.fields += self._balancer.explanation(self, end)

@@ -10,8 +10,11 @@ __all__ = ["WaitingLine"]
 class Waiting(Protocol):
     """Who waits."""
 
+    choosy: bool
+    """Whether it can use some backends only: those behind it may find a place where it finds none."""
+
     def try_again(self) -> bool:
-        """There may be a place. Returns whether it waits no longer."""
+        """There may be a place; whoever finds one leaves the line. Returns whether it waits no longer."""
 
 
 class WaitingLine:
@@ -23,12 +26,12 @@ class WaitingLine:
     :ivar joined: how many have waited.
     """
 
-    __slots__ = ("_calling", "_limit", "joined", "turned_away", "waiting")
+    __slots__ = ("_again", "_calling", "_limit", "joined", "turned_away", "waiting")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.waiting: dict[Waiting, None] = {}
-        self._calling = False
+        self._again = self._calling = False
         self.joined = 0
         self.turned_away = 0
 
@@ -47,14 +50,18 @@ class WaitingLine:
 
     def call(self) -> None:
         """A place may have become free: let those at the front try, as long as one after the other finds one."""
+        self._again = True
         if self._calling:
-            return  # by one of those who are just being called; the loop below sees to the rest
+            return  # by one of those who are just being called
         self._calling = True
         try:
-            while self.waiting:
-                first = next(iter(self.waiting))
-                if not first.try_again():
-                    break
-                self.leave(first)
+            while self._again:
+                self._again = False
+                self._call_each()
         finally:
             self._calling = False
+
+    def _call_each(self) -> None:
+        for one in list(self.waiting):
+            if one in self.waiting and not one.try_again() and not one.choosy:
+                break

@@ -148,8 +148,11 @@ class Relay:
 
     def _end_relay(self, end: str) -> None:
         now = self._balancer.seconds()
-        assert self._attempt is not None
-        self._let_go(self._attempt, now, end == "truncated")
+        attempt = self._attempt
+        assert attempt is not None
+        self._let_go(attempt, now, end == "truncated")
+        if attempt.member.failing and end == "done" and self.status < 500:
+            self._balancer.traffic.succeeded(attempt.member)
         self._finish(end, now)
         self._freed()
 
@@ -228,12 +231,15 @@ class Relay:
 
     def _give_up(self, attempt: Attempt, now: float) -> None:
         """Drop an attempt that runs: nothing of it is wanted any more."""
-        connecting, connection = attempt.connecting, attempt.connection
         self._let_go(attempt, now, False)
-        if connection is not None:
-            connection.abort()
-        elif connecting is not None:
-            connecting.cancel()  # its errback finds the attempt over
+        self._drop(attempt)
+
+    def _drop(self, attempt: Attempt) -> None:
+        """Drop the connection of an attempt that is over, made or not."""
+        if attempt.connection is not None:
+            attempt.connection.abort()
+        elif attempt.connecting is not None:
+            attempt.connecting.cancel()  # its errback finds the attempt over
 
     def _give_up_all(self, now: float) -> None:
         for attempt in self.attempts:

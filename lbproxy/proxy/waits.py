@@ -36,11 +36,12 @@ class Waits:
     :ivar queued: seconds spent in the waiting line, before the present wait.
     :ivar paused: the seconds of each back-off, in order, those before a place in the budget included.
     :ivar budgeted: whether it has a place in the retry budget; ``took_budget``: or had one.
+    :ivar choosy: whether it waits in the line for some backends only, as it has tried others already.
     """
 
     __slots__ = (
-        "_asked", "_balancer", "_exchange", "_joined", "_timer", "_wants_budget", "budgeted", "deadline", "paused", "queued",
-        "round", "took_budget",
+        "_asked", "_balancer", "_exchange", "_joined", "_timer", "_wants_budget", "budgeted", "choosy", "deadline", "paused",
+        "queued", "round", "took_budget",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, balancer: Balancer) -> None:
@@ -50,21 +51,30 @@ class Waits:
         self._joined: float | None = None
         self._timer: IDelayedCall | None = None
         self._wants_budget = False
-        self.budgeted = self.took_budget = False
+        self.budgeted = self.took_budget = self.choosy = False
         self.deadline = NEVER
         self.paused: list[float] = []
         self.queued = 0.0
         self.round = 0
+        balancer.waits.add(self)
 
     def over(self) -> None:
         """The exchange has ended: give back what it holds."""
-        self.stop()
         self.leave_line()
-        if self.budgeted:
-            self.budgeted = False
-            self._balancer.budget.give_back()
+        self.answered()
+        self._balancer.waits.discard(self)
+
+    def answered(self) -> None:
+        """A response has come: there are no more attempts, and nothing bounds it but what bounds its connection."""
+        self.stop()
+        self._give_back()
         self.deadline = NEVER
         self._balancer.sweep.watched.discard(self)
+
+    def balancer_stopped(self) -> None:
+        """Wait no longer for anything."""
+        self.stop()
+        self._exchange.guarded(self._exchange.balancer_stopped)
 
     def stop(self) -> None:
         """Wait no longer for what a timer was to bring."""
@@ -85,17 +95,22 @@ class Waits:
     # The retry budget, and back-offs.
 
     def take_budget(self) -> bool:
-        """Get a place in the retry budget, if there is one; a place is had until the exchange is over."""
-        if not self.budgeted:
-            self.budgeted = self.took_budget = self._balancer.budget.take(self._balancer.counters.in_flight)
+        """Get a place in the retry budget, if there is one; a place is had until there is a response."""
+        if not self.budgeted and self._balancer.budget.take(self._balancer.counters.in_flight):
+            self.budgeted = self.took_budget = True
         return self.budgeted
+
+    def _give_back(self) -> None:
+        if self.budgeted:
+            self.budgeted = False
+            self._balancer.budget.give_back()
 
     def go_on_in_budget(self, failure: AttemptFailed) -> None:
         """Let the exchange try the next backend as soon as there is a place in the budget, or answer for *failure* when there has
         been none for too long."""
         if self.take_budget():
             self._exchange.try_next(failure)
-        elif self._asked >= PATIENCE:
+        elif self._asked >= PATIENCE or not self._balancer.running:
             self._balancer.budget.refused += 1
             self._exchange.answer(failure)
         else:
@@ -121,10 +136,12 @@ class Waits:
         self._after(seconds, self._hedge)
 
     def _hedge(self) -> None:
-        member = self._exchange.next_fit()
-        if member is not None and self.take_budget():
+        if not self.take_budget():
+            return
+        if self._exchange.hedge():
             self._balancer.counters.hedges += 1
-            self._exchange.begin(member, "hedge")
+        else:
+            self._give_back()
 
     # The waiting line.
 
@@ -133,6 +150,7 @@ class Waits:
         if not self._balancer.line.join(self):
             return False
         self._joined = self._balancer.seconds()
+        self.choosy = bool(self._exchange.attempts)
         self.set_deadline()
         return True
 
@@ -142,6 +160,7 @@ class Waits:
             self._balancer.line.leave(self)
             self.queued += self._balancer.seconds() - self._joined
             self._joined = None
+            self.set_deadline()
 
     def try_again(self) -> bool:
         """A place may be free. Returns whether the exchange waits no longer."""
@@ -164,22 +183,17 @@ class Waits:
         self.deadline = deadline
         self._balancer.sweep.watched.add(self)
 
-    def no_deadline(self) -> None:
-        """A response has come: nothing bounds it but what bounds its connection."""
-        self.deadline = NEVER
-        self._balancer.sweep.watched.discard(self)
-
     def deadline_passed(self) -> None:
         """Something took too long."""
         settings, exchange = self._balancer.settings, self._exchange
         now = self._balancer.seconds()
         if settings.exchange_timeout and exchange.started + settings.exchange_timeout <= now:
-            exchange.out_of_time()
+            exchange.guarded(exchange.out_of_time)
             return
         if self._joined is not None and self._joined + settings.queue_timeout <= now:
-            exchange.queued_too_long()
+            exchange.guarded(exchange.queued_too_long)
             return
-        for attempt in list(exchange.attempts):
+        for attempt in list(exchange.attempts) if settings.attempt_timeout else ():
             if attempt.ended is None and attempt.started + settings.attempt_timeout <= now:
                 exchange.guarded(exchange.give_up, attempt, self._timed_out(attempt))
         if not exchange.end:

@@ -8,27 +8,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from lbproxy.balance.backend import Backend
 from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import BackendState
 from lbproxy.interfaces import IPolicy
 
 from ..support import given
-
-
-def member(name: str, weight: int = 1) -> BackendState:
-    """A member of a pool."""
-    return BackendState(Backend(name, 80, weight=weight), 0.0)
-
-
-def members(*weights: int) -> list[BackendState]:
-    """Members a, b, c … of these weights."""
-    return [member(f"n{number}", weight) for number, weight in enumerate(weights)]
-
-
-def turns(policy: RoundRobin, count: int) -> list[str]:
-    """Whose turn it is for the next exchanges."""
-    return [next(policy.candidates()).backend.host for _ in range(count)]
+from .support import firsts, member, members
 
 
 class Shares(SynchronousTestCase):
@@ -45,28 +30,28 @@ class Shares(SynchronousTestCase):
 
     def test_three_equal_backends_share_evenly(self) -> None:
         """300 requests to three equal backends are 100, 100, 100."""
-        counted = Counter(turns(self.policy(members(1, 1, 1)), 300))
+        counted = Counter(firsts(self.policy(members(1, 1, 1)), 300))
         self.assertEqual(counted, {"n0": 100, "n1": 100, "n2": 100})
 
     def test_equal_backends_take_turns_in_the_order_given(self) -> None:
         """The operator's order is the order of turns."""
-        self.assertEqual(turns(self.policy(members(1, 1, 1)), 6), ["n0", "n1", "n2"] * 2)
+        self.assertEqual(firsts(self.policy(members(1, 1, 1)), 6), ["n0", "n1", "n2"] * 2)
 
     def test_weights_are_honoured_smoothly(self) -> None:
         """5:1 is a a a b a a, again and again, never five in a row and then one."""
         policy = self.policy([member("a", 5), member("b", 1)])
-        self.assertEqual("".join(turns(policy, 12)), "aaabaa" * 2)
+        self.assertEqual("".join(firsts(policy, 12)), "aaabaa" * 2)
 
     @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8))
     def test_shares_are_exact_over_a_cycle(self, weights: list[int]) -> None:
         """After as many requests as the weights' sum each backend has had exactly its weight."""
-        counted = Counter(turns(self.policy(members(*weights)), sum(weights)))
+        counted = Counter(firsts(self.policy(members(*weights)), sum(weights)))
         self.assertEqual([counted[f"n{number}"] for number in range(len(weights))], weights)
 
     @given(st.lists(st.integers(1, 50), min_size=2, max_size=6), st.integers(1, 200))
     def test_shares_are_never_far_off(self, weights: list[int], count: int) -> None:
         """At every moment each backend is within a few requests of its share."""
-        counted = Counter(turns(self.policy(members(*weights)), count))
+        counted = Counter(firsts(self.policy(members(*weights)), count))
         for number, weight in enumerate(weights):
             self.assertLess(abs(counted[f"n{number}"] - count * weight / sum(weights)), len(weights))
 
@@ -75,12 +60,12 @@ class Shares(SynchronousTestCase):
         """An exchange that has to go on is offered every backend, none twice."""
         given = members(*weights)
         policy = self.policy(given)
-        turns(policy, past)
+        firsts(policy, past)
         self.assertEqual(sorted(map(id, policy.candidates())), sorted(map(id, given)))
 
     def test_a_thousand_backends_share_evenly(self) -> None:
         """The share does not depend on how many there are."""
-        counted = Counter(turns(self.policy(members(*[1] * 1000)), 3000))
+        counted = Counter(firsts(self.policy(members(*[1] * 1000)), 3000))
         self.assertEqual(set(counted.values()), {3})
 
     def test_without_members_there_is_no_candidate(self) -> None:
@@ -91,7 +76,7 @@ class Shares(SynchronousTestCase):
         """Falling back to the next backend once does not shift anybody's share."""
         policy = self.policy(members(1, 1, 1))
         list(policy.candidates())
-        self.assertEqual(turns(policy, 2), ["n1", "n2"])
+        self.assertEqual(firsts(policy, 2), ["n1", "n2"])
 
 
 class ChangingMembers(SynchronousTestCase):
@@ -101,40 +86,40 @@ class ChangingMembers(SynchronousTestCase):
         self.given = members(1, 1, 1)
         self.policy = RoundRobin()
         self.policy.set_members(self.given)
-        turns(self.policy, 3000)
+        firsts(self.policy, 3000)
 
     def test_a_share_of_one_that_leaves_goes_to_the_others_evenly(self) -> None:
         """Of 300 requests the two that are left take 150 each."""
         self.policy.set_members([self.given[0], self.given[2]])
-        self.assertEqual(Counter(turns(self.policy, 300)), {"n0": 150, "n2": 150})
+        self.assertEqual(Counter(firsts(self.policy, 300)), {"n0": 150, "n2": 150})
 
     def test_one_that_comes_back_gets_its_share_and_no_burst(self) -> None:
         """What a backend missed while it was away is not made up for."""
         self.policy.set_members(self.given[:2])
-        turns(self.policy, 1000)
+        firsts(self.policy, 1000)
         self.policy.set_members(self.given)
-        self.assertEqual(Counter(turns(self.policy, 300)), {"n0": 100, "n1": 100, "n2": 100})
+        self.assertEqual(Counter(firsts(self.policy, 300)), {"n0": 100, "n1": 100, "n2": 100})
 
     def test_a_new_one_gets_its_share_and_no_burst(self) -> None:
         """A backend that joins late is an equal from its first moment."""
         self.policy.set_members([*self.given, member("new")])
         for _ in range(10):
-            self.assertEqual(set(turns(self.policy, 4)), {"n0", "n1", "n2", "new"})
+            self.assertEqual(set(firsts(self.policy, 4)), {"n0", "n1", "n2", "new"})
 
     def test_a_heavy_new_one_gets_its_share_and_no_burst(self) -> None:
         """A weight of 3 beside three of 1 is half of the requests, spread evenly."""
         self.policy.set_members([*self.given, member("new", 3)])
         for _ in range(10):
-            self.assertEqual(Counter(turns(self.policy, 6))["new"], 3)
+            self.assertEqual(Counter(firsts(self.policy, 6))["new"], 3)
 
     def test_a_light_one_that_waits_its_turn_causes_no_burst(self) -> None:
         """A heavy backend that joins shares with the other heavy one from the start, whatever a light one is still due."""
         policy = RoundRobin()
         given = [member("heavy", 1000), member("light", 1)]
         policy.set_members(given)
-        turns(policy, 1500)
+        firsts(policy, 1500)
         policy.set_members([*given, member("new", 1000)])
-        counted = Counter(turns(policy, 100))
+        counted = Counter(firsts(policy, 100))
         self.assertLessEqual(abs(counted["heavy"] - counted["new"]), 2)
 
     def test_a_changed_weight_counts_from_now_on(self) -> None:
@@ -142,17 +127,17 @@ class ChangingMembers(SynchronousTestCase):
         self.given[0].weight = 10.0
         self.policy.set_members(self.given)
         for _ in range(10):
-            self.assertEqual(Counter(turns(self.policy, 12)), {"n0": 10, "n1": 1, "n2": 1})
+            self.assertEqual(Counter(firsts(self.policy, 12)), {"n0": 10, "n1": 1, "n2": 1})
 
     def test_a_lowered_weight_does_not_starve(self) -> None:
         """A weight lowered from 10 to 1 is served again in the next cycle, not after ten times what it has had."""
         heavy = [member("a", 10), member("b", 10)]
         policy = RoundRobin()
         policy.set_members(heavy)
-        turns(policy, 2000)
+        firsts(policy, 2000)
         heavy[0].weight = 1.0
         policy.set_members(heavy)
-        counted = Counter(turns(policy, 110))
+        counted = Counter(firsts(policy, 110))
         self.assertEqual(counted, {"a": 10, "b": 100})
 
     def test_one_that_leaves_in_mid_exchange_hides_no_other(self) -> None:
@@ -172,6 +157,42 @@ class ChangingMembers(SynchronousTestCase):
             present = [one for place, one in enumerate(given) if mask >> place & 1]
             policy.set_members(present)
             if present:
-                counted = Counter(turns(policy, count))
+                counted = Counter(firsts(policy, count))
                 shares = [counted[one.backend.host] for one in present]
                 self.assertLessEqual(max(shares) - min(shares), 2)
+
+
+class WarmingUp(SynchronousTestCase):
+    """Effective weights change while turns are taken."""
+
+    def test_one_that_warms_up_is_not_put_off_again_and_again(self) -> None:
+        """Its weight changes after every exchange, and still its turn comes: as often as its weights say together."""
+        warming, warm = members(100, 100)
+        policy = RoundRobin()
+        counted, due = 0, 0.0
+        for exchange in range(1000):
+            warming.weight = 10 + 90 * exchange / 1000
+            policy.set_members([warming, warm])
+            due += warming.weight / (warming.weight + warm.weight)
+            counted += firsts(policy, 1) == ["n0"]
+        self.assertLess(abs(counted - due), 2)
+
+    def test_the_fraction_of_a_turn_that_was_waited_is_kept(self) -> None:
+        """One that is half way to its turn is half way to it with another weight."""
+        slow, fast = members(1, 10)
+        policy = RoundRobin()
+        policy.set_members([slow, fast])
+        self.assertEqual(firsts(policy, 3), ["n1"] * 3)
+        left = policy.figure(slow) * slow.weight
+        slow.weight = 0.5
+        policy.set_members([slow, fast])
+        self.assertAlmostEqual(policy.figure(slow) * slow.weight, left)
+
+    def test_the_figure_says_who_is_next(self) -> None:
+        """The member with the least figure is chosen."""
+        given = members(5, 3, 1)
+        policy = RoundRobin()
+        policy.set_members(given)
+        for _ in range(100):
+            least = min(given, key=policy.figure)
+            self.assertIs(next(policy.candidates()), least)

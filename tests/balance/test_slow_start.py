@@ -111,6 +111,7 @@ class SlowStart(SynchronousTestCase):
         self.tell("a", False)
         self.pool.wish(Wish("a:1", "maintenance"))
         self.pool.wish(Wish("a:1", "ready"))
+        self.assertIsNone(self.pool.members["a:1"].warm_from)
         self.wait(100)
         self.tell("a", True)
         self.assert_ramp()

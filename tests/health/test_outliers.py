@@ -49,6 +49,11 @@ class SuccessRate(SynchronousTestCase):
             outlier.evidence, "success rate 62.0 % of 100 requests, where the others' mean is 98.0 % and the limit 63.4 %"
         )
 
+    def test_a_few_failures_are_none(self) -> None:
+        """Where the others have none at all, four in a hundred would be far off the mean."""
+        self.assertEqual(success_rate_outliers(rated(0, 0, 0, 0, 4)), [])
+        self.assertEqual(len(success_rate_outliers(rated(0, 0, 0, 0, 5))), 1)
+
     def test_four_backends_are_too_few(self) -> None:
         """Deviations say nothing among so few."""
         self.assertEqual(success_rate_outliers(rated(0, 0, 0, 100)), [])

@@ -10,12 +10,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectBindError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from lbproxy.balance.backend import Backend, parse_backends
 from lbproxy.balance.pool import Pool
-from lbproxy.balance.state import Verdict, Wish
+from lbproxy.balance.state import Change, Verdict, Wish
 from lbproxy.health.schedule import Finding, ProbeSchedule
 from lbproxy.interfaces import IProbe
 from lbproxy.settings import Settings
@@ -256,7 +257,7 @@ class Verdicts(ScheduleCase):
         """A thousand backends that are well cost their probes, and nothing else."""
         self.schedule.start()
         self.wait(60)
-        self.assertEqual([verdict.address for verdict in self.told], ["a:1", "b:2"])
+        self.assertEqual([(verdict.address, verdict.about) for verdict in self.told], [("a:1", "answers"), ("b:2", "answers")])
 
     def test_a_success_re_admits_what_traffic_took_out(self) -> None:
         """Although nothing is new for the probe, which has found it well all the time."""
@@ -371,6 +372,17 @@ class Intervals(ScheduleCase):
         del self.probe.script["a:1"]
         self.wait(13)
         self.assertEqual(self.gaps()[7:11], [3, 1, 1, 9])
+        self.assertEqual(set(self.gaps("b:2")[1:]), {10})
+
+    def test_who_was_taken_out_by_traffic_is_down_as_well(self) -> None:
+        """It is probed within three seconds, not at the end of the ten, and each three from then on."""
+        self.schedule.start()
+        self.wait(20.05)
+        self.pool.apply(Verdict("a:1", False, "three failures", "traffic", "answers"))
+        self.probe.about = "connect"  # so that it stays out
+        self.wait(9)
+        asked = [round(when) for when in self.probe.asked["a:1"]]
+        self.assertEqual(asked, [0, 10, 20, 21, 24, 27])
         self.assertEqual(set(self.gaps("b:2")[1:]), {10})
 
     def test_maintenance_is_left_alone(self) -> None:
@@ -516,6 +528,19 @@ class Endurance(ScheduleCase):
         self.assert_it_goes_on()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
+    def test_an_observer_that_takes_out_who_is_down(self) -> None:
+        """As a discovery of one's own may do: in the midst of the finding's way."""
+
+        def take_out(change: Change) -> None:
+            if change.now == "down" and change.address == "a:1":
+                self.pool.set_backends(parse_backends(["b:2"]))
+
+        self.pool.observers.append(take_out)
+        self.probe.script["a:1"] = ValueError("no")
+        self.schedule.start()
+        self.wait(12)
+        self.assertEqual((self.up(), self.probe.asked["a:1"], len(self.probe.asked["b:2"])), (["b:2"], [0.0], 3))
+
     def test_an_observer_that_hides_who_joins(self) -> None:
         """One that raises before the schedule hears of the change: who joined is found at the next turn."""
 
@@ -524,17 +549,25 @@ class Endurance(ScheduleCase):
 
         self.pool.observers.append(broken)
         self.schedule.start()
-        self.assertRaises(RuntimeError, self.pool.set_backends, parse_backends(["a:1,c:3"]))
+        was = self.schedule.last("a:1")
+        for backends in ("b:2", "a:1,b:2,c:3"):  # a:1 leaves and joins again
+            self.assertRaises(RuntimeError, self.pool.set_backends, parse_backends([backends]))
         self.wait(5.6)
         self.assertIn("c:3", self.probe.asked)
+        self.assertIsNot(self.schedule.last("a:1"), was)
+        self.assertTrue(self.pool.members["a:1"].up)
         self.flushLoggedErrors(RuntimeError)
 
     def test_a_probe_for_which_there_was_no_socket(self) -> None:
         """A want of file descriptors here is no finding about a backend."""
-        self.probe.script["a:1"] = ConnectBindError(24, "Too many open files")
-        self.schedule.start()
-        self.wait(6)
+        self.probe.script["a:1"] = self.probe.script["b:2"] = ConnectBindError(24, "Too many open files")
+        with capturedLogs() as logged:
+            self.schedule.start()
+            self.wait(4.9)
         self.assertEqual(self.up(), ["a:1", "b:2"])
+        self.assertIsNone(self.schedule.last("a:1"))
+        (event,) = logged  # one line an interval, however many there are
+        self.assertEqual(formatEvent(event), "a:1 could not be probed: Couldn't bind: 24: Too many open files.")
 
     def test_a_probe_that_errbacks(self) -> None:
         """A failed check is followed by the next."""

@@ -343,6 +343,7 @@ class Share(TrafficCase):
             self.tell(name, False)
         self.wait(0.25)
         self.assertEqual(self.out, "abcd")
+        self.assertEqual((self.member("a").ejected, self.member("b").ejected), ("answers", "answers"))
 
 
 class Outliers(TrafficCase):
@@ -406,6 +407,24 @@ class Outliers(TrafficCase):
         self.fail("e")
         self.wait(1)
         self.assertEqual(self.check.ejections, {"lost": 1})
+
+    def test_one_that_is_slow_and_fails_is_ejected_once(self) -> None:
+        """For what is looked at first."""
+        self.make(outliers=("latency", "success-rate"))
+        for name in "abcde":
+            self.answers(name, bad=100 if name == "e" else 0, seconds=1.0 if name == "e" else 0.01)
+        self.wait(SWEEP)
+        self.assertEqual((self.check.ejections, self.check.withheld), ({"latency": 1}, 0))
+
+    def test_one_that_is_out_is_no_peer(self) -> None:
+        """Beside it the next one would look like all the others: four at 100 %, one at 60, one at none."""
+        self.make("a:1,b:1,c:1,d:1,e:1,f:1")
+        for name, bad in zip("abcdef", (0, 0, 0, 0, 40, 100)):
+            self.answers(name, bad=bad)
+        self.wait(SWEEP - 1)
+        self.fail("f")
+        self.wait(1)
+        self.assertEqual((self.out, self.check.ejections), ("ef", {"lost": 1, "success-rate": 1}))
 
     def test_a_newcomer_is_judged_from_its_beginning(self) -> None:
         """It came after the last sweep, so all it did was since."""

@@ -28,6 +28,8 @@
 ``/upgrade?size=``                 101, then that many bytes of :func:`pattern` and an end
 ``/upgrade?rate=``                 101, then all is read at that many bytes a second; at its end its size and digest are told
 ``/fault?kind=cut|garbage|none``   spoils the answers to all requests from now on; asked directly and not counted
+``/fault?kind=slow&seconds=``      lets them come later; likewise
+``/fault?kind=status&code=``       gives them that status, and no body; likewise
 any other                          JSON: who answers, and what the request was
 =================================  ====================================================================================
 """
@@ -52,6 +54,9 @@ BLOCK = bytes(range(256)) * 256
 #: The body of an answer that refuses a request.
 REFUSAL = b"no, and this is why\n" * 1000
 
+
+#: What tests ask behind the balancer's back.
+UNCOUNTED = ("/count", "/release", "/step", "/fault")
 
 BAD_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk at all\r\n"
 #: What is no answer to anything.
@@ -100,6 +105,7 @@ class Seen:
     :ivar received: body bytes of requests, while they come.
     :ivar sent: bytes written by ``/big``, while they go.
     :ivar tunnels: open now.
+    :ivar active: requests that are being answered now, and *most*: as many as ever at once.
     """
 
     def __init__(self) -> None:
@@ -109,6 +115,8 @@ class Seen:
         self.received = 0
         self.sent = 0
         self.tunnels = 0
+        self.active = 0
+        self.most = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -128,18 +136,29 @@ class Handler(BaseHTTPRequestHandler):
         self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         self.trailers: list[str] = []
         special = getattr(self, "on_" + url.path.strip("/").replace("-", "_"), None)
-        if url.path not in ("/count", "/release", "/step", "/fault"):
+        if url.path not in UNCOUNTED:
             self.server.seen.requests.append(self.requestline)
             if url.path == "/once":  # it must outlive this process, whatever goes wrong
                 with open("once", "ab", buffering=0) as trace:
                     trace.write(self.path.encode() + b"\n")
             self.unspoilt = special or self.echo
             special = getattr(self, f"spoil_{self.server.fault}", special)
+            self.count(1)
         try:
             (special or self.echo)()
         except (BrokenPipeError, ConnectionResetError):
             self.server.seen.left += 1
             self.close_connection = True
+        finally:
+            if url.path not in UNCOUNTED:  # before the end of a short answer leaves, so that the next request comes later
+                self.count(-1)
+
+    def count(self, more: int) -> None:
+        """So many more requests are being answered."""
+        seen = self.server.seen
+        with self.server.counting:
+            seen.active += more
+            seen.most = max(seen.most, seen.active)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do
 
@@ -408,8 +427,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_fault(self) -> None:
         """From now on be at fault in this way, or in none."""
-        self.server.fault = self.query["kind"]
+        self.server.fault, self.server.fault_query = self.query["kind"], self.query
         self.answer(b"")
+
+    def spoil_slow(self) -> None:
+        """Take some time."""
+        time.sleep(float(self.server.fault_query["seconds"]))
+        self.unspoilt()
+
+    def spoil_status(self) -> None:
+        """Read what comes, and have nothing but a status for it."""
+        for _ in self.body():
+            pass
+        self.query["code"] = self.server.fault_query["code"]
+        self.on_status()
 
     def spoil_cut(self) -> None:
         """Begin an answer and break it off, each time in another way; half of the requests are not read to their end."""
@@ -509,7 +540,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.seen = Seen()
         self.released = threading.Event()
         self.steps = threading.Semaphore(0)
+        self.counting = threading.Lock()
         self.fault = "none"
+        self.fault_query: dict[str, str] = {}
         self.spoilt = itertools.count()
         host, _, port = place.rpartition(":")
         address: Any = (host.strip("[]"), int(port)) if port.isdigit() else port

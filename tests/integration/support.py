@@ -21,9 +21,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 import lbproxy
@@ -373,6 +375,28 @@ class LoadBalancer:
         """Its pool, from ``/status``."""
         return self.admin("/status").json()["pools"][0]
 
+    def metrics(self) -> Callable[..., float]:
+        """Its metrics as they are now: a function that sums the samples of a name with certain labels."""
+        families = text_string_to_metric_families(self.admin("/metrics").body.decode())
+        samples = [sample for family in families for sample in family.samples]
+
+        def total(name: str, **labels: str) -> float:
+            found = [sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()]
+            assert found, f"no sample of {name} {labels}"
+            return sum(found)
+
+        return total
+
+    def events(self) -> list[Any]:
+        """The changes of its pool so far, the oldest first."""
+        return list(self.admin("/events").json()["events"])
+
+    def wish(self, backend: Backend, want: str, reason: str = "") -> Any:
+        """Tell it what is wanted of a backend (with ``--admin-writable``), and return what it says of it then."""
+        answer = ask(self.admin_port, f"/backends/{backend.place}/{want}", "POST", reason.encode())
+        self._case.assertAnswered(answer)
+        return answer.json()
+
     def of(self, backend: Backend) -> Any:
         """What ``/status`` says of a backend."""
         return next(about for about in self.pool()["backends"] if about["address"] == backend.place)
@@ -465,6 +489,12 @@ class IntegrationTestCase(SynchronousTestCase):
         balancer = LoadBalancer(self, *options, backends=backends, **more)
         balancer.wait_probed()
         return balancer
+
+    def at_once(self, number: int, what: Callable[[], _T]) -> list[Future[_T]]:
+        """Do something in so many threads, whose results are for the test to wait for."""
+        pool = ThreadPoolExecutor(number)
+        self.addCleanup(pool.shutdown)
+        return [pool.submit(what) for _ in range(number)]
 
     def connection(self, port: int) -> http.client.HTTPConnection:
         """A connection that is kept, until the test ends."""
