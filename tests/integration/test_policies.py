@@ -128,9 +128,9 @@ class HashTests(IntegrationTestCase):
 class OrderTests(IntegrationTestCase):
     """Policies that say who comes first."""
 
-    def at_work(self, backends: list[Backend]) -> list[int]:
-        """How many requests each has had."""
-        return [len(backend.seen()["requests"]) for backend in backends]
+    def wait_at_work(self, backends: list[Backend], wanted: list[int]) -> None:
+        """Wait until each has had so many requests."""
+        eventually(f"{wanted} requests", lambda: [len(backend.seen()["requests"]) for backend in backends] == wanted)
 
     def test_first_fills_in_order(self) -> None:
         """Each until it has as many as it may; whoever has a place free first in the order gets the next."""
@@ -140,7 +140,7 @@ class OrderTests(IntegrationTestCase):
         asked = []
         for wanted in ([1, 0, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0], [2, 2, 1]):
             asked += self.at_once(1, lambda: ask(balancer.port, "/hold"))
-            eventually(f"the requests are {wanted}", lambda wanted=wanted: self.at_work(backends) == wanted)
+            self.wait_at_work(backends, wanted)
         backends[0].direct("/step")
         eventually("one is answered", lambda: sum(one.done() for one in asked) == 1)
         self.assertEqual([ask(balancer.port).backend for _ in range(3)], ["a"] * 3)

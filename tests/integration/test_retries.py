@@ -53,7 +53,7 @@ class RetryTests(IntegrationTestCase):
         self.assertEqual(hasty.of(good)["in_flight"], 0)
 
     def test_a_hedge_is_faster_than_a_slow_backend(self) -> None:
-        """Once it is known how fast answers are, nobody waits for the slow one; each backend is asked in its turn all the same."""
+        """Once it is known how fast answers are, nobody waits for the slow one; it is asked in its turn all the same."""
         _, slow = backends = self.backends("qs")
         balancer = self.balancer("--hedge", "90", "--probe-interval", "60", backends=backends)
         connection = self.connection(balancer.port)
