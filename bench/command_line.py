@@ -32,7 +32,7 @@ examples:
   python -m bench --quick --only lbproxy,nginx      a first look
   python -m bench --scenario small,body,pool-1000   some scenarios
   python -m bench --scenario tunnel,slow            WebSockets and slow clients; about 20 minutes
-  python -m bench policies                          what a choice costs, by policy; a minute, has its own --help
+  python -m bench policies                          what a choice costs, by policy; a minute; has its own --help
 
 exit status:
   0    measured

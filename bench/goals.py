@@ -58,6 +58,8 @@ GOALS = (
         0.5,
         Figure("site-agent", "small"),
     ),
+    Goal("CPU a small request with two-choices, × Envoy", Figure("lbproxy", "two-choices"), 0.85, Figure("envoy", "two-choices")),
+    Goal("CPU a small request with two-choices, × Caddy", Figure("lbproxy", "two-choices"), 0.5, Figure("caddy", "two-choices")),
     Goal("CPU a 1 MiB body, × nginx", Figure("lbproxy", "body"), 1.3, Figure("nginx", "body")),
     Goal("KiB an idle kept-alive connection", Figure("lbproxy", "idle", "kib"), 6.0),
     Goal(

@@ -71,7 +71,7 @@ def measure(balancer: Balancer, scenario: Scenario, number: int, setting: Settin
         access_log = directory / "access.log" if scenario.access_log else None
         try:
             with backends_for(balancer, scenario, setting, directory) as backends:
-                order = Order(port, admin_port, backends, directory, access_log, upgrades=scenario.tunnels > 0)
+                order = Order(port, admin_port, backends, directory, access_log, scenario.policy, upgrades=bool(scenario.tunnels))
                 values = run_and_read(balancer, order, scenario, setting)
             if access_log is not None:
                 check_access_log(access_log, values)

@@ -16,6 +16,7 @@ class Scenario:
 
     :ivar backends: how many the balancer spreads over.
     :ivar connections: kept-alive client connections that wrk uses.
+    :ivar policy: how backends are chosen, in lbproxy's words; others stay with their round robin.
     :ivar access_log: whether the balancer writes one.
     :ivar idle: connections to hold open; 0 means: measure a load.
     :ivar tunnels: WebSockets to move bytes through at once; 0 means: none.
@@ -32,6 +33,7 @@ class Scenario:
     backends: int = 3
     path: str = "/"
     connections: int = 64
+    policy: str = ""
     access_log: bool = False
     idle: int = 0
     tunnels: int = 0
@@ -62,6 +64,7 @@ SCENARIOS = (
         connections=8,
         least_bytes=LARGE_BODY_BYTES,
     ),
+    Scenario("two-choices", "small GETs, lbproxy with --policy two-choices", policy="two-choices", servers_only=True),
     Scenario("log", "small GETs with an access log written to a file", access_log=True),
     Scenario("idle", "5,000 idle kept-alive connections", idle=5000, compared="kib"),
     Scenario("pool-100", "small GETs, 100 backends", backends=100, least_seconds=HEALTH_INTERVAL),

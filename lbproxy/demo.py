@@ -248,6 +248,8 @@ def instructions(listening: list[IAddress], admin: IAddress | None) -> str:
     if admin is not None:
         lines += [
             _line(_curl(admin, "/status"), "each backend's state, and why it is so"),
+            _line(_curl(admin, "/events"), "what changed, when and why; with --admin-writable,"),
+            _line("", "POST /backends/ADDRESS/drain takes a backend out"),
             _line(_curl(admin, "/metrics"), "counters, for Prometheus"),
             _line(_curl(admin, "/healthz"), "200 while at least one backend is up"),
         ]

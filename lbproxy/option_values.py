@@ -17,9 +17,9 @@ __all__ = ["FLAGS", "SETTINGS", "SIZES", "default", "value"]
 #: Those that have a value.
 SETTINGS = {
     "retries": "further attempts on one backend, when one fails at once, before it is taken for down",
-    "retry-on": "failures after which another backend is tried: connect, reset, timeout, statuses such as 503; or none",
-    "retry-budget": "percentage of the exchanges in flight that may be at work that a backend may have done already; 100: any",
-    "retry-budget-least": "exchanges that may be at such work whatever the percentage says",
+    "retry-on": "all failures after which another backend is tried: connect, reset, timeout, statuses such as 503; or none",
+    "retry-budget": "percentage of the exchanges in flight that may repeat what a backend may have done already; 100: any",
+    "retry-budget-least": "exchanges that may do so whatever the percentage says",
     "backoffs": "further rounds over the backends, each after a back-off of up to 250 ms, when all were tried",
     "hedge": "percentile of latency after which a GET and the like is sent to a second backend too; 0: never",
     "attempt-timeout": "seconds from an attempt's beginning to the head of its response; 0: any",
@@ -33,8 +33,8 @@ SETTINGS = {
     "slow-start": "seconds in which the share of a backend that recovered or was added grows from 10 % to all; 0: none",
     "panic": "percentage of backends below which, as long as one is up, their health is ignored; 0: never",
     "probe-interval": "seconds between two probes of a backend",
-    "probe-fast-interval": "the same while it is on its way up or down; 0: no other",
-    "probe-down-interval": "the same while it is down; 0: no other",
+    "probe-fast-interval": "the same for one that is on its way up or down; 0: --probe-interval",
+    "probe-down-interval": "the same for one that is down; 0: --probe-interval",
     "probe-jitter": "percentage of the interval by which a probe may be late",
     "probe-timeout": "seconds after which a probe has failed",
     "probe-rise": "good probes in a row after which a backend is up",
@@ -42,10 +42,10 @@ SETTINGS = {
     "probe-concurrency": "probes at once at most",
     "eject-failures": "failures in a row after which a backend is taken out for a while; 0: never",
     "eject-window": "seconds that failures in a row count",
-    "eject-time": "seconds for which it is taken out first; each further time twice as long",
+    "eject-time": "seconds for which it is taken out first; each further time it is twice as long",
     "eject-limit": "seconds for which it is taken out at most",
-    "eject-share": "percentage of the backends that may be taken out so, one always",
-    "outliers": "by what else one that differs is taken out: success-rate, latency; or none",
+    "eject-share": "percentage of the backends that traffic may take out so, one always; 0: none",
+    "outliers": "in what a backend must not differ too much from the others: success-rate, latency; or none",
     "header-timeout": "seconds from the first byte of a request's head to its last",
     "idle-timeout": "seconds for which a kept-alive connection may be silent, and either side in mid-body",
     "body-rate": "bytes a second that a request's body must come at on average, after --body-grace; 0: any",
@@ -99,7 +99,7 @@ def value(option: str, text: str) -> Any:
     """
     like = _given_default(option)
     if isinstance(like, tuple):
-        read: Any = tuple(word.strip() for word in text.split(",")) if text else ()
+        read: Any = tuple(word.strip() for word in text.split(","))
     else:
         read = text if isinstance(like, str) else _number(text, type(like), option in SIZES)
     name = option.replace("-", "_")

@@ -5,8 +5,10 @@ The balancer's settings among them stand in :mod:`.option_values`, their default
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -14,11 +16,12 @@ import attrs
 from twisted.python import usage
 
 from . import __version__
-from .balance.backend import parse_backends
+from .balance.backend import BACKEND_OPTIONS, parse_backends
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
-from .option_values import FLAGS, SETTINGS, default, value
+from .option_help import EXAMPLES, options_help
+from .option_values import FLAGS, SETTINGS, SIZES, default, value
 from .policies import POLICY_NAMES, policy_maker
 from .settings import Settings
 
@@ -27,40 +30,29 @@ __all__ = ["Options"]
 DEFAULT_LISTEN = "tcp:8080"
 DEFAULT_POLICY = "round-robin"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
+#: What takes no value, and is no setting of the balancer.
+_SWITCHES = ("demo", "admin-writable", "access-log-explain")
+_SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
 #: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
 _KEY_LIMIT = 4096
 
-_EXAMPLES = """
-Three equal backends, clients connect to port 8080:
-  twistd -n lbproxy --backends 10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000
-
-One that takes five times as much, clients connect to port 80, operators to 8081:
-  twistd -n lbproxy -b 10.0.0.1:8000:weight=5 -b 10.0.0.2:8000 -l tcp:80 --admin tcp:8081:interface=127.0.0.1
-
-Just to see it work:
-  twistd -n lbproxy --demo
-"""
 
 class Options(usage.Options):
     """What an operator can say. After parsing, every value is of its own type and in its range."""
 
     synopsis = "--backends LIST [options]"
-    longdesc = (
-        "Balances HTTP/1.1 traffic over a pool of backends. Sizes (--body-limit, --body-rate, --head-limit, --target-limit) may "
-        "be written with k, m or g for KiB, MiB and GiB."
-    )
 
     optFlags: Sequence[Sequence[str | None]] = [
         ["demo", None, "run three small example backends too, and print what to try"],
-        ["admin-writable", None, "let the admin listener take POST: whoever reaches it can drain backends"],
-        ["access-log-explain", None, "in the JSON access log, say of each exchange who could have been chosen, and why not"],
+        ["admin-writable", None, "let the admin listener take POST: whoever reaches it can take backends out"],
+        ["access-log-explain", None, "in the JSON access log, say why each exchange went where it went"],
         *([option, None, text] for option, text in FLAGS.items()),
     ]
     optParameters: Sequence[Sequence[str | None]] = [
         *([option, None, default(option), text] for option, text in SETTINGS.items()),
-        ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; options follow: NAME:key=value,key=value"],
-        ["sticky-key-file", None, None, "file with the secret that signs --sticky's cookies, the same for all balancers"],
-        ["probe", None, "tcp", "tcp, a connection; or http:/path, a GET"],
+        ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
+        ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
+        ["probe", None, "tcp", "how backends are probed: tcp, a connection; or http:/path, a GET"],
         ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
         ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
         ["probe-host", None, None, "Host of their requests [default: the backend]"],
@@ -91,13 +83,15 @@ class Options(usage.Options):
         self.docs = {option: text and " ".join(text.split()) for option, text in self.docs.items()}
 
     def getUsage(self, width: int | None = None) -> str:
-        """The help, with examples below it that are not wrapped, so that they can be copied."""
-        text: str = super().getUsage(width)
-        return text + _EXAMPLES
+        """The options in groups, and examples."""
+        width = width or int(os.environ.get("COLUMNS", "80"))
+        values = frozenset(option.rstrip("=") for option in self.longOpt if option.endswith("="))
+        sizes = textwrap.fill(_SIZES, width)
+        return f"{options_help(self.docs, self.defaults, values, width)}\n{sizes}\n{EXAMPLES}"
 
     def opt_backends(self, text: str) -> None:
         """comma-separated backends, each HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, followed if need be by
-        :weight=5 (1 to 1000), :tier=1 (0 to 99, taken in turn when those before it fail), :backup (the last tier),
+        :weight=5 (1 to 1000), :tier=1 (0 to 99; takes what the tiers before it cannot), :backup (the last tier),
         :max-in-flight=20 and :proxy-protocol=v1 or v2; may be repeated"""
         self["backends"].append(text)
 
@@ -137,11 +131,16 @@ class Options(usage.Options):
             sys.exit(f"twistd lbproxy: {message}\nAll options: twistd lbproxy --help")
 
     def _with_suggestion(self, message: str) -> str:
-        """Add to getopt's message on an unknown option the nearest one that there is."""
-        unknown = re.fullmatch(r"option --(\S+) not recognized", message)
-        if unknown is None:
+        """Add to getopt's message on an option that is none, or may be several, which there are."""
+        found = re.fullmatch(r"option --(\S+) (not recognized|not a unique prefix)", message)
+        if found is None:
             return message
-        nearest = get_close_matches(unknown[1], [name.rstrip("=") for name in self.longOpt], n=1)
+        names, given = [name.rstrip("=") for name in self.longOpt], found[1]
+        if found[2] != "not recognized":
+            return f"{message}; it could be --{', --'.join(name for name in names if name.startswith(given))}"
+        if given in BACKEND_OPTIONS:
+            return f"{message}; it is said of a backend: --backends HOST:PORT:{BACKEND_OPTIONS[given]}"
+        nearest = get_close_matches(given, names, n=1)
         return f"{message}; did you mean --{nearest[0]}?" if nearest else message
 
     def parseArgs(self, *words: str) -> None:
@@ -149,7 +148,7 @@ class Options(usage.Options):
         if words and ":" in words[0]:
             raise usage.UsageError(f"{words[0]!r} is not an option; backends are given as --backends {','.join(words)}")
         if words:
-            flags = ", ".join(f"--{flag}" for flag in ("demo", *FLAGS))
+            flags = ", ".join(f"--{flag}" for flag in (*_SWITCHES, *FLAGS))
             raise usage.UsageError(
                 f"{words[0]!r} belongs to no option: {flags} take no value, and a value with a space in it needs quotes"
             )
@@ -171,32 +170,34 @@ class Options(usage.Options):
         ]
         if problems:
             raise usage.UsageError("\n".join(problems))
-        for flag in ("demo", "admin-writable", "access-log-explain", *FLAGS):
+        for flag in (*_SWITCHES, *FLAGS):
             self[flag] = bool(self[flag])
         self["listen"] = self["listen"] or [DEFAULT_LISTEN]
         if self["demo"] and self["admin"] is None:
             self["admin"] = DEMO_ADMIN
 
     def _check_settings(self) -> list[str]:
-        problems = []
+        # Most likely a variable that is not set: sessions that are wanted must not be missed only later.
+        problems = ["--sticky: '' was given; allowed is a cookie's name"] if self["sticky"] == "" else []
         for option in SETTINGS:
             try:
                 self[option] = value(option, self[option] or "")
             except ConfigurationError as error:
                 problems.append(str(error))
-        problems += self._check_sticky_key()
+        problems += self._check_sticky()
         try:
             self["trusted-proxies"] = Settings(trusted_proxies=self["trusted-proxies"]).trusted_proxies
         except ConfigurationError as error:
             problems += [f"--{line}" for line in str(error).splitlines()]
-        return problems or self._check_target_limit()
+        return problems or [*self._check_target_limit(), *self._check_eject_time()]
 
-    def _check_sticky_key(self) -> list[str]:
-        path = self["sticky-key-file"]
-        if path is None:
-            return []
+    def _check_sticky(self) -> list[str]:
         if not self["sticky"]:
-            return ["--sticky-key-file: it was given without --sticky; say which cookie it is to sign as well"]
+            given = [name for name in ("sticky-key-file", "sticky-max-age") if self[name]]
+            return [f"--{name}: it was given without --sticky; say the cookie's name as well" for name in given]
+        return [] if self["sticky-key-file"] is None else self._read_sticky_key(self["sticky-key-file"])
+
+    def _read_sticky_key(self, path: str) -> list[str]:
         try:
             with open(path, "rb") as file:
                 self["sticky-key"] = key = file.read(_KEY_LIMIT).strip()
@@ -235,6 +236,13 @@ class Options(usage.Options):
             f"--target-limit: {target} was given; a target is part of a head, so allowed is at most --head-limit, which is {head}"
         ]
 
+    def _check_eject_time(self) -> list[str]:
+        """The same of an ejection that is to last longer than the longest one."""
+        first, longest = self["eject-time"], self["eject-limit"]
+        if first <= longest or first == attrs.fields(Settings).eject_time.default:
+            return []
+        return [f"--eject-time: {first:g} was given; allowed is at most --eject-limit, which is {longest:g}"]
+
     def _check_backends(self) -> list[str]:
         if self["demo"]:
             return ["--demo brings its own backends; give either it or --backends"] if self["backends"] else []
@@ -251,7 +259,7 @@ class Options(usage.Options):
             problems.append("--access-log-format: it was given without --access-log; say which file to write as well")
         self["access-log-format"] = given = self["access-log-format"] or FORMATS[0]
         if self["access-log-explain"] and (self["access-log"] is None or given == FORMATS[0]):
-            problems.append("--access-log-explain: it was given without a JSON log: --access-log-format json")
+            problems.append("--access-log-explain: it goes with --access-log FILE --access-log-format json; give both as well")
         if given not in FORMATS:
             problems.append(f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}")
         if self["access-log"] == "":

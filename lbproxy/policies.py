@@ -114,7 +114,7 @@ def _built_in(
 
 
 def _unknown_option(name: str, option: str, known: Mapping[str, object]) -> str:
-    allowed = f"allowed are {', '.join(known)}" if len(known) > 1 else f"allowed is {next(iter(known), 'none')}"
+    allowed = f"allowed are {', '.join(known)}" if len(known) > 1 else f"allowed is {next(iter(known), f'{name} alone')}"
     return f"policy: {name}: there is no option {option!r}{_nearest(option, known)}; {allowed}"
 
 

@@ -33,7 +33,7 @@ def _number(low: float, high: float, kind: type = float, unit: str = "") -> Any:
 
 _seconds = _number(0.01, 86400, unit=" (seconds)")
 _seconds_or_none = _number(0, 86400, unit=" (seconds)")
-_percent = _number(0, 100, int)
+_percent = _number(0, 100, int, " (percent)")
 
 
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:

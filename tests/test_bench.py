@@ -178,7 +178,7 @@ class TurnTests(SynchronousTestCase):
         edge = [scenario for scenario in SCENARIOS if scenario.servers_only]
         names = {turn.balancer.name for turn in plan(BALANCERS, edge, 1)}
         self.assertEqual(names, {"lbproxy", "nginx", "haproxy", "envoy", "traefik", "caddy"})
-        self.assertEqual([scenario.name for scenario in edge], ["tunnel", "slow"])
+        self.assertEqual([scenario.name for scenario in edge], ["two-choices", "tunnel", "slow"])
 
     def test_spread(self) -> None:
         """The middle of the rounds counts, not their mean."""
@@ -423,7 +423,7 @@ class LaunchTests(SynchronousTestCase):
     def order(self, access_log: bool = False, upgrades: bool = False) -> Order:
         """Make an order for two backends."""
         log = Path("/logs/access.log") if access_log else None
-        return Order(8080, 8081, ["127.0.0.1:9001", "127.0.0.1:9002"], Path("/nowhere"), log, upgrades)
+        return Order(8080, 8081, ["127.0.0.1:9001", "127.0.0.1:9002"], Path("/nowhere"), log, upgrades=upgrades)
 
     def test_lbproxy(self) -> None:
         """It is started with its own defaults: only addresses are given."""

@@ -243,7 +243,7 @@ class ProcessTests(SynchronousTestCase):
         """What the instructions say to try works, each backend answers, and an interrupt ends it at once."""
         said = self.read_until("Ctrl-C stops it")
         urls = re.findall(r"^  curl '?(http\S+?)'? .*#", said, re.MULTILINE)
-        self.assertEqual(len(urls), 6, said)
+        self.assertEqual(len(urls), 7, said)
         for url in urls:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 self.assertEqual(answer.status, 200, url)

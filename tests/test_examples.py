@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import queue
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -73,12 +75,19 @@ class ExampleCase(SynchronousTestCase):
         """Run an example; gives the process, and the lines it prints as they come, with an empty one at their end."""
         if not EXAMPLES.is_dir():
             raise SkipTest("this is not a checkout: there are no examples")
+        return self.run_python(str(EXAMPLES / example), *arguments)
+
+    def run_python(self, *arguments: str, path: str = "") -> tuple[subprocess.Popen[str], queue.Queue[str]]:
+        """The same for anything that Python runs.
+
+        :param path: where modules are looked for besides.
+        """
         process = subprocess.Popen(
-            [sys.executable, "-u", str(EXAMPLES / example), *arguments],
+            [sys.executable, "-u", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), path]), "PYTHONIOENCODING": "utf-8"},
         )
         lines: queue.Queue[str] = queue.Queue()
         assert process.stdout is not None
@@ -144,6 +153,31 @@ class ExamplesTests(ExampleCase):
         self.assertIn("(lost)", said)
         self.assertIn("(answered)", said)
         self.end(process)
+
+    def test_policy_plugin(self) -> None:
+        process, lines = self.start("policy_plugin.py")
+        self.line(lines, "OK")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_policy_plugin_under_twistd(self) -> None:
+        if not EXAMPLES.is_dir():
+            raise SkipTest("this is not a checkout: there are no examples")
+        directory = Path(self.mktemp()).resolve()
+        plugins = directory / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        shutil.copy(EXAMPLES / "policy_plugin.py", plugins / "nearest_policy.py")
+        near, far = self.answering(), self.answering()
+        _, lines = self.run_python(
+            *("-c", "from twisted.scripts.twistd import run; run()", "-n", f"--pidfile={directory / 'pid'}", "lbproxy"),
+            *("-b", f"{far},{near}", "-l", "tcp:0:interface=127.0.0.1", "--policy", f"nearest:prefix={near}"),
+            *("--access-log", "-", "--access-log-format", "json", "--access-log-explain"),
+            path=str(directory),
+        )
+        port = self.line(lines, "ServerFactory starting on").rpartition(" ")[2].strip()
+        self.assertEqual(self.ask(f"http://127.0.0.1:{port}/", "/x"), (200, b"/x"))
+        explained = json.loads(self.line(lines, '"explain"'))["explain"]
+        self.assertEqual(explained["policy"], "nearest")
+        self.assertEqual([attempt["backend"] for attempt in explained["attempts"]], [near])
 
     def test_an_occupied_port_is_said(self) -> None:
         port = self.answering().rpartition(":")[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from lbproxy.balance.backend import BACKUP_TIER
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
 from lbproxy.health.spec import ProbeSpec
+from lbproxy.option_help import EXAMPLES, GROUPS
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
 
@@ -290,6 +292,22 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(part, " ".join(text.split()))
         self.assertIn("\n  twistd -n lbproxy --backends 10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000\n", text)
 
+    def test_the_help_is_in_groups(self) -> None:
+        """Each option stands in one group of the help, which is as wide as it is asked to be."""
+        grouped = [option for options in GROUPS.values() for option in options]
+        self.assertEqual(sorted(grouped), sorted({option.rstrip("=") for option in Options().longOpt}))
+        for width in (80, 120):
+            text = Options().getUsage(width)
+            self.assertLess(text.index("\nBalancing:\n"), text.index("\nHealth:\n"))
+            self.assertLessEqual(max(map(len, text[: text.index("\nSizes (")].splitlines())), width)
+
+    def test_the_examples_of_the_help(self) -> None:
+        """Every command in the help is one that is understood."""
+        commands = [line for line in EXAMPLES.splitlines() if line.startswith("  twistd -n lbproxy ")]
+        self.assertGreater(len(commands), 4)
+        for command in commands:
+            parse(*shlex.split(command)[3:])
+
 
 class MistakeTests(SynchronousTestCase):
     """Each mistake is answered with what was given and what is allowed."""
@@ -303,6 +321,96 @@ class MistakeTests(SynchronousTestCase):
         self.assert_message("--retrys 3", "option --retrys not recognized; did you mean --retries?")
         self.assert_message("--zzz 3", "option --zzz not recognized")
 
+    def test_beginning_of_several_options(self) -> None:
+        """Of what may be several options, all are named."""
+        self.assert_message(
+            "-b a:1 --sticky-", "option --sticky- not a unique prefix; it could be --sticky-max-age, --sticky-key-file"
+        )
+
+    def test_option_of_a_backend(self) -> None:
+        """What is said of a single backend is no option, and where it belongs is told."""
+        for option, said in (("tier", "tier=1"), ("backup", "backup"), ("max-in-flight", "max-in-flight=20")):
+            self.assert_message(
+                f"-b a:1 --{option} 3",
+                f"option --{option} not recognized; it is said of a backend: --backends HOST:PORT:{said}",
+            )
+
+    def test_option_of_a_backend_without_its_value(self) -> None:
+        """What stands behind a port and is no option is not taken for an IPv6 address."""
+        self.assert_message(
+            "-b a:1:max_in_flight=3,[::1]:80:tier",
+            *(
+                f"--backends: backend {given!r} cannot be read: {rest!r} is none of its options. Allowed are :weight=5, :tier=1, "
+                ":backup, :max-in-flight=20, :proxy-protocol=v2"
+                for given, rest in (("a:1:max_in_flight=3", "max_in_flight=3"), ("[::1]:80:tier", "tier"))
+            ),
+        )
+
+    def test_policy(self) -> None:
+        """A policy is named with its option, what was given, and what is allowed."""
+        names = "round-robin, least-connections, random, two-choices, peak-ewma, hash, first"
+        for given, line in (
+            ("roundrobin", f"--policy: 'roundrobin' was given (did you mean round-robin?); allowed are {names}"),
+            ("first:x=1", "--policy: first: there is no option 'x'; allowed is first alone"),
+            ("peak-ewma:decay=0", "--policy: peak-ewma: decay='0' was given; allowed is a number from 0.1 to 3600 (seconds)"),
+        ):
+            self.assert_message(f"-b a:1 --policy {given}", line)
+
+    def test_percentages(self) -> None:
+        """Percentages are whole numbers without a sign."""
+        for option in ("panic", "retry-budget", "eject-share"):
+            for given in ("-1", "101", "50%", "2.5", ""):
+                self.assert_message(
+                    f"-b a:1 --{option} {given}",
+                    f"--{option}: {given!r} was given; allowed is a whole number from 0 to 100 (percent)",
+                )
+
+    def test_lists_of_words(self) -> None:
+        """Each word that is not known is named; nothing at all, as from an unset variable, is not taken for none."""
+        retry_on = "allowed is a list of connect, reset, timeout and statuses from 400 to 599, or none alone"
+        for given in ("", "none,connect", "200", "Connect"):
+            wrong = given.partition(",")[0]
+            self.assert_message(f"-b a:1 --retry-on {given}", f"--retry-on: {wrong!r} was given; {retry_on}")
+        for given in ("", "errors"):
+            allowed = "allowed is a list of success-rate and latency, or none alone"
+            self.assert_message(f"-b a:1 --outliers {given}", f"--outliers: {given!r} was given; {allowed}")
+
+    def test_sticky(self) -> None:
+        """What belongs to sticky sessions needs the cookie's name, and that must be one."""
+        self.assert_message("-b a:1 --sticky ", "--sticky: '' was given; allowed is a cookie's name")
+        for option in ("--sticky-key-file /dev/null", "--sticky-max-age 3600"):
+            name = option.partition(" ")[0]
+            self.assert_message(f"-b a:1 {option}", f"{name}: it was given without --sticky; say the cookie's name as well")
+
+    def test_ejection_longer_than_the_longest(self) -> None:
+        """A first ejection that another option cuts short is a mistake, unless it is the default."""
+        self.assert_message(
+            "-b a:1 --eject-time 600",
+            "--eject-time: 600 was given; allowed is at most --eject-limit, which is 300",
+        )
+        self.assertEqual(parse("-b", "a:1", "--eject-limit", "5")["eject-time"], 10)
+        self.assertEqual(parse("-b", "a:1", "--eject-time", "600", "--eject-limit", "900")["eject-time"], 600)
+
+    def test_probe(self) -> None:
+        """An HTTP probe that is written in another way is understood well enough to be answered with the right one."""
+        allowed = (
+            "allowed is tcp, or http:/path with a path that begins with one /, at most 8000 visible ASCII characters without #"
+        )
+        for given, meant in (
+            ("/healthz", "did you mean http:/healthz? "),
+            ("http://a/healthz", "it goes to each backend, and with which Host is said with --probe-host; "),
+            ("http", ""),
+        ):
+            self.assert_message(f"-b a:1 --probe {given}", f"--probe: {given!r} was given; {meant}{allowed}")
+
+    def test_explanations_without_their_log(self) -> None:
+        """Explanations stand in a JSON log only."""
+        for words in ("", " --access-log x"):
+            self.assert_message(
+                f"-b a:1{words} --access-log-explain",
+                "--access-log-explain: it goes with --access-log FILE --access-log-format json; give both as well",
+            )
+
     def test_missing_value(self) -> None:
         """An option without its value is named."""
         self.assert_message("-b 10.0.0.1:8000 --retries", "option --retries requires argument")
@@ -315,8 +423,8 @@ class MistakeTests(SynchronousTestCase):
         """What was given to an option that takes no value is not taken for a backend."""
         self.assert_message(
             "-b a:1 --forwarded yes",
-            "'yes' belongs to no option: --demo, --forwarded, --allow-underscores, --abort-on-close take no value, and a value "
-            "with a space in it needs quotes",
+            "'yes' belongs to no option: --demo, --admin-writable, --access-log-explain, --forwarded, --allow-underscores, "
+            "--abort-on-close take no value, and a value with a space in it needs quotes",
         )
 
     def test_retries(self) -> None:

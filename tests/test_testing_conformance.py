@@ -12,9 +12,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy import Policy
+from lbproxy.balance.hashing import Hash
 from lbproxy.balance.policy import Asking
 from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import BackendState
+from lbproxy.http1.keys import request_key
 from lbproxy.interfaces import IPolicy
 from lbproxy.testing import PolicyConformance
 
@@ -142,6 +144,19 @@ class Heir(Policy):
         return iter([*home, *(member for member in ring if member not in home)])
 
 
+class Hoarding(Hash):
+    """Lets one member have nine keys of ten."""
+
+    def __init__(self) -> None:
+        super().__init__(request_key("uri"))
+
+    def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
+        order = list(super().candidates(exchange))
+        if exchange is not None and not exchange.request.target.endswith(b"0"):
+            order.sort(key=lambda member: member.backend.host != "10.0.0.1")
+        return iter(order)
+
+
 class Walking(Policy):
     """Looks at every member for each choice."""
 
@@ -226,7 +241,9 @@ class KitTests(SynchronousTestCase):
         moving = "test_only_the_keys_of_the_one_that_leaves_move"
         self.assert_found(moving, "only the keys of the member that leaves move; of 5000 keys ", Modulo, keyed=True)
         self.assert_found(moving, "the same key goes to the same member; ", Unweighted, keyed=True)
-        self.assert_found(moving, "the keys of one that leaves are spread over all others; 1 of ", Heir, keyed=True)
+        heir = {"keyed": True, "share_tolerance": 0.5}  # of which it has more than its share, too
+        self.assert_found(moving, "the keys of one that leaves are spread over all others; 1 of ", Heir, **heir)
+        self.assert_found(moving, "at most 1.1 / n of the keys move when one of n leaves; of 3 one had 9", Hoarding, keyed=True)
 
     def test_cost(self) -> None:
         """A walk is found, in Python or in C."""

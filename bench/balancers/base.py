@@ -30,6 +30,7 @@ class Order:
     :ivar backends: HOST:PORT of each.
     :ivar directory: for its files.
     :ivar access_log: where to write one, or None.
+    :ivar policy: lbproxy's ``--policy``; empty: its default.
     :ivar upgrades: whether WebSockets are to pass; some must be told.
     """
 
@@ -38,6 +39,7 @@ class Order:
     backends: Sequence[str]
     directory: Path
     access_log: Path | None = None
+    policy: str = ""
     upgrades: bool = False
 
     def write(self, name: str, text: str) -> str:

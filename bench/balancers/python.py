@@ -25,6 +25,8 @@ def launch_lbproxy(order: Order) -> Launch:
     ]
     if order.access_log:
         options.append(f"--access-log={order.access_log}")
+    if order.policy:
+        options.append(f"--policy={order.policy}")
     return Launch([*TWISTD, "-n", "--pidfile=", "lbproxy", *options], ENVIRONMENT)
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["BACKUP_TIER", "MAX_IN_FLIGHT", "MAX_WEIGHT", "Backend", "parse_backends"]
+__all__ = ["BACKEND_OPTIONS", "BACKUP_TIER", "MAX_IN_FLIGHT", "MAX_WEIGHT", "Backend", "parse_backends"]
 
 #: As nginx and HAProxy do, weights are small integers; beyond this a share is better said with tiers.
 MAX_WEIGHT = 1000
@@ -30,6 +30,13 @@ _OPTIONS = {
     "max-in-flight": (re.compile(r"([0-9]{1,9})\Z"), 1, MAX_IN_FLIGHT, f"a whole number from 1 to {MAX_IN_FLIGHT}"),
     "proxy-protocol": (re.compile(r"v([12])\Z"), 1, 2, "v1 or v2"),
 }
+#: What may follow a backend's place, as it is written.
+BACKEND_OPTIONS = {
+    "weight": "weight=5", "tier": "tier=1", "backup": "backup", "max-in-flight": "max-in-flight=20",
+    "proxy-protocol": "proxy-protocol=v2",
+}  # fmt: skip
+#: A place with a port, and something behind it that is no part of an IPv6 address.
+_WITH_REST = re.compile(r"(?:\[[^]]*\]|[^:\[\]/]*):[0-9]+:([^:]*[^0-9A-Fa-f:.%].*)")
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 
 
@@ -173,6 +180,10 @@ def _parse_place(text: str, place: str) -> tuple[str, int | None]:
         place = place[len("http://") :].removesuffix("/")
     elif "://" in place:
         raise _malformed(text, f"scheme {place.partition('://')[0]!r} is not served; only http is")
+    rest = _WITH_REST.fullmatch(place)
+    if rest is not None:
+        known = ", ".join(f":{option}" for option in BACKEND_OPTIONS.values())
+        raise ConfigurationError(f"backend {text!r} cannot be read: {rest[1]!r} is none of its options. Allowed are {known}")
     host, colon, port = place.rpartition(":")
     if not colon:
         raise _malformed(text, "it has no port")

@@ -126,7 +126,7 @@ class Hash(Policy):
         key = None if exchange is None else self._key(exchange)
         if not key:
             return self._turns.candidates(exchange)
-        order = self._table.order(_digest(key))
+        order = self._table.order(_first_64_bits(blake2b(key).digest())[0])  # as _digest, without the call
         return order if self._bound is None else self._within_bound(order, self._bound)
 
     def _within_bound(self, order: Iterator[BackendState], bound: float) -> Iterator[BackendState]:

@@ -61,7 +61,7 @@ class LeastConnections(Policy):
         load, due, place, member = self._least()
         if due > self._now:
             self._now = due
-        self._entries[member] = entry = (load, max(due, self._now) + 1 / member.weight, place, member)
+        self._entries[member] = entry = (load, self._now + 1 / member.weight, place, member)
         heapreplace(self._heap, entry)
         yield member
         others = [other for other in members if other is not member]

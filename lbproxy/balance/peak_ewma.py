@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import exp
+from math import exp, log
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
@@ -23,7 +23,7 @@ ASSUMED = 0.010
 #: Seconds that a failed attempt counts as, at least: a backend that fails at once must not look like the fastest.
 FAILED = 1.0
 
-#: Seconds below which no figure falls, so that what is in flight counts for a member that was idle for long, too.
+#: The least latency that there is: a clock may see none at all pass.
 LEAST = 1e-6
 
 #: The decay in seconds, from and to.
@@ -37,6 +37,9 @@ class PeakEwma(TwoChoices):
     ``peak_ewma``): one above it is taken at once, one below it decays in. It decays while there is no sample as well, so that a
     member which was slow once, and got no exchanges for that, comes back. A failed attempt counts as no faster than
     :data:`FAILED` and than the average; one that was given up counts not at all.
+
+    All averages decay alike, so the logarithms of what they would have been at one and the same moment are kept, and a choice
+    compares these without a look at the clock.
 
     Shares are as the weights say where there is work for all. Of an idle pool, whoever has the lower latency for its weight is
     preferred.
@@ -58,12 +61,28 @@ class PeakEwma(TwoChoices):
         super().__init__(random)
         self._seconds = seconds
         self._decay = decay
-        self._averages: dict[BackendState, tuple[float, float]] = {}  # seconds of latency, and when that was so
+        # Seconds of latency, when that was so, and its logarithm at the clock's beginning.
+        self._averages: dict[BackendState, tuple[float, float, float]] = {}
+        self._last = 0.0
+        self._set_back = 0.0
+
+    def _now(self) -> float:
+        """The clock, which goes on where it was when somebody sets it back: otherwise all that was learnt before would look
+        as if it had still to come."""
+        now = self._seconds() + self._set_back
+        if now < self._last:
+            self._set_back += self._last - now
+            now = self._last
+        self._last = now
+        return now
+
+    def _average(self, seconds: float, now: float) -> tuple[float, float, float]:
+        return seconds, now, log(seconds) + now / self._decay
 
     def set_members(self, members: Sequence[BackendState]) -> None:
         """Choose among these from now on. Those that stay keep their average."""
         super().set_members(members)
-        assumed = (ASSUMED, self._seconds())
+        assumed = self._average(ASSUMED, self._now())
         averages = self._averages
         self._averages = {member: averages.get(member, assumed) for member in members}
 
@@ -71,19 +90,23 @@ class PeakEwma(TwoChoices):
         """An attempt is over: learn from its latency."""
         if seconds is None or member not in self._averages:
             return
-        average, at = self._averages[member]
-        now = self._seconds()
-        share = exp(min(at - now, 0.0) / self._decay)
+        average, at, _ = self._averages[member]
+        now = self._now()
+        share = exp((at - now) / self._decay)
         if failed:
             seconds = max(seconds, average * share, FAILED)
         if seconds < average:
             seconds += (average - seconds) * share
-        self._averages[member] = (seconds, now)
+        self._averages[member] = self._average(max(seconds, LEAST), now)
+
+    def _is_better(self, other: BackendState, one: BackendState) -> bool:
+        # Both costs' logarithms, rearranged so that one has to be taken.
+        ratio = (one.in_flight + 1) * other.weight / ((other.in_flight + 1) * one.weight)
+        averages = self._averages
+        return averages[other][2] - averages[one][2] < log(ratio)
 
     def figure(self, member: BackendState, exchange: Asking | None = None) -> float:
         """The cost, in seconds; of the two drawn, the lesser one is chosen."""
-        now = self._seconds()
-        average, at = self._averages.get(member) or (ASSUMED, now)
-        if at < now:  # or the clock was set back
-            average = max(average * exp((at - now) / self._decay), LEAST)
-        return average * (member.in_flight + 1) / member.weight
+        now = self._now()
+        average, at, _ = self._averages.get(member) or (ASSUMED, now, 0.0)
+        return average * exp((at - now) / self._decay) * (member.in_flight + 1) / member.weight

@@ -129,7 +129,7 @@ class Pool:
             if member.up:
                 self._begin_to_warm(member)
             self._changed(member, was, verdict.reason, verdict.source)
-        elif news:
+        elif news and len(self.members) == 1:  # which is a last resort, or is one no more
             self._tell(self._judge())
 
     def wish(self, wish: Wish) -> None:

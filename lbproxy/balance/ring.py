@@ -30,8 +30,8 @@ class Ring:
     """Members on a ring, each at as many points as its weight asks for. A key belongs to the first point at or after it.
 
     Points stay when their member leaves or weighs less: a search passes over those that do not count. So a change of members
-    costs a look at each member, and only points that were never there before are sorted in. Once most are of members that have
-    left, the ring is made anew.
+    costs a look at each member, and only points that were never there before are put in. Once more than three of four are of
+    members that have left, the ring is made anew.
 
     How many points a weight is worth is settled when the first members come, and stays so (a change would move keys of all
     members) until it is off by more than four times.
@@ -57,7 +57,7 @@ class Ring:
         if len(members) > _SLOTS:
             raise ConfigurationError(f"hash: a ring was asked for {len(members)} members; allowed are {_SLOTS}")
         self._keep_scale(members)
-        if len(self._owners) > 2 * len(members) + 16 or len(self._owners) + len(members) > _SLOTS:
+        if len(self._owners) > 4 * len(members) + 16 or len(self._owners) + len(members) > _SLOTS:
             self._clear(self._scale)
         fresh: list[int] = []
         for member in members:

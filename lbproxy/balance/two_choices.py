@@ -30,7 +30,7 @@ class TwoChoices(RandomChoice):
             yield from members
             return
         one, two = self._two()
-        if self.figure(two) < self.figure(one):
+        if self._is_better(two, one):
             one, two = two, one
         yield one
         yield two
@@ -49,6 +49,9 @@ class TwoChoices(RandomChoice):
         if other == place:  # by rounding
             other = place - 1 if place else 1
         return members[place], members[other]
+
+    def _is_better(self, other: BackendState, one: BackendState) -> bool:
+        return other.in_flight / other.weight < one.in_flight / one.weight
 
     def figure(self, member: BackendState, exchange: Asking | None = None) -> float:
         """Attempts in flight for each unit of weight; of the two drawn, the lesser one is chosen."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -17,29 +16,11 @@ from ..settings import Settings
 from .check import Check
 from .plan import Plan
 from .probes import CallableProbe, ConnectProbe
-from .tally import Tally
+from .tally import Finding, Tally
 
 __all__ = ["Finding", "ProbeSchedule"]
 
 _log = Logger()
-
-
-@attrs.frozen
-class Finding:
-    """What one probe found, as a plain value.
-
-    :ivar up: whether the backend was well. It is the verdict once there are enough of them in a row.
-    :ivar evidence: why, for the operator.
-    :ivar time: seconds since the epoch.
-    :ivar seconds: what the probe took.
-    :ivar in_a_row: how many findings in a row were the same, this one included.
-    """
-
-    up: bool
-    evidence: str
-    time: float
-    seconds: float
-    in_a_row: int
 
 
 class _Probed:

@@ -17,6 +17,7 @@ LONGEST_PATTERN = 1000
 #: RFC 9112 section 3 asks for this much at least.
 LONGEST_PATH = 8000
 
+_HOST_HINT = "it goes to each backend, and with which Host is said with --probe-host; "
 _FORMS = "tcp, or http:/path with a path that begins with one /"
 # Visible ASCII; a fragment is none of a request's business, and two slashes are where a host would stand.
 _PATH = re.compile(r"/(?!/)[!-\"$-~]*\Z")
@@ -110,8 +111,10 @@ def _path(text: str, problems: list[str]) -> str | None:
     elif kind == "http" and colon and len(path) <= LONGEST_PATH and _PATH.match(path):
         return path
     else:
+        meant = f"did you mean http:{text}? " if _PATH.match(text) else _HOST_HINT if text.startswith("http://") else ""
         problems.append(
-            f"--probe: {_shown(text)} was given; allowed is {_FORMS}, at most {LONGEST_PATH} visible ASCII characters without #"
+            f"--probe: {_shown(text)} was given; {meant}allowed is {_FORMS}, at most {LONGEST_PATH} visible ASCII characters "
+            "without #"
         )
     return None
 
@@ -151,7 +154,7 @@ def _field(given: str, problems: list[str]) -> tuple[str, str]:
     elif name.lower() == "host":
         problems.append(f"--probe-header: {_shown(given)} was given; the Host is said with --probe-host")
     elif name.lower() in _FRAMING:
-        problems.append(f"--probe-header: {_shown(given)} was given; allowed is none of {', '.join(sorted(_FRAMING))}")
+        problems.append(f"--probe-header: {_shown(given)} was given; allowed is any name but {', '.join(sorted(_FRAMING))}")
     return name, value
 
 

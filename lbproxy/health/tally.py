@@ -1,8 +1,28 @@
-"""What a backend's findings amount to: up or down, by how many in a row said so. Pure."""
+"""What probes find, and what a backend's findings amount to: up or down, by how many in a row said so. Pure."""
 
 from __future__ import annotations
 
-__all__ = ["Tally"]
+import attrs
+
+__all__ = ["Finding", "Tally"]
+
+
+@attrs.frozen
+class Finding:
+    """What one probe found, as a plain value.
+
+    :ivar up: whether the backend was well. It is the verdict once there are enough of them in a row.
+    :ivar evidence: why, for the operator.
+    :ivar time: seconds since the epoch.
+    :ivar seconds: what the probe took.
+    :ivar in_a_row: how many findings in a row were the same, this one included.
+    """
+
+    up: bool
+    evidence: str
+    time: float
+    seconds: float
+    in_a_row: int
 
 
 class Tally:

@@ -57,7 +57,11 @@ KNOWN_IN_REQUEST: dict[bytes, bool] = {
     # What an unknown client says of itself is replaced by what we know; of a trusted one it is written anew.
     **dict.fromkeys(_ABOUT_CLIENT, False),
 }
-KNOWN_IN_RESPONSE: dict[bytes, bool] = {b"content-length": True, **dict.fromkeys(_HOP_BY_HOP, False)}
+KNOWN_IN_RESPONSE: dict[bytes, bool] = {
+    b"content-length": True,
+    b"x-lbproxy-explain": False,  # it would be taken for our own
+    **dict.fromkeys(_HOP_BY_HOP, False),
+}
 
 #: Naming one of these in Connection must not take it away: the message would lose its frame or its target, or the client would
 #: wait for a 100 that nobody asked the backend for.
@@ -73,7 +77,7 @@ NOT_IN_TRAILERS = frozenset(
         *(b"authorization", b"proxy-authorization", b"www-authenticate", b"proxy-authenticate", b"cookie", b"set-cookie"),
         *(b"content-encoding", b"content-type", b"content-range", b"range", b"if-match", b"if-none-match", b"if-range"),
         *(b"if-modified-since", b"if-unmodified-since", b"cache-control", b"pragma", b"age", b"expires", b"vary"),
-        *(b"retry-after", b"warning", b"allow", b"early-data", b"x-http-method-override"),
+        *(b"retry-after", b"warning", b"allow", b"early-data", b"x-http-method-override", b"x-lbproxy-explain"),
     )
 )
 

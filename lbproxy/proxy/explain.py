@@ -11,17 +11,28 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from ..balance.pool import Pool
+    from ..balance.state import BackendState
     from .attempt import Attempt
     from .budget import RetryBudget
     from .exchange import Exchange
 
-__all__ = ["SURVEYED", "Candidate", "Decision", "explain", "explanation_line", "survey"]
+__all__ = ["LINE_LIMIT", "SURVEYED", "Candidate", "Decision", "explain", "explanation_line", "survey"]
 
-#: Backends of a pool that a decision tells of, in the operator's order; of the others only how many there are.
+#: Backends of a pool that a decision tells of, in the operator's order, and attempts, the last ones; of the others only how many
+#: there are.
 SURVEYED = 50
+
+#: Bytes of the response's field at most: where it would be longer it tells of fewer. Many clients take heads of 8 KiB or 16.
+LINE_LIMIT = 4096
+
+#: Characters of a text that others have written, such as a failure that quotes what a backend has sent.
+_TEXT_LIMIT = 200
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -59,11 +70,7 @@ def survey(exchange: Exchange, pool: Pool, budget: RetryBudget, in_flight: int, 
     """Look at the pool before the exchange's first attempt."""
     members = list(pool.members.values())
     candidates = tuple(
-        Candidate(
-            member.address,
-            member.policy.figure(member, exchange) if member.fit else None,
-            pool.standing(member),
-        )
+        Candidate(member.address, _figure(member, exchange) if member.fit else None, pool.standing(member))
         for member in members[:SURVEYED]
     )
     return Decision(
@@ -76,26 +83,39 @@ def survey(exchange: Exchange, pool: Pool, budget: RetryBudget, in_flight: int, 
     )
 
 
-def explain(exchange: Exchange, end: str = "") -> dict[str, Any]:
+def _figure(member: BackendState, exchange: Exchange) -> float | None:
+    try:
+        return float(member.policy.figure(member, exchange))
+    except Exception:  # a user's; what only explains must not end what it explains
+        _log.failure("{policy!r} has no figure for {address}", policy=member.policy, address=member.address)
+        return None
+
+
+def explain(exchange: Exchange, end: str = "", most: int = SURVEYED) -> dict[str, Any]:
     """All of it, ready for JSON. Times are seconds; what is not known, or does not apply, is null.
 
     :param end: how the exchange ends, where that is known before it has ended.
+    :param most: candidates, attempts and back-offs told of at most.
     """
     decision, waits, bound = exchange.decision, exchange.waits, exchange.bound
     told: dict[str, Any] = {}
     if decision is not None:
-        told["policy"] = decision.policy
-        told["candidates"] = [_candidate(candidate) for candidate in decision.candidates]
-        if decision.more:
-            told["more_candidates"] = decision.more
+        told["policy"] = _text(decision.policy)
+        told["candidates"] = [_candidate(candidate) for candidate in decision.candidates[:most]]
+        more = decision.more + max(0, len(decision.candidates) - most)
+        if more:
+            told["more_candidates"] = more
         if decision.panic:
             told["panic"] = True
         told["budget"] = {"taken": decision.budget[0], "allowed": _number(decision.budget[1])}
         told["line"] = decision.line
     told["sticky"] = None if bound is None else bound.address
-    told["attempts"] = [_attempt(attempt, exchange.started) for attempt in exchange.attempts]
+    earlier = max(0, len(exchange.attempts) - most)
+    if earlier:
+        told["earlier_attempts"] = earlier
+    told["attempts"] = [_attempt(attempt, exchange.started) for attempt in exchange.attempts[earlier:]]
     told["queued"] = 0.0 if waits is None else round(waits.queued, 6)
-    told["backoffs"] = [] if waits is None else [round(seconds, 6) for seconds in waits.paused]
+    told["backoffs"] = [] if waits is None else [round(seconds, 6) for seconds in waits.paused[:most]]
     told["budgeted"] = waits is not None and waits.took_budget
     told["end"] = exchange.end or end or None
     return told
@@ -104,7 +124,7 @@ def explain(exchange: Exchange, end: str = "") -> dict[str, Any]:
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     told: dict[str, Any] = {"backend": candidate.address, "figure": _number(candidate.figure)}
     if candidate.passed_over:
-        told["passed_over"] = candidate.passed_over
+        told["passed_over"] = _text(candidate.passed_over)
     return told
 
 
@@ -121,8 +141,12 @@ def _attempt(attempt: Attempt, begin: float) -> dict[str, Any]:
         "after": round(attempt.started - begin, 6),
         "seconds": _number(attempt.seconds),
         "end": end,
-        "why": "" if attempt.failure is None else str(attempt.failure),
+        "why": "" if attempt.failure is None else _text(str(attempt.failure)),
     }
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= _TEXT_LIMIT else f"{text[: _TEXT_LIMIT - 1]}…"
 
 
 def _number(figure: float | None) -> float | None:
@@ -131,6 +155,11 @@ def _number(figure: float | None) -> float | None:
 
 
 def explanation_line(exchange: Exchange, end: str = "") -> bytes:
-    """The response's field for a trusted peer that asks: one line of JSON in ASCII."""
-    text = json.dumps(explain(exchange, end), separators=(",", ":"), ensure_ascii=True)
-    return b"X-Lbproxy-Explain: %b\r\n" % text.encode("ascii")
+    """The response's field for a trusted peer that asks: one line of JSON in ASCII, of :data:`LINE_LIMIT` bytes at most."""
+    line = b""
+    for most in (SURVEYED, 10, 3, 0):
+        text = json.dumps(explain(exchange, end, most), separators=(",", ":"), ensure_ascii=True)
+        line = b"X-Lbproxy-Explain: %b\r\n" % text.encode("ascii")
+        if len(line) <= LINE_LIMIT:
+            break
+    return line

@@ -74,7 +74,7 @@ def backoff(turn: int, chance: float) -> float:
     :param chance: from a random source, 0 to 1: the wait is anything up to the bound ("full jitter"), so that those who failed
         together do not come back together.
     """
-    return chance * min(BACKOFF_LIMIT, BACKOFF_BASE * 2.0**turn)
+    return chance * min(BACKOFF_LIMIT, BACKOFF_BASE * 2.0 ** min(turn, 10))
 
 
 def marks_down(failure: AttemptFailed) -> bool:

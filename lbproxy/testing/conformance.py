@@ -155,7 +155,8 @@ class PolicyConformance(_Case):
     # Keys.
 
     def test_only_the_keys_of_the_one_that_leaves_move(self) -> None:
-        """The same key goes to the same member as long as that is there, and what one had when it left is spread over all."""
+        """The same key goes to the same member as long as that is there; what one had when it left is at most 1.1 times its
+        share (and the tolerance for shares), and is spread over all others."""
         if self.keyed:
             for count in (3, 10, 50):
                 self._check_movement(count)
@@ -172,6 +173,9 @@ class PolicyConformance(_Case):
         moved = sum(was is not gone and was is not now for was, now in zip(before, after, strict=True))
         if moved:
             traffic.broken("only the keys of the member that leaves move", f"of {keys} keys {moved} of others moved as well")
+        left = sum(was is gone for was in before) / keys
+        if left > 1.1 / count + self.share_tolerance:
+            traffic.broken("at most 1.1 / n of the keys move when one of n leaves", f"of {count} one had {left:.1%} of them")
         heirs = {now for was, now in zip(before, after, strict=True) if was is gone}
         if len(heirs) < min(count - 1, 10) // 2:
             traffic.broken("the keys of one that leaves are spread over all others", f"{len(heirs)} of {count - 1} got them")

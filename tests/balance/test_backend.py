@@ -80,7 +80,7 @@ MISTAKES = [
     ("a:80:tier=1:backup", "both tier and backup were given", "give one of them"),
     ("a:80:backup:backup", "option 'backup' is given twice", ""),
     ("a:80:backup=1", "backup '1' was given", "takes no value"),
-    ("a:80:backups", "cannot be read", "HOST:PORT"),
+    ("a:80:backups", "'backups' is none of its options", ":backup"),
     ("a:80:max-in-flight=0", "max-in-flight 0 was given", "1 to 1000000"),
     ("a:80:max-in-flight=many", "max-in-flight 'many' was given", "1 to 1000000"),
 ]

@@ -80,10 +80,10 @@ class PeakEwmaTests(SynchronousTestCase):
         self.assertAlmostEqual(self.policy.figure(self.one), 3 * ASSUMED)
 
     def test_what_is_in_flight_counts_after_a_long_rest_too(self) -> None:
-        """A figure never falls so far that any number of attempts costs nothing."""
+        """However far a figure has fallen, of two that fell alike the one with less to do is chosen."""
         self.clock.advance(1_000_000)
         begin(self.policy, self.one, 3)
-        self.assertGreater(self.policy.figure(self.one), self.policy.figure(self.two))
+        self.assertEqual(set(firsts(self.policy, 50)), {"n1"})
 
     def test_weight_divides(self) -> None:
         """A member of four times the weight costs a quarter."""
@@ -107,14 +107,37 @@ class PeakEwmaTests(SynchronousTestCase):
         self.assertAlmostEqual(self.policy.figure(self.one), 0.3)
 
     def test_a_clock_set_back_does_no_harm(self) -> None:
-        """The average is then as it was, and goes on decaying from there."""
+        """What was learnt before decays on from there, as if no time had been lost."""
         self.clock.advance(10_000)
         self.sample(0.5)
         self.clock.rightNow -= 9_000
         self.assertAlmostEqual(self.policy.figure(self.one), 0.5)
-        self.sample(0.1)
-        self.clock.advance(10)
-        self.assertLess(self.policy.figure(self.one), 0.5)
+        for _ in range(60):
+            self.clock.advance(1)
+            begin(self.policy, self.two)
+            end(self.policy, self.two, seconds=0.02)
+        self.assertAlmostEqual(self.policy.figure(self.one), 0.5 * exp(-6))
+        self.assertEqual(set(firsts(self.policy, 50)), {"n0"})
+
+    def test_no_time_at_all_is_a_latency(self) -> None:
+        """A coarse clock may see none pass."""
+        self.sample(0.5)
+        self.clock.advance(100_000)
+        self.sample(0.0)
+        self.assertLess(self.policy.figure(self.one), 0.001)
+
+    def test_the_choice_is_by_the_figure(self) -> None:
+        """What is shown to people is what is compared, at any time and with anything in flight."""
+        random, given = Random(11), members(1, 3)
+        self.policy.set_members(given)
+        for _ in range(300):
+            self.clock.advance(random.random() * 5)
+            one = given[random.randrange(2)]
+            begin(self.policy, one)
+            if random.random() < 0.8:
+                end(self.policy, one, seconds=random.random(), failed=random.random() < 0.1)
+            first, second = map(self.policy.figure, self.policy.candidates())
+            self.assertLessEqual(first, second)
 
     def test_a_change_of_members_keeps_what_is_known(self) -> None:
         """Those that stay are known; one that left and came back is not."""

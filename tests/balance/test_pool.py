@@ -454,9 +454,8 @@ class Panic(ToldCase):
         self.wish("a:1", "maintenance")
         self.tell("b:2", False)
         self.assertFalse(self.pool.panicking)
-        self.wish("a:1", "drain")
         self.pool.settings = Settings(panic=60)
-        self.tell("b:2", False, "traffic")
+        self.wish("a:1", "drain")
         self.assertEqual((self.pool.panicking, sorted(self.tried())), (True, ["b:2", "c:3"]))
         self.assertEqual(self.told[-1].reason, "1 of 2 backends are up: health is ignored")
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import Clock
 
 from lbproxy.balance.backend import parse_backends
-from lbproxy.balance.first import First
-from lbproxy.balance.hashing import Hash
-from lbproxy.balance.least_connections import LeastConnections
-from lbproxy.balance.peak_ewma import PeakEwma
 from lbproxy.balance.pool import Pool
-from lbproxy.balance.random_choice import RandomChoice
-from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import BackendState, Change
-from lbproxy.balance.two_choices import TwoChoices
 from lbproxy.http1.head import RequestHead
-from lbproxy.http1.keys import request_key
+from lbproxy.policies import policy_maker
 from lbproxy.proxy.balancer import Balancer
 from lbproxy.proxy.client import Client
 from lbproxy.proxy.exchange import Exchange
@@ -32,22 +24,13 @@ from lbproxy.testing import FakeDownstream
 from .load import Load
 from .servers import Network, Server
 
-__all__ = ["Run", "backends", "percentile"]
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
 
+__all__ = ["START", "Run", "backends", "percentile"]
+
+#: The clock of a test does not begin at nought, as no real one does.
 START = 1000.0
-
-_POLICIES: dict[str, Callable[[Random, Callable[[], float]], Any]] = {
-    "round-robin": lambda random, seconds: RoundRobin,
-    "least-connections": lambda random, seconds: LeastConnections,
-    "random": lambda random, seconds: partial(RandomChoice, random),
-    "two-choices": lambda random, seconds: partial(TwoChoices, random),
-    "peak-ewma": lambda random, seconds: partial(PeakEwma, random, seconds),
-    "rendezvous": lambda random, seconds: partial(Hash, request_key("path"), method="rendezvous"),
-    "ring": lambda random, seconds: partial(Hash, request_key("path"), method="ring"),
-    "rendezvous-bounded": lambda random, seconds: partial(Hash, request_key("path"), method="rendezvous", bound=1.25),
-    "ring-bounded": lambda random, seconds: partial(Hash, request_key("path"), method="ring", bound=1.25),
-    "first": lambda random, seconds: First,
-}
 
 
 def backends(count: int, options: str = "") -> str:
@@ -67,7 +50,7 @@ class Run:
 
     :param seed: says what happens.
     :param pool: the backends, as an operator writes them.
-    :param policy: the policy's name.
+    :param policy: as an operator writes it.
     :param seconds: mean service time of the servers, ``workers`` how many requests each serves at once (None: any number).
     :param settings: the balancer's; the others are the defaults.
     :ivar servers: by address, in order.
@@ -95,11 +78,9 @@ class Run:
         self.changes: list[Change] = []
         self._happened: list[Exchange | Change] = []
         self.settings = Settings(**settings)
-        make = _POLICIES[policy](self.source("policy"), self.clock.seconds)
+        make = policy_maker(policy, random=self.source("policy"), seconds=self.clock.seconds)
         self.pool = Pool(parse_backends([pool]), policy=make, seconds=self.clock.seconds)
-        self.servers = {
-            address: Server(self.later, self.source(address), seconds, workers) for address in self.pool.members
-        }
+        self.servers = {address: Server(self.later, self.source(address), seconds, workers) for address in self.pool.members}
         network = Network(self.servers, self.later, self.clock.seconds, self.settings.response_timeout)
         self.balancer = Balancer(
             self.pool,
@@ -130,7 +111,7 @@ class Run:
         self._count += 1
         heappush(self._due, (self.clock.seconds() + seconds, self._count, what, args))
 
-    def go(self, seconds: float) -> Run:
+    def go(self, seconds: float) -> Self:
         """Let time pass."""
         clock, due = self.clock, self._due
         end = clock.seconds() + seconds
@@ -147,12 +128,12 @@ class Run:
 
     # What happens.
 
-    def load(self, rate: float, seconds: float, *, keys: int = 1, method: str = "GET") -> Run:
+    def load(self, rate: float, seconds: float, *, keys: int = 1, method: str = "GET") -> Self:
         """Have so many requests a second come for so long, and let that time pass."""
         Load(self.source(f"load {self._asked}"), rate, keys=keys, method=method).begin(seconds, self.later, self.ask)
         return self.go(seconds)
 
-    def finish(self) -> Run:
+    def finish(self) -> Self:
         """Let time pass until all exchanges have ended."""
         while self.balancer.counters.in_flight:
             self.go(1)
@@ -222,8 +203,8 @@ class Run:
 def _line(one: Exchange | Change) -> str:
     if isinstance(one, Change):
         return f"{one.time!r} {one.address or one.pool} {one.was}->{one.now} {one.source}: {one.reason}\n"
-    tries = " ".join(
-        f"{attempt.why or 'first'}:{attempt.member.address}:{attempt.seconds!r}:{attempt.failure.cause if attempt.failure else ''}"
-        for attempt in one.attempts
-    )
-    return f"{one.finished!r} #{one.request_id.decode()} {one.started!r} {one.end} {one.status} {tries}\n"
+    words = [f"{one.finished!r} #{one.request_id.decode()} {one.started!r} {one.end} {one.status}"]
+    for attempt in one.attempts:
+        how = attempt.failure.cause if attempt.failure else ""
+        words.append(f"{attempt.why or 'first'}:{attempt.member.address}:{attempt.seconds!r}:{how}")
+    return " ".join(words) + "\n"

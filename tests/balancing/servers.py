@@ -82,7 +82,7 @@ class Server:
             self._queue.append(connection)
 
     def _serve(self, connection: Connection) -> None:
-        # Drawn whether needed or not, so that a run in which one server fails differs from one in which it does not in that alone.
+        # Both are drawn whether needed or not, so that runs in which one server fails and does not differ in that alone.
         seconds, chance = self._random.expovariate(1 / self._seconds), self._random.random()
         if chance < self.failing:
             self._later(REFUSAL, self._done, connection, self.failure)
@@ -119,7 +119,8 @@ class Connection:
 
     def request(self, request: RequestHead, data: bytes, ended: bool, receiver: ResponseReceiver) -> Deferred[Response]:
         """Begin the exchange."""
-        self._waiting = waiting = Deferred()
+        waiting: Deferred[Response] = Deferred()
+        self._waiting = waiting
         self.deadline = self._network.seconds() + self._network.patience
         self._network.watched.add(self)
         self._server.connections[self] = None

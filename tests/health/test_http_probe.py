@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from lbproxy.balance.backend import Backend
-from lbproxy.health.http_probe import BODY_LIMIT, HEAD_LIMIT, HttpProbe, make_probe
+from lbproxy.health.http_line import BODY_LIMIT, HEAD_LIMIT
+from lbproxy.health.http_probe import HttpProbe, make_probe
 from lbproxy.health.probes import ConnectProbe
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.interfaces import IProbe
@@ -229,6 +230,14 @@ class HostileAnswers(HttpProbeCase):
                 found,
                 (f"the answer's head is longer than {HEAD_LIMIT} bytes", "the answer's head cannot be read, or is cut short"),
             )
+
+    def test_a_long_head_that_comes_at_once(self) -> None:
+        """Its size counts, not how it was sent; just below the limit it is as good as any."""
+        begin, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", b"\r\n"
+        most = HEAD_LIMIT - len(begin) - len(end)
+        for size, found in ((most - 1, "probe: 200"), (most + 1, "the answer's head is longer than")):
+            lines = b"A: %b\r\n" % (b"b" * 95) * (size // 100) + b"B: %b\r\n" % (b"b" * (size % 100 - 5))
+            self.assertIn(found, self.found(begin + lines + end))
 
     def test_a_head_may_come_byte_by_byte(self) -> None:
         """And its end in two parts."""

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from lbproxy.balance.backend import Backend, parse_backends
 from lbproxy.balance.pool import Pool
-from lbproxy.balance.state import Verdict, Wish
+from lbproxy.balance.state import Change, Verdict, Wish
 from lbproxy.health.schedule import Finding, ProbeSchedule
 from lbproxy.interfaces import IProbe
 from lbproxy.settings import Settings
@@ -528,6 +528,19 @@ class Endurance(ScheduleCase):
         self.assert_it_goes_on()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
+    def test_an_observer_that_takes_out_who_is_down(self) -> None:
+        """As a discovery of one's own may do: in the midst of the finding's way."""
+
+        def take_out(change: Change) -> None:
+            if change.now == "down" and change.address == "a:1":
+                self.pool.set_backends(parse_backends(["b:2"]))
+
+        self.pool.observers.append(take_out)
+        self.probe.script["a:1"] = ValueError("no")
+        self.schedule.start()
+        self.wait(12)
+        self.assertEqual((self.up(), self.probe.asked["a:1"], len(self.probe.asked["b:2"])), (["b:2"], [0.0], 3))
+
     def test_an_observer_that_hides_who_joins(self) -> None:
         """One that raises before the schedule hears of the change: who joined is found at the next turn."""
 
@@ -536,9 +549,13 @@ class Endurance(ScheduleCase):
 
         self.pool.observers.append(broken)
         self.schedule.start()
-        self.assertRaises(RuntimeError, self.pool.set_backends, parse_backends(["a:1,c:3"]))
+        was = self.schedule.last("a:1")
+        for backends in ("b:2", "a:1,b:2,c:3"):  # a:1 leaves and joins again
+            self.assertRaises(RuntimeError, self.pool.set_backends, parse_backends([backends]))
         self.wait(5.6)
         self.assertIn("c:3", self.probe.asked)
+        self.assertIsNot(self.schedule.last("a:1"), was)
+        self.assertTrue(self.pool.members["a:1"].up)
         self.flushLoggedErrors(RuntimeError)
 
     def test_a_probe_for_which_there_was_no_socket(self) -> None:

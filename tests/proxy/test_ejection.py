@@ -24,7 +24,7 @@ class Ejection(SynchronousTestCase):
             backend.hang_up()
 
     def ejected(self) -> str:
-        return self.rig.member().ejected
+        return str(self.rig.member().ejected)
 
     def test_one_that_cuts_its_responses_short_is_taken_out(self) -> None:
         """Though each of them began well."""

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.errors import BadResponse, ConnectFailed, ConnectTimedOut, ResponseTimedOut, StaleConnection, UpstreamLost
-from lbproxy.proxy.retry import Next, after_failure, is_repeatable, marks_down
+from lbproxy.errors import (
+    AttemptFailed,
+    AttemptTimedOut,
+    BadResponse,
+    BadStatus,
+    ConnectFailed,
+    ConnectTimedOut,
+    NoSocket,
+    ResponseTimedOut,
+    StaleConnection,
+    UpstreamLost,
+)
+from lbproxy.proxy.retry import Next, after_failure, backoff, is_repeatable, marks_down, repeats_work
+from lbproxy.settings import RETRY_WORDS
 
-from ..support import post, request
+from ..support import given, post, request
 
 SAME, OTHER, NONE = Next.SAME, Next.OTHER, Next.NONE
 
@@ -85,3 +98,80 @@ class AfterAFailure(SynchronousTestCase):
                 ResponseTimedOut: 504,
             },
         )
+
+
+class RetryOn(SynchronousTestCase):
+    """Which failures may be followed by another attempt at all."""
+
+    #: Each failure, and its word.
+    WORDS = (
+        (ConnectFailed("why"), "connect"),
+        (NoSocket("why"), "connect"),
+        (ConnectTimedOut("why"), "connect"),
+        (AttemptTimedOut("why", False), "connect"),
+        (AttemptTimedOut("why", True), "timeout"),
+        (ResponseTimedOut("why"), "timeout"),
+        (UpstreamLost("why"), "reset"),
+        (BadResponse("why"), "reset"),
+        (BadStatus(503), "503"),
+    )
+
+    def follows(self, failure: AttemptFailed, *words: str, tries: int = 9) -> Next:
+        """After a GET."""
+        return after_failure(failure, request(GET), replayable=True, tries=tries, retries=3, retry_on=words)
+
+    def test_each_word_stands_for_its_failures(self) -> None:
+        """And for no others."""
+        for failure, its in self.WORDS:
+            for word in (*RETRY_WORDS, "503", "502"):
+                self.assertEqual(self.follows(failure, word), OTHER if word == its else NONE, (failure, word))
+
+    def test_without_any_nothing_is_tried_again(self) -> None:
+        """Not even at the same backend."""
+        for failure, _ in self.WORDS:
+            self.assertEqual(self.follows(failure, tries=1), NONE)
+
+    def test_a_stale_connection_is_none_of_them(self) -> None:
+        """It is no attempt of the client's."""
+        self.assertEqual(self.follows(StaleConnection("why")), SAME)
+
+    def test_each_failure_says_its_status(self) -> None:
+        """That of the answer it was, if it was one."""
+        self.assertEqual([BadStatus(status).status for status in (429, 503)], [429, 503])
+
+
+class Work(SynchronousTestCase):
+    """What needs a place in the retry budget."""
+
+    def test_what_was_sent_may_have_been_done(self) -> None:
+        """So another attempt repeats it; a refused connection, and one that was closed before, do not."""
+        self.assertEqual(
+            [repeats_work(failure) for failure, _ in RetryOn.WORDS],
+            [False, False, False, False, True, True, True, True, True],
+        )
+        self.assertFalse(repeats_work(StaleConnection("why")))
+
+    def test_what_was_sent_takes_no_backend_down(self) -> None:
+        """Nor does a want of sockets here; an attempt that got no connection in time does."""
+        down = [failure for failure, _ in RetryOn.WORDS if marks_down(failure)]
+        self.assertEqual([type(failure) for failure in down], [ConnectFailed, ConnectTimedOut, AttemptTimedOut])
+
+
+class BackOffs(SynchronousTestCase):
+    """How long a round waits."""
+
+    @given(st.integers(0, 2000), st.floats(0, 1))
+    def test_they_keep_their_bounds(self, turn: int, chance: float) -> None:
+        """From nothing to 25 ms, doubling to a quarter of a second, however many there were."""
+        self.assertTrue(0 <= backoff(turn, chance) <= min(0.25, 0.025 * 2 ** min(turn, 10)))
+
+    def test_chance_has_all_of_it(self) -> None:
+        """Full jitter, so that those who failed together do not come back together."""
+        self.assertEqual([backoff(0, chance) for chance in (0.0, 0.5, 1.0)], [0.0, 0.0125, 0.025])
+        self.assertEqual([backoff(turn, 1.0) for turn in range(6)], [0.025, 0.05, 0.1, 0.2, 0.25, 0.25])
+
+    @given(st.floats(0, 1))
+    def test_they_do_not_shrink(self, chance: float) -> None:
+        """By the same chance."""
+        waits = [backoff(turn, chance) for turn in range(10)]
+        self.assertEqual(waits, sorted(waits))

@@ -467,26 +467,8 @@ class Crowd:
             self.test.assertTrue(any(member.fit for member in self.rig.pool.members.values()))
 
 
-WHAT = st.sampled_from(
-    [
-        "ask",
-        "ask",
-        "ask",
-        "ask",
-        "accept",
-        "accept",
-        "accept",
-        "answer",
-        "answer",
-        "refuse",
-        "break",
-        "leave",
-        "up",
-        "up",
-        "down",
-        "wait",
-    ]
-)
+OFTEN, SELDOM = ["ask", "accept", "answer", "up"], ["refuse", "break", "leave", "down", "wait"]
+WHAT = st.sampled_from([*OFTEN, *OFTEN, "ask", *SELDOM])
 
 
 class WhateverHappens(WaitsCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.balance.backend import parse_backends
 from lbproxy.proxy.waits import Waits
 
-from ..support import GET, Peer, Rig
+from ..support import GET, OK, Peer, Rig
 
 ONE, TWO, THREE = "10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"
 PAIR = f"{ONE},{TWO}"
@@ -61,6 +61,28 @@ class WaitsCase(SynchronousTestCase):
     def set_backends(self, rig: Rig, backends: str) -> None:
         """The operator changes the pool."""
         rig.pool.set_backends(parse_backends([backends]))
+
+    def wait(self, rig: Rig, seconds: float) -> None:
+        """Let time pass in steps so small that each back-off ends in its own."""
+        for _ in range(int(seconds * 200)):
+            rig.reactor.advance(0.005)
+
+    def serve(self, rig: Rig, backends: list[Peer], *, refusing: str = "") -> None:
+        """All that are asked answer, and all but one accept, until nobody is asked any more."""
+        busy = True
+        while busy:
+            busy = False
+            for _ in rig.connects:
+                connect = rig.connect()
+                if connect.address == refusing:
+                    connect.refuse()
+                elif not connect.cancelled:
+                    backends.append(connect.accept())
+                busy = True
+            for backend in backends:
+                if backend.received():
+                    backend.send(OK)
+                    busy = True
 
     def line(self, rig: Rig) -> int:
         """How many wait for a place."""
