@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["AT_ONCE", "NEVER", "DeadlineSweep", "HasDeadline"]
+__all__ = ["AT_ONCE", "NEVER", "DeadlineSweep", "HasDeadline", "InOrder"]
 
 NEVER = float("inf")
 #: Deadlines dealt with in one turn of the reactor. A thousand slow clients whose time is over at the same moment cost a tenth of
@@ -34,7 +34,7 @@ class HasDeadline(Protocol):
         """The deadline has passed. It has been set to :data:`NEVER` before."""
 
 
-class _InOrder(MutableSet[HasDeadline]):
+class InOrder(MutableSet[HasDeadline]):
     """A set in the order in which things were added, so that those whose time is over together are told in the same order each
     time: a plain set's order is that of memory addresses, by which no run could be repeated."""
 
@@ -68,7 +68,7 @@ class DeadlineSweep:
     """
 
     def __init__(self, clock: IReactorTime, shortest: float) -> None:
-        self.watched: MutableSet[HasDeadline] = _InOrder()
+        self.watched: MutableSet[HasDeadline] = InOrder()
         self.interval = min(1.0, max(0.05, shortest / 4))
         self._seconds = clock.seconds
         self._clock = clock

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from lbproxy.balance.backend import Backend
 from lbproxy.balance.state import BackendState
-from lbproxy.deadlines import NEVER
+from lbproxy.deadlines import NEVER, InOrder
 from lbproxy.errors import ConnectFailed, ResponseTimedOut, UpstreamLost
 from lbproxy.http1.head import RequestHead, ResponseHead
 from lbproxy.http1.roles import Response, ResponseReceiver
@@ -203,19 +203,6 @@ class Network:
 
     def close(self) -> None:
         """There is nothing to be closed."""
-
-
-class InOrder(dict[Any, None]):
-    """A set whose order is that of joining: another's depends on where in memory its members lie, and which of two deadlines that
-    have passed is dealt with first must depend on the seed alone."""
-
-    def add(self, one: Any) -> None:
-        """As a set does."""
-        self[one] = None
-
-    def discard(self, one: Any) -> None:
-        """As a set does."""
-        self.pop(one, None)
 
 
 def _refuse(refused: Deferred[Connection]) -> None:
