@@ -322,10 +322,10 @@ class MistakeTests(SynchronousTestCase):
         self.assert_message("--zzz 3", "option --zzz not recognized")
 
     def test_beginning_of_several_options(self) -> None:
-        """Of what may be several options, all are named, and the one that is nearest first."""
+        """Of what may be several options, all are named, and those that are near."""
         for given, several in (
-            ("--sticky-", "--sticky, --sticky-max-age, --sticky-key-file"),
-            ("--retry", "--retries, --retry-on, --retry-budget, --retry-budget-least"),
+            ("--sticky-", "--sticky-max-age, --sticky-key-file, --sticky"),
+            ("--retry", "--retry-on, --retry-budget, --retry-budget-least, --retries"),
         ):
             self.assert_message(f"-b a:1 {given}", f"option {given} not a unique prefix; it could be {several}")
 
