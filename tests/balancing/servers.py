@@ -167,7 +167,7 @@ class Network:
     :param later: calls when a refusal is heard of.
     :ivar seconds: the clock.
     :ivar patience: the response time-out.
-    :ivar watched: what has a deadline.
+    :ivar watched: what has a deadline, for a :class:`~lbproxy.deadlines.DeadlineSweep`.
     """
 
     about = "connect"
@@ -175,7 +175,7 @@ class Network:
     def __init__(self, servers: dict[str, Server], later: Later, seconds: Callable[[], float], patience: float) -> None:
         self.seconds = seconds
         self.patience = patience
-        self.watched: set[Any] = set()
+        self.watched = InOrder()
         self._servers = servers
         self._later = later
 
@@ -203,6 +203,19 @@ class Network:
 
     def close(self) -> None:
         """There is nothing to be closed."""
+
+
+class InOrder(dict[Any, None]):
+    """A set whose order is that of joining: another's depends on where in memory its members lie, and which of two deadlines that
+    have passed is dealt with first must depend on the seed alone."""
+
+    def add(self, one: Any) -> None:
+        """As a set does."""
+        self[one] = None
+
+    def discard(self, one: Any) -> None:
+        """As a set does."""
+        self.pop(one, None)
 
 
 def _refuse(refused: Deferred[Connection]) -> None:

@@ -34,8 +34,12 @@ class LimitTests(IntegrationTestCase):
         waiting = []
         for count in range(1, number + 1):
             waiting.append(self.hold(balancer, count))
-            eventually(f"{count} wait", lambda: balancer.pool()["queue"]["waiting"] == count)
+            self.waiting(balancer, count)
         return waiting
+
+    def waiting(self, balancer: LoadBalancer, number: int) -> None:
+        """Wait until so many are in line."""
+        eventually(f"{number} wait", lambda: balancer.pool()["queue"]["waiting"] == number)
 
     def at_work(self, backend: Backend, number: int) -> None:
         """Wait until it has had so many requests."""

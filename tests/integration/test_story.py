@@ -6,7 +6,7 @@ import datetime
 import time
 from typing import Any
 
-from .support import Backend, IntegrationTestCase, LoadBalancer, Load, eventually
+from .support import Backend, IntegrationTestCase, Load, LoadBalancer, eventually
 
 #: An attempt is given up after this many seconds; the slow backend takes twice as many.
 ATTEMPT = 0.5

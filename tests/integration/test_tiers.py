@@ -13,7 +13,7 @@ class TierTests(IntegrationTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.first, self.other, self.second, self.last = self.backends("abcd")
-        backends = [self.first, self.other, f"{self.second.place}:tier=1", f"{self.last.place}:backup"]
+        backends = [self.first.place, self.other.place, f"{self.second.place}:tier=1", f"{self.last.place}:backup"]
         self.lb: LoadBalancer = self.balancer("--admin-writable", "--probe-interval", "0.2", backends=backends)
 
     def shares(self) -> Counter[str]:
