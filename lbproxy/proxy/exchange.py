@@ -291,7 +291,7 @@ class Exchange(Relay):
             return False
         others = any(other.ended is None and other is not attempt for other in self.attempts)
         member = None if others else self.next_fit()
-        if not others and (member is None or not self._waiting().take_budget()):
+        if not others and (member is None or not self._waiting().take_another()):
             return False
         attempt.failure = BadStatus(head.status)
         if not complete and attempt.connection is not None:

@@ -96,9 +96,17 @@ class Waits:
 
     def take_budget(self) -> bool:
         """Get a place in the retry budget, if there is one; a place is had until there is a response."""
-        if not self.budgeted and self._balancer.budget.take(self._balancer.counters.in_flight):
+        balancer = self._balancer
+        if not self.budgeted and balancer.budget.take(balancer.counters.in_flight, balancer.seconds()):
             self.budgeted = self.took_budget = True
         return self.budgeted
+
+    def take_another(self) -> bool:
+        """The same for each attempt anew: the one for which there was a place has failed."""
+        if self.budgeted:
+            self.budgeted = False
+            self._balancer.budget.failed(self._balancer.seconds())
+        return self.take_budget()
 
     def _give_back(self) -> None:
         if self.budgeted:
@@ -108,7 +116,7 @@ class Waits:
     def go_on_in_budget(self, failure: AttemptFailed) -> None:
         """Let the exchange try the next backend as soon as there is a place in the budget, or answer for *failure* when there has
         been none for too long."""
-        if self.take_budget():
+        if self.take_another():
             self._exchange.try_next(failure)
         elif self._asked >= PATIENCE or not self._balancer.running:
             self._balancer.budget.refused += 1

@@ -115,6 +115,19 @@ class Budgets(WaitsCase):
             (waits,) = rig.balancer.waits
             self.assertTrue(waits.took_budget)
 
+    def test_a_place_that_helped_nobody_is_not_had_again_at_once(self) -> None:
+        """Where all lose what they get at once, hardly anything is in flight: the few places there always are last a second."""
+        rig = self.rig(PAIR, eject_failures=0, upstream_idle=0)
+        for _ in range(100):
+            self.asks(rig)
+            while rig.connects:
+                rig.accept().reset()
+            rig.reactor.advance(0.005)
+        self.assertLessEqual(sum(member.requests for member in rig.pool.members.values()), 100 + 3)
+        self.wait(rig, 1.2)
+        while rig.connects:
+            rig.accept().reset()
+
     def test_a_bug_gives_its_place_back(self) -> None:
         """In the policy that was to say who is next."""
         rig = self.rig(PAIR)
@@ -215,8 +228,8 @@ class BackOffs(WaitsCase):
         self.assertEqual(status(client.received()), 200)
 
     def test_what_was_sent_is_sent_again_in_budget(self) -> None:
-        """One place for all rounds."""
-        rig = self.rig(PAIR, backoffs=1)
+        """A place for each attempt."""
+        rig = self.rig(PAIR, backoffs=1, retry_budget_least=9)
         client = self.asks(rig)
         for _ in range(2):
             rig.accept().reset()
