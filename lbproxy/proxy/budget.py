@@ -23,16 +23,17 @@ class RetryBudget:
         (Envoy's ``retry_budget``: 20 %).
     :param least: so many may be, however few the others are (Envoy's ``min_retry_concurrency``: 3).
     :ivar active: exchanges at such an attempt now.
+    :ivar cooling: when each place that was had for nothing is free again, the first first.
     :ivar waiting: exchanges that wait for a place now; they are none that count as running.
     :ivar refused: exchanges that were answered with their failure because there was no place.
     """
 
-    __slots__ = ("_cooling", "_least", "_share", "active", "refused", "waiting")
+    __slots__ = ("_least", "_share", "active", "cooling", "refused", "waiting")
 
     def __init__(self, share: float, least: int) -> None:
         self._share = share
         self._least = least
-        self._cooling: deque[float] = deque()  # when each place that was had for nothing is free again
+        self.cooling: deque[float] = deque()
         self.active = 0
         self.waiting = 0
         self.refused = 0
@@ -45,7 +46,7 @@ class RetryBudget:
 
     def take(self, in_flight: int, now: float = 0.0) -> bool:
         """Take a place, if there is one."""
-        cooling = self._cooling
+        cooling = self.cooling
         while cooling and cooling[0] <= now:
             cooling.popleft()
         if self.active + len(cooling) + 1 > self.allowed(in_flight):
@@ -56,7 +57,7 @@ class RetryBudget:
     def failed(self, now: float) -> None:
         """The attempt for which a place was taken has failed: it is free only after a while."""
         self.active -= 1
-        self._cooling.append(now + COOLING)
+        self.cooling.append(now + COOLING)
 
     def give_back(self) -> None:
         """The exchange that took a place has a response, or is over without one."""

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from .balancer import Balancer
     from .exchange import Exchange
 
-__all__ = ["PATIENCE", "Waits"]
+__all__ = ["LONG_PATIENCE", "PATIENCE", "Waits"]
 
 #: How often an exchange asks for a place in the retry budget, each further time after a back-off: for half a second on average,
 #: and a second at most. Where a backend died, what it took with it is through by then; where all are slow, nobody should wait
 #: longer.
 PATIENCE = 7
+#: The same while those that have a place are served: with back-offs of 125 ms on average half a minute, which is what a response
+#: may take.
+LONG_PATIENCE = 240
 
 
 class Waits:
@@ -118,7 +121,7 @@ class Waits:
         been none for too long."""
         if self.take_another():
             self._exchange.try_next(failure)
-        elif self._asked >= PATIENCE or not self._balancer.running:
+        elif (self._asked >= PATIENCE and not self._is_patient(failure)) or not self._balancer.running:
             self._balancer.budget.refused += 1
             self._exchange.answer(failure)
         else:
@@ -126,6 +129,13 @@ class Waits:
             self._asked += 1
             self._wants_budget = True
             self._balancer.budget.waiting += 1
+
+    def _is_patient(self, failure: AttemptFailed) -> bool:
+        """Whether to wait on for a place: a backend that died takes many exchanges with it at once, which the others then serve
+        in turn, however long each takes. Where places were had for nothing it is a storm instead; and a time-out has taken long
+        enough."""
+        budget = self._balancer.budget
+        return failure.kind == "reset" and budget.active > 0 and not budget.cooling and self._asked < LONG_PATIENCE
 
     def another_round(self, failure: AttemptFailed) -> None:
         """Let the exchange go over the backends again after a back-off."""
