@@ -11,6 +11,7 @@ Nothing is forgiven but what cannot be otherwise while a backend is at fault:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from .chaos_clients import Outcome
+from .chaos_clients import REPEATABLE, REPLAY_LIMIT, Outcome
 from .support import Backend, LoadBalancer
 
 #: What may befall a backend, and for how many seconds. Some stops are longer than its time-outs.
@@ -181,6 +182,16 @@ def held_against(outcome: Outcome, outages: Outages) -> str:
         f"{outcome.how} {outcome.status or ''} after {ended - began:.2f} s: {ask.method} {ask.path}{size}, "
         f"answered by {outcome.backend}: {outcome.detail}"
     )
+
+
+def explanations(lines: list[str]) -> list[str]:
+    """What the balancer's log has to say of exchanges that it refused and could have repeated."""
+    told = []
+    for line in lines:
+        entry = json.loads(line)
+        if entry["status"] in (502, 503, 504) and entry["method"] in REPEATABLE and entry["request_bytes"] <= REPLAY_LIMIT:
+            told.append(f"{entry['time']} {entry['target']}: {json.dumps(entry['explain'])}")
+    return told
 
 
 def repeated(outcomes: list[Outcome], seen: Counter[str]) -> list[str]:

@@ -14,7 +14,7 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .chaos import KINDS, POLICIES, TIERS, Fault, Outages, Step, held_against, open_files, repeated, schedule, setup, wishes
+from .chaos import KINDS, POLICIES, TIERS, Fault, Outages, Step, explanations, held_against, open_files, repeated, schedule, setup, wishes
 from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
 from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
 
@@ -112,6 +112,7 @@ class ChaosTests(IntegrationTestCase):
         balancer = self.balancer(
             "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT), "--idle-timeout", str(IDLE_TIMEOUT),
             "--probe-interval", "0.3", "--admin-writable", *options,
+            "--access-log", str(self.folder / "log"), "--access-log-format", "json", "--access-log-explain",
             backends=[backend.place + place for backend, place in zip(backends, places, strict=True)],
         )  # fmt: skip
         files = open_files(balancer)
@@ -126,7 +127,8 @@ class ChaosTests(IntegrationTestCase):
         findings = [finding for outcome in outcomes if (finding := held_against(outcome, outages))]
         findings += repeated(outcomes, Counter((self.folder / "once").read_text().split()))
         if findings:
-            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40]]))
+            log = explanations((self.folder / "log").read_text().splitlines())
+            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40], *log[:10]]))
         self.assertGreater(sum(outcome.how == "whole" for outcome in outcomes), 20 * SECONDS)
         self.check_nothing_is_left(balancer, backends, files)
         balancer.stop()
