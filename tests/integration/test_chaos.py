@@ -14,7 +14,21 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .chaos import KINDS, POLICIES, TIERS, Fault, Outages, Step, explanations, held_against, open_files, repeated, schedule, setup, wishes
+from .chaos import (
+    KINDS,
+    POLICIES,
+    TIERS,
+    Fault,
+    Outages,
+    Step,
+    explanations,
+    held_against,
+    open_files,
+    repeated,
+    schedule,
+    setup,
+    wishes,
+)
 from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
 from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
 
