@@ -6,6 +6,7 @@ sweep looks a few times in the shortest time-out's span, so a deadline is at mos
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableSet
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["AT_ONCE", "NEVER", "DeadlineSweep", "HasDeadline"]
+__all__ = ["AT_ONCE", "NEVER", "DeadlineSweep", "HasDeadline", "InOrder"]
 
 NEVER = float("inf")
 #: Deadlines dealt with in one turn of the reactor. A thousand slow clients whose time is over at the same moment cost a tenth of
@@ -33,6 +34,31 @@ class HasDeadline(Protocol):
         """The deadline has passed. It has been set to :data:`NEVER` before."""
 
 
+class InOrder(MutableSet[HasDeadline]):
+    """A set in the order in which things were added, so that those whose time is over together are told in the same order each
+    time: a plain set's order is that of memory addresses, by which no run could be repeated."""
+
+    __slots__ = ("_things",)
+
+    def __init__(self) -> None:
+        self._things: dict[HasDeadline, None] = {}
+
+    def __contains__(self, thing: object) -> bool:
+        return thing in self._things
+
+    def __iter__(self) -> Iterator[HasDeadline]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def add(self, value: HasDeadline) -> None:
+        self._things[value] = None
+
+    def discard(self, value: HasDeadline) -> None:
+        self._things.pop(value, None)
+
+
 class DeadlineSweep:
     """Watches things that have a deadline.
 
@@ -42,7 +68,7 @@ class DeadlineSweep:
     """
 
     def __init__(self, clock: IReactorTime, shortest: float) -> None:
-        self.watched: set[HasDeadline] = set()
+        self.watched: MutableSet[HasDeadline] = InOrder()
         self.interval = min(1.0, max(0.05, shortest / 4))
         self._seconds = clock.seconds
         self._clock = clock

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,6 +70,15 @@ class Sweeps(SynchronousTestCase):
         self.watch(1)
         self.wait(3)
         self.assertEqual(self.sweep.watched, set())
+
+    def test_those_of_one_moment_are_told_in_the_order_in_which_they_came(self) -> None:
+        """Each time, so that a run can be repeated."""
+        told: list[int] = []
+        for number in range(50):
+            watched = self.watch(1)
+            watched.deadline_passed = partial(told.append, number)  # type: ignore[method-assign]
+        self.wait(3)
+        self.assertEqual(told, list(range(50)))
 
     def test_many_at_once_are_told_in_turns(self) -> None:
         """So that whatever else is to be done comes between; all of them, each once, but for one that has got more time."""

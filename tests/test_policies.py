@@ -88,7 +88,7 @@ class PolicyMakerTests(SynchronousTestCase):
             ["policy: hash: there is no option 'kee' (did you mean key?); allowed are key, method, bound"],
         )
         self.assertEqual(self.refused("peak-ewma:x=1"), ["policy: peak-ewma: there is no option 'x'; allowed is decay"])
-        self.assertEqual(self.refused("first:x=1"), ["policy: first: there is no option 'x'; allowed is none"])
+        self.assertEqual(self.refused("first:x=1"), ["policy: first: there is no option 'x'; allowed is first alone"])
 
     def test_values_out_of_range(self) -> None:
         """What was given, as it was written, and what is allowed."""

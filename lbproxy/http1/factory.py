@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from math import inf
 from typing import Any
 
@@ -58,7 +58,7 @@ class ServerFactory(Factory):
         maker: ExchangeMaker,
         settings: Settings,
         seconds: Callable[[], float],
-        watched: set[Any],
+        watched: MutableSet[Any],
         counters: ListenerCounts,
     ) -> None:
         self.maker = maker

@@ -160,7 +160,6 @@ class Waits:
             self._balancer.line.leave(self)
             self.queued += self._balancer.seconds() - self._joined
             self._joined = None
-            self.set_deadline()
 
     def try_again(self) -> bool:
         """A place may be free. Returns whether the exchange waits no longer."""

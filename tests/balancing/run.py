@@ -91,7 +91,7 @@ class Run:
             random=self.source("balancer"),
         )
         self.balancer.upstreams = network  # type: ignore[assignment]
-        network.watched = self.balancer.sweep.watched
+        self.balancer.sweep.watched = network.watched
         self.pool.observers.append(self._changed)
         self.balancer.start()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from lbproxy.balance.backend import Backend
 from lbproxy.balance.state import BackendState
-from lbproxy.deadlines import NEVER
+from lbproxy.deadlines import NEVER, InOrder
 from lbproxy.errors import ConnectFailed, ResponseTimedOut, UpstreamLost
 from lbproxy.http1.head import RequestHead, ResponseHead
 from lbproxy.http1.roles import Response, ResponseReceiver
@@ -167,7 +166,7 @@ class Network:
     :param later: calls when a refusal is heard of.
     :ivar seconds: the clock.
     :ivar patience: the response time-out.
-    :ivar watched: what has a deadline.
+    :ivar watched: what has a deadline, for a :class:`~lbproxy.deadlines.DeadlineSweep`.
     """
 
     about = "connect"
@@ -175,7 +174,7 @@ class Network:
     def __init__(self, servers: dict[str, Server], later: Later, seconds: Callable[[], float], patience: float) -> None:
         self.seconds = seconds
         self.patience = patience
-        self.watched: set[Any] = set()
+        self.watched = InOrder()
         self._servers = servers
         self._later = later
 

@@ -273,6 +273,17 @@ class HowMuch(ExplainCase):
         self.assertEqual(len(told_of["attempts"]) + told_of["earlier_attempts"], 102)
         self.assertEqual(told_of["attempts"][-1]["end"], "answered")
 
+    def test_the_longest_texts_are_left_out(self) -> None:
+        """Rather than a head that its client refuses."""
+        rig = self.trusting(f"{PAIR},10.0.0.3:8000")
+        for address in (ONE, TWO):
+            rig.pool.apply(Verdict(address, False, "\N{GRINNING FACE}" * 1000, "probe"))
+        client = self.asks(rig, asking())
+        rig.accept().send(OK)
+        answer = client.received()
+        self.check(answer)
+        self.assertEqual((told(answer)["more_candidates"], told(answer)["earlier_attempts"]), (3, 1))
+
     def test_what_a_backend_sent_breaks_no_line(self) -> None:
         """Its nonsense stands in the failure's text."""
         rig = self.trusting()

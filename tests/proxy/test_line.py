@@ -109,6 +109,14 @@ class Lines(SynchronousTestCase):
         self.free(1)
         self.assertEqual(self.served, [1, 2])
 
+    def test_who_leaves_meanwhile_is_not_called(self) -> None:
+        """One that is served may have others leave."""
+        first, second = self.join(1), self.join(2)
+        self.join(3)
+        first.then = lambda: self.line.leave(second)
+        self.free(2)
+        self.assertEqual(self.served, [1, 3])
+
     def test_one_may_wait_again_at_once(self) -> None:
         """At the end of the line; it is not taken out for having been served."""
         first = self.join(1)

@@ -81,6 +81,7 @@ class APlaceBecomesFree(WaitsCase):
     def test_by_an_exchange_that_took_too_long(self) -> None:
         """Its time-out frees the place."""
         rig = self.rig(SMALL, exchange_timeout=2)
+        rig.balancer._pulse.stop()  # which calls the line too
         first = self.asks(rig)
         rig.accept()
         rig.wait(1)
@@ -165,13 +166,13 @@ class ThePoolChanges(WaitsCase):
 
     def test_a_backend_may_have_fewer(self) -> None:
         """Those that run go on, and as many places as there are too few are not given anew."""
-        rig, client = self.full(f"{ONE}:max-in-flight=2", 2)
+        rig = self.rig(f"{ONE}:max-in-flight=2")
+        first, second, _ = (self.asks(rig) for _ in range(3))
         self.set_backends(rig, SMALL)
-        rig.ended.clear()
-        next(iter(rig.factory.connections)).drop()
-        rig.turn()
+        first.reset()
         self.assertEqual((self.line(rig), rig.member().in_flight), (1, 1))
-        client.reset()
+        second.reset()
+        self.assertEqual((self.line(rig), rig.member().in_flight), (0, 1))
 
     def test_all_go_down(self) -> None:
         """There is nothing left to wait for: 503 at once, not after ten seconds."""
@@ -346,6 +347,48 @@ class TheLine(WaitsCase):
         rig.balancer.stop()
         self.assertEqual((status(client.received()), rig.counters.ends), (503, {"drain": 1}))
 
+    def test_nobody_joins_it_once_the_balancer_has_stopped(self) -> None:
+        """Who would have waited is answered."""
+        rig = self.rig(f"{ONE}:max-in-flight=1,{TWO}", backoffs=1)
+        self.asks(rig)
+        rig.accept()
+        client = self.asks(rig)
+        backend = rig.accept()
+        rig.balancer.stop()
+        backend.reset()
+        self.assertEqual((status(client.received()), self.line(rig)), (502, 0))
+
+    def test_each_round_may_wait_for_each_backend(self) -> None:
+        """Also for one that was tried in the round before."""
+        rig = self.rig(f"{ONE}:max-in-flight=1,{TWO}", policy=First, backoffs=1, eject_failures=0)
+        client = self.asks(rig)
+        rig.accept().reset()
+        rig.accept().reset()
+        other = self.asks(rig)
+        rig.accept()
+        rig.wait(0.25)
+        rig.accept().reset()
+        self.assertEqual((self.line(rig), rig.connects), (1, []))
+        other.reset()
+        self.assertEqual((self.line(rig), self.addresses(rig)), (0, [ONE]))
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
+
+    def test_a_bug_in_the_answer_leaves_nobody_waiting(self) -> None:
+        """Who has waited for too long, and cannot be told so, is dropped."""
+        rig = self.rig(SMALL, queue_timeout=1)
+        self.asks(rig)
+        rig.accept()
+        client = self.asks(rig)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        self.patch(client, "write", broken)
+        rig.wait(2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(client.aborted)
+
     def test_a_bug_in_a_policy_leaves_nobody_waiting(self) -> None:
         """It is logged, and the one whom it struck is dropped."""
         rig = self.rig(SMALL)
@@ -407,6 +450,18 @@ class Places(WaitsCase):
         rig.accept().send(OK)
         answer = client.received()
         self.assertEqual((status(answer), values(answer, b"set-cookie")), (200, []))
+
+    def test_a_bound_client_waits_for_its_backend_that_drains(self) -> None:
+        """Others are told at once that there is none for them."""
+        rig = self.rig(SMALL, sticky="lb")
+        first = self.asks(rig)
+        rig.accept()
+        rig.pool.wish(Wish(ONE, "drain"))
+        client, other = self.asks(rig, self.bound_to(rig, ONE)), self.asks(rig)
+        self.assertEqual((self.line(rig), status(other.received())), (1, 503))
+        first.reset()
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
 
     def test_a_bound_client_waits_where_all_are_full(self) -> None:
         """For any of them."""

@@ -145,6 +145,13 @@ class Budgets(WaitsCase):
         self.assertEqual((status(client.received()), rig.balancer.budget.active), (200, 0))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_nobody_waits_for_one_once_the_balancer_has_stopped(self) -> None:
+        """The failure is answered at once, and no timer set."""
+        rig, clients, backends = self.crowd(1, retry_budget=0, retry_budget_least=0)
+        rig.balancer.stop()
+        backends[0].reset()
+        self.assertEqual(status(clients[0].received()), 502)
+
     def test_there_is_no_storm_where_all_are_slow(self) -> None:
         """Requests keep coming, and each attempt times out: at most a fifth of them more attempts than requests."""
         rig = self.rig(f"{PAIR},{THREE}", response_timeout=1, eject_failures=0)

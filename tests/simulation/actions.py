@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import attrs
+
+from lbproxy.balance.state import Wish
+
 from .messages import SWITCHING, UNASKED, body_of
 from .peers import Backend, Client, End
 
@@ -291,6 +295,31 @@ def a_probe_finds_a_backend_down(world: World) -> bool:
     return True
 
 
+def an_operator_wishes_for_something(world: World) -> bool:
+    """That a backend is left alone, or no longer."""
+    wanted = world.rng.choice(("ready", "ready", "ready", "drain", "maintenance"))
+    world.tell(wanted)
+    world.rig.pool.wish(Wish(world.rng.choice(world.addresses), wanted))
+    return True
+
+
+def limits_are_raised(world: World) -> bool:
+    """Each backend that has one may have one more at once."""
+    backends = [member.backend for member in world.rig.pool.members.values()]
+    limited = [backend for backend in backends if 0 < backend.max_in_flight < 5]
+    world.rig.pool.set_backends(
+        attrs.evolve(backend, max_in_flight=backend.max_in_flight + 1) if backend in limited else backend for backend in backends
+    )
+    world.rig.balancer.pulse()  # which it does a few times a second
+    return bool(limited)
+
+
+def a_moment_passes(world: World) -> bool:
+    """A part of a back-off."""
+    world.rig.reactor.advance(world.rng.choice((0.01, 0.05)))
+    return True
+
+
 def time_passes(world: World) -> bool:
     """Less than some time-outs, more than others."""
     world.rig.wait(world.rng.choice((0.25, 0.25, 1, 4, 11)))
@@ -324,6 +353,9 @@ BALANCER: dict[Callable[[World], bool], int] = {
     a_backend_refuses: 4,
     a_probe_finds_a_backend_up: 2,
     a_probe_finds_a_backend_down: 1,
+    an_operator_wishes_for_something: 1,
+    limits_are_raised: 1,
+    a_moment_passes: 4,
     time_passes: 8,
     idle_connections_are_closed: 1,
     connections_are_dropped: 1,

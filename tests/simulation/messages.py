@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
-__all__ = ["ANSWERS", "REQUESTS", "SWITCHING", "UNASKED", "Answer", "Asked", "Outbox", "body_of", "number_of"]
+__all__ = ["ANSWERS", "REQUESTS", "SWITCHING", "UNASKED", "Answer", "Asked", "Outbox", "body_of", "number_of", "with_cookie"]
 
 #: The number of the request that an answer gives which nobody has asked for.
 UNASKED = 0
@@ -129,6 +129,11 @@ def _chunked(method: bytes, size: int, *fields: bytes, trailers: bytes = b"") ->
     return ask
 
 
+def with_cookie(asked: Asked, cookie: bytes) -> None:
+    """Let the request carry it."""
+    asked.head = asked.head.replace(b"\r\n\r\n", b"\r\nCookie: %b\r\n\r\n" % cookie)
+
+
 _EXPECT = b"Expect: 100-continue"
 
 #: What clients ask, by how a trace calls it.
@@ -200,6 +205,10 @@ ANSWERS: dict[str, Callable[[int, int, bytes], Answer]] = {
     "200 until its end": _answer(b"200 OK", size=20, framing="close"),
     "200 until its end, large": _answer(b"200 OK", size=200_000, framing="close"),
     "204": _answer(b"204 No Content", framing="none"),
+    "503": _answer(b"503 Service Unavailable", size=20),
+    "503, large": _answer(b"503 Service Unavailable", size=200_000),
+    "503, chunked, with trailers": _answer(b"503 Busy", size=20, framing="chunked", trailers=b"X-Sum: 7\r\n"),
+    "503 until its end": _answer(b"503 Service Unavailable", size=20, framing="close"),
     "413, the last": _answer(b"413 Content Too Large", b"Connection: close", size=2),
     "426": _answer(b"426 Upgrade Required", b"Connection: Upgrade", b"Upgrade: websocket"),
 }

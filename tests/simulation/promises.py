@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import h11
+
+from lbproxy.proxy.relay import Relay
+from lbproxy.proxy.waits import Waits
 
 from ..fuzz.reading import Message, check_raw, hold, read_request, read_response, tokens
 from .messages import Asked
@@ -14,10 +18,13 @@ from .peers import Backend, Client
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["check_all", "check_counters", "check_tunnels", "what_is_left"]
+__all__ = ["check_all", "check_counters", "check_timers", "check_tunnels", "check_waits", "what_is_left"]
 
 #: What a client may be answered in the balancer's own name.
 _OWN = {400, 405, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505}
+
+#: The words for how an exchange ends.
+_ENDS = frozenset(re.findall(r"``([a-z-]+)``", (Relay.__doc__ or "").partition(":ivar end:")[2].partition(":ivar")[0]))
 
 # Counters.
 
@@ -27,12 +34,13 @@ def check_counters(world: World) -> None:
     rig = world.rig
     counters = rig.counters
     in_flight = [member.in_flight for member in rig.pool.members.values()]
-    hold(min(in_flight) >= 0 and sum(in_flight) <= counters.in_flight, "each attempt is an exchange's", in_flight)
-    hold(0 <= rig.balancer.budget.active <= counters.in_flight, "the retry budget is exchanges'", rig.balancer.budget.active)
-    hold(0 <= rig.balancer.budget.waiting <= counters.in_flight, "who waits for it is one", rig.balancer.budget.waiting)
+    budget = rig.balancer.budget
+    most = counters.in_flight + budget.active  # an exchange with two attempts at once has a place in the budget
+    hold(min(in_flight) >= 0 and sum(in_flight) <= most, "each attempt is an exchange's", in_flight)
     hold(0 <= counters.tunnels <= counters.in_flight, "tunnels are exchanges", counters.tunnels, counters.in_flight)
     hold(sum(counters.ends.values()) == sum(counters.statuses.values()) == len(rig.ended), "each exchange ends once")
     hold(not counters.ends.get("bug"), "there is no bug", counters.ends)
+    hold(counters.ends.keys() <= _ENDS, "each end has a word that is known", counters.ends)
     tunnels = counters.tunnels_total - counters.tunnels
     hold(sum(counters.buckets) == len(rig.ended) - tunnels, "each exchange but a tunnel has a duration", counters.buckets)
     for name in ("request_bytes", "response_bytes"):
@@ -41,6 +49,35 @@ def check_counters(world: World) -> None:
     if not world.web:
         connected = sum(not client.lost for client in world.clients)
         hold(rig.listener.open == len(rig.factory.connections) == connected, "open connections are counted", rig.listener.open)
+
+
+def check_waits(world: World) -> None:
+    """Limits are kept, who waits has a reason to, and what is taken is somebody's who runs."""
+    balancer = world.rig.balancer
+    budget, line, waits = balancer.budget, balancer.line, balancer.waits
+    hold(len(waits) <= world.rig.counters.in_flight, "who waits runs", len(waits))
+    hold(budget.active == sum(one.budgeted for one in waits), "the retry budget is exchanges'", budget.active)
+    hold(0 <= budget.waiting <= len(waits), "who waits for it is one", budget.waiting)
+    hold(len(line.waiting) <= world.settings["queue"], "the line keeps its limit", len(line.waiting))
+    hold(waits.issuperset(line.waiting), "who stands in the line waits", len(line.waiting))
+    watched = {one for one in balancer.sweep.watched if isinstance(one, Waits)}
+    hold(waits >= watched, "whose deadline is watched runs", len(watched))
+    for member in world.rig.pool.members.values():
+        hold(member.in_flight <= member.limit, "a backend has no more than it may", member.address, member.in_flight)
+        free = member.fit and member.in_flight < member.limit
+        for one in line.waiting if free else ():
+            tried = [attempt.member for attempt in one._exchange.attempts]
+            hold(member in tried, "nobody waits for a place that is free", member.address)
+
+
+def check_timers(world: World) -> None:
+    """When the balancer has stopped too, nothing is to be done any more."""
+    rig = world.rig
+    rig.balancer.stop()
+    rig.turn()
+    hold(world.web or not rig.reactor.getDelayedCalls(), "no timer is left", rig.reactor.getDelayedCalls())
+    hold(not rig.balancer.waits and not rig.balancer.line.waiting, "nobody waits", rig.balancer.waits)
+    hold(rig.balancer.budget.active == rig.balancer.budget.waiting == 0, "no place is taken", rig.balancer.budget.active)
 
 
 def what_is_left(world: World) -> list[str]:

@@ -6,12 +6,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from ..support import Rig
+from lbproxy.policies import policy_maker
+
+from ..support import START, Rig
 from ..test_web import WebRig
 from .actions import BACKENDS, BALANCER, CLIENTS, a_client_comes, a_probe_finds_a_backend_up
-from .messages import ANSWERS, REQUESTS, Answer, Asked
+from .messages import ANSWERS, REQUESTS, Answer, Asked, with_cookie
 from .peers import Backend, Client
-from .promises import check_all, check_counters, check_tunnels, what_is_left
+from .promises import check_all, check_counters, check_timers, check_tunnels, check_waits, what_is_left
 
 __all__ = ["World"]
 
@@ -20,21 +22,52 @@ _POOLS = (
     "10.0.0.1:8000",
     "10.0.0.1:8000,10.0.0.2:8000",
     "10.0.0.1:8000:proxy-protocol=v2,10.0.0.2:8000:proxy-protocol=v1",
+    "10.0.0.1:8000:max-in-flight=1",
+    "10.0.0.1:8000:max-in-flight=1,10.0.0.2:8000:max-in-flight=2:weight=3",
+    "10.0.0.1:8000:max-in-flight=1,10.0.0.2:8000:tier=1,10.0.0.3:8000:backup",
+    "10.0.0.1:8000,10.0.0.2:8000,10.0.0.3:8000,10.0.0.4:8000:backup:max-in-flight=1",
+)
+
+_POLICIES = (
+    "round-robin",
+    "round-robin",
+    "least-connections",
+    "random",
+    "two-choices",
+    "peak-ewma",
+    "hash:key=path",
+    "hash:key=ip,bound=1.25,method=ring",
+    "first",
 )
 
 #: Each setting is one of these; small times as well as usual ones.
 _SETTINGS: dict[str, tuple[Any, ...]] = {
     "abort_on_close": (False, False, False, True),
+    "attempt_timeout": (0.5, 2, 0, 0),
+    "backoffs": (0, 2),
     "body_grace": (0.5, 10),
     "body_limit": (0, 0, 0, 1000),
     "body_rate": (0, 1024),
     "connect_timeout": (0.5, 3),
     "connection_requests": (0, 1, 3, 1000),
+    "eject_failures": (0, 1, 3),
+    "eject_time": (1, 10),
+    "eject_share": (0, 50, 100),
+    "exchange_timeout": (1, 5, 0, 0, 0, 0),
     "header_timeout": (0.5, 10),
+    "hedge": (0, 0, 50, 95),
     "idle_timeout": (0.5, 5, 60),
+    "panic": (0, 0, 60),
+    "queue": (0, 2, 256, 256),
+    "queue_timeout": (0.5, 10),
     "replay_limit": (0, 1000, 65536),
     "response_timeout": (1, 30),
     "retries": (0, 3),
+    "retry_budget": (0, 20, 100),
+    "retry_budget_least": (0, 3),
+    "retry_on": (("connect", "reset", "timeout"), ("connect", "reset", "timeout", "503"), ("503",), ("connect",), ("none",)),
+    "slow_start": (0, 0, 5),
+    "sticky": ("", "lb"),
     "tunnel_timeout": (1, 30, 3600),
     "upstream_idle": (0, 1, 32),
     "upstream_idle_timeout": (0.5, 60),
@@ -61,17 +94,23 @@ class World:
         self.settings = {
             name: values[-1] if patient and name in _TIMES else rng.choice(values) for name, values in _SETTINGS.items()
         }
-        pool = rng.choice(_POOLS)
+        pool, policy = rng.choice(_POOLS), rng.choice(_POLICIES)
         self.addresses = [one.split(":")[0] + ":8000" for one in pool.split(",")]
-        self.rig: Any = (WebRig if web else Rig)(pool, **self.settings)
+        self.rig: Any = None
+        make = policy_maker(policy, random=random.Random(seed), seconds=lambda: self.rig.reactor.seconds() if self.rig else START)
+        self.rig = (WebRig if web else Rig)(pool, policy=make, sticky_key=b"simulated session", **self.settings)
+        self.rig.balancer.random = random.Random(seed)
+        hedging = self.rig.balancer.hedging
+        if hedging is not None and rng.random() < 0.7:  # as if there had been enough responses to tell
+            hedging.delay = rng.choice((0.1, 0.5))
         self.clients: list[Client] = []
         self.backends: list[Backend] = []
         self.asked: dict[int, Asked] = {}
         self.answers: dict[int, Answer] = {}
-        self.trace = [f"{pool} {self.settings}"]
+        self.trace = [f"{pool} {policy} {self.settings}"]
         self._numbers = 0
         self._requests = [*rng.sample(list(REQUESTS), rng.choice((1, 3, 8))), *["upgrade"] * rng.choice((0, 0, 3))]
-        self._answers = rng.sample(list(ANSWERS), rng.choice((1, 3, 8)))
+        self._answers = [*rng.sample(list(ANSWERS), rng.choice((1, 3, 8))), *["503"] * rng.choice((0, 0, 2))]
         self._tables = [self._some(table) for table in (CLIENTS, BACKENDS, BALANCER if not web else _WITHOUT_DRAIN)]
         self._shares = rng.choice(((3, 3, 1), (1, 1, 1), (1, 3, 1), (3, 1, 1)))
         self._accepts = rng.random() < 0.9  # or only now and then
@@ -101,6 +140,9 @@ class World:
             return False
         kind = kind or self.rng.choice(self._requests)
         asked = REQUESTS[kind](self.number())
+        sticky = self.rig.balancer.sticky
+        if sticky is not None and self.rng.random() < 0.5:
+            with_cookie(asked, b"lb=" + sticky.token(self.rng.choice(self.addresses)))
         self.asked[asked.number] = asked
         self.tell(f"{client.name}: {kind} /{asked.number}")
         client.ask(asked)
@@ -157,12 +199,14 @@ class World:
             self._act()
             self._settle()
             check_counters(self)
+            check_waits(self)
         if self.rng.random() < 0.5:
             self._all_read()
             check_tunnels(self)
         self._silence()
         check_counters(self)
         check_all(self)
+        check_timers(self)
 
     def _act(self) -> None:
         """Something that there is to do, if it is found soon."""
