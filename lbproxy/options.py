@@ -136,11 +136,12 @@ class Options(usage.Options):
         if found is None:
             return message
         names, given = [name.rstrip("=") for name in self.longOpt], found[1]
+        nearest = get_close_matches(given, names, n=2)
         if found[2] != "not recognized":
-            return f"{message}; it could be --{', --'.join(name for name in names if name.startswith(given))}"
+            several = dict.fromkeys([*(name for name in names if name.startswith(given)), *nearest])
+            return f"{message}; it could be --{', --'.join(several)}"
         if given in BACKEND_OPTIONS:
             return f"{message}; it is said of a backend: --backends HOST:PORT:{BACKEND_OPTIONS[given]}"
-        nearest = get_close_matches(given, names, n=1)
         return f"{message}; did you mean --{nearest[0]}?" if nearest else message
 
     def parseArgs(self, *words: str) -> None:

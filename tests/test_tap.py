@@ -322,10 +322,12 @@ class MistakeTests(SynchronousTestCase):
         self.assert_message("--zzz 3", "option --zzz not recognized")
 
     def test_beginning_of_several_options(self) -> None:
-        """Of what may be several options, all are named."""
-        self.assert_message(
-            "-b a:1 --sticky-", "option --sticky- not a unique prefix; it could be --sticky-max-age, --sticky-key-file"
-        )
+        """Of what may be several options, all are named, and those that are near."""
+        for given, several in (
+            ("--sticky-", "--sticky-max-age, --sticky-key-file, --sticky"),
+            ("--retry", "--retry-on, --retry-budget, --retry-budget-least, --retries"),
+        ):
+            self.assert_message(f"-b a:1 {given}", f"option {given} not a unique prefix; it could be {several}")
 
     def test_option_of_a_backend(self) -> None:
         """What is said of a single backend is no option, and where it belongs is told."""
