@@ -6,7 +6,7 @@ a tier is good for the fit share of its backends times 1.4, so that it spills ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import ConfigurationError
 from ..interfaces import IPolicy
@@ -83,6 +83,11 @@ class Tiers:
         self._order: list[Tier] = []
 
     @property
+    def by_number(self) -> Mapping[int, Tier]:
+        """All of them by their numbers, in order; replaced as a whole when backends come or go."""
+        return self._by_number
+
+    @property
     def first(self) -> Tier:
         """The first one."""
         return self._order[0]
@@ -124,11 +129,10 @@ class Tiers:
         """Tell the policies who is fit and how heavy, and say anew how much goes to which tier."""
         for tier in self._order:
             tier.update()
-        if len(self._order) > 1:
-            self._share_out()
+        self._share_out()
 
     def _share_out(self) -> None:
-        found = shares([tier.health for tier in self._order])
+        found = shares([tier.health for tier in self._order]) if len(self._order) > 1 else [1.0]
         if found != [tier.share for tier in self._order]:
             for tier, share in zip(self._order, found, strict=True):
                 tier.share = share
