@@ -61,8 +61,8 @@ class Tier:
         """Tell the policy who is fit and how heavy, if that is news."""
         fit = [(member, member.weight) for member in self.members if member.fit]
         if fit != self.told:
-            self.told = fit
             self.policy.set_members([member for member, _ in fit])
+            self.told = fit  # not before: a user's policy that fails is told again
 
 
 class Tiers:
