@@ -1,4 +1,4 @@
-"""What the chaos test is made of: faults from a seed, and what is held against a balancer.
+"""What the chaos test is made of: a setup, faults and wishes from a seed, and what is held against a balancer.
 
 Nothing is forgiven but what cannot be otherwise while a backend is at fault:
 
@@ -11,6 +11,7 @@ Nothing is forgiven but what cannot be otherwise while a backend is at fault:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -18,11 +19,28 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from .chaos_clients import Outcome
+from .chaos_clients import REPEATABLE, REPLAY_LIMIT, Outcome
 from .support import Backend, LoadBalancer
 
 #: What may befall a backend, and for how many seconds. Some stops are longer than its time-outs.
 KINDS = {"kill": (0.3, 1.5), "stop": (0.3, 3.0), "restart": (0.0, 0.1), "cut": (0.3, 1.2), "garbage": (0.3, 1.2)}
+#: One of these chooses.
+POLICIES = (
+    "round-robin",
+    "least-connections",
+    "random",
+    "two-choices",
+    "peak-ewma:decay=1",
+    "hash:key=uri",
+    "hash:key=header:X-Ask,method=ring,bound=1.25",
+    "first",
+)
+#: How the backends stand to each other.
+TIERS = (("", "", ""), ("", "", ":tier=1"), ("", ":tier=1", ":backup"))
+#: A probe that gets answers re-admits whom traffic took out; where it only connects, that comes with time, and soon.
+PROBES = (("--probe", "http:/"), ("--eject-time", "0.3", "--eject-limit", "0.6"))
+#: Share of the steps in which the operator wants one of the backends left alone.
+WANTED = 0.5
 #: Share of the steps in which a second backend is at fault as well, in a way of its own.
 TWICE = 0.4
 #: Seconds that it takes about until a backend is seen to be well again.
@@ -34,6 +52,13 @@ class Fault(NamedTuple):
 
     backend: int
     kind: str
+
+
+class Setup(NamedTuple):
+    """Options of a balancer, and what is said of each backend of three after its address."""
+
+    options: tuple[str, ...]
+    backends: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -65,6 +90,29 @@ def schedule(seed: int, seconds: float, backends: int = 3) -> list[Step]:
             steps.append(step)
 
 
+def setup(seed: int) -> Setup:
+    """How the balancer of that seed's run is set up: a pure function."""
+    rng = random.Random(f"{seed}:setup")
+    options = ["--policy", rng.choice(POLICIES), *rng.choice(PROBES)]
+    for switch in (("--sticky", "lb"), ("--slow-start", "1"), ("--hedge", "95")):
+        options += switch if rng.random() < 0.5 else ()
+    tiers = rng.choice(TIERS)
+    limit = rng.choice(("", ":max-in-flight=4"))
+    return Setup(tuple(options), tuple(tier + limit for tier in tiers))
+
+
+def wishes(seed: int, steps: list[Step], backends: int = 3) -> list[tuple[int, str] | None]:
+    """In each step, which backend the operator wants left alone, and how; at least one is well, and wanted: a pure function."""
+    rng = random.Random(f"{seed}:wishes")
+    wanted: list[tuple[int, str] | None] = []
+    for step in steps:
+        faulty = {fault.backend for fault in step.faults}
+        others = range(backends) if backends - len(faulty) > 1 else sorted(faulty)
+        wish = (rng.choice(others), rng.choice(("drain", "maintenance")))
+        wanted.append(wish if rng.random() < WANTED else None)
+    return wanted
+
+
 class Outages:
     """Brings the faults about, and remembers when whose were.
 
@@ -76,13 +124,17 @@ class Outages:
         self._balancer = balancer
         self._backends = backends
 
-    def run(self, step: Step) -> None:
-        """One step, to its end; then the balancer knows that all backends are well."""
+    def run(self, step: Step, wish: tuple[int, str] | None = None) -> None:
+        """One step, to its end; then the balancer knows that all backends are well, and wanted."""
         began = time.monotonic()
         backends = [self._backends[fault.backend] for fault in step.faults]
         for backend, fault in zip(backends, step.faults, strict=True):
             _strike(backend, fault.kind)
+        if wish is not None:
+            self._balancer.wish(self._backends[wish[0]], wish[1])
         time.sleep(step.seconds)
+        if wish is not None:
+            self._balancer.wish(self._backends[wish[0]], "ready")
         for backend, fault in zip(backends, step.faults, strict=True):
             _heal(backend, fault.kind)
         for backend in backends:
@@ -130,6 +182,16 @@ def held_against(outcome: Outcome, outages: Outages) -> str:
         f"{outcome.how} {outcome.status or ''} after {ended - began:.2f} s: {ask.method} {ask.path}{size}, "
         f"answered by {outcome.backend}: {outcome.detail}"
     )
+
+
+def explanations(lines: list[str]) -> list[str]:
+    """What the balancer's log has to say of exchanges that it refused and could have repeated."""
+    told = []
+    for line in lines:
+        entry = json.loads(line)
+        if entry["status"] in (502, 503, 504) and entry["method"] in REPEATABLE and entry["request_bytes"] <= REPLAY_LIMIT:
+            told.append(f"{entry['time']} {entry['target']}: {json.dumps(entry['explain'])}")
+    return told
 
 
 def repeated(outcomes: list[Outcome], seen: Counter[str]) -> list[str]:

@@ -39,9 +39,11 @@ class Ask(NamedTuple):
         """Whether a balancer can and may send it again."""
         return (self.method in REPEATABLE or self.key) and len(self.body or b"") <= REPLAY_LIMIT
 
-    def head(self, name: str) -> bytes:
+    def head(self, name: str, cookie: str = "") -> bytes:
         """Its head. *name* stands in a field, so that an answer to another request is found out."""
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: chaos", f"X-Ask: {name}"]
+        if cookie:
+            lines.append(f"Cookie: {cookie}")
         if self.key:
             lines.append(f"Idempotency-Key: {name}")
         if self.body is not None:
@@ -161,6 +163,7 @@ class Client:
         self._rng = random.Random(seed)
         self._socket: socket.socket | None = None
         self._used = 0.0
+        self._cookie = ""
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -212,7 +215,7 @@ class Client:
         connected, began = self._kept(), time.monotonic()
         broken: Exception | None = None
         try:
-            connected.sendall(b"".join(ask.head(each) for ask, each in asks))
+            connected.sendall(b"".join(ask.head(each, self._cookie) for ask, each in asks))
         except OSError as error:
             broken = error
         for ask, each in asks:
@@ -244,6 +247,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             return outcome("silent", f"{error!r}, having sent {broken or 'all'!r}")
         status, backend = response.status, response.headers["X-Backend"]
+        self._cookie = response.headers.get("Set-Cookie", self._cookie).partition(";")[0]
         try:
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -260,7 +264,7 @@ class Client:
     def _send(self, connected: socket.socket, ask: Ask, name: str) -> Exception | None:
         """Send it; gives why not all of it went out, if so. What is to be thought of that is for the answer to say."""
         try:
-            connected.sendall(ask.head(name))
+            connected.sendall(ask.head(name, self._cookie))
             if ask.framing == "asked" and not self._reader.peek(12).startswith(b"HTTP/1.1 100"):
                 return EOFError("the body was not asked for")
             for part in ask.parts():

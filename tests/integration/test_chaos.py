@@ -1,4 +1,5 @@
-"""Backends that are killed, stopped, restarted, cut short and made to talk nonsense, in turn, under mixed load.
+"""Backends that are killed, stopped, restarted, cut short and made to talk nonsense, in turn, under mixed load; behind any
+policy, with or without sessions, limits and tiers, while an operator has them left alone.
 
 Everything comes from one seed, a new one in each run unless ``LBPROXY_CHAOS_SEED`` gives it; a failure names it.
 ``LBPROXY_CHAOS_SECONDS`` says for how long: 12 in an ordinary run, 60 or more before a release.
@@ -13,7 +14,21 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .chaos import KINDS, Fault, Outages, Step, held_against, open_files, repeated, schedule
+from .chaos import (
+    KINDS,
+    POLICIES,
+    TIERS,
+    Fault,
+    Outages,
+    Step,
+    explanations,
+    held_against,
+    open_files,
+    repeated,
+    schedule,
+    setup,
+    wishes,
+)
 from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
 from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
 
@@ -59,6 +74,24 @@ class ScheduleTests(SynchronousTestCase):
                     self.assertEqual(len(set(named)), len(named))
                     self.assertLess(len(named), backends)
 
+    def test_the_setup_and_the_wishes_are_the_seeds_too(self) -> None:
+        """Each policy comes up, and each way to order backends in tiers."""
+        self.assertEqual([setup(seed) for seed in range(50)], [setup(seed) for seed in range(50)])
+        drawn = [setup(seed) for seed in range(200)]
+        self.assertEqual({one.options[1] for one in drawn}, set(POLICIES))
+        tiers = {tuple(place.removesuffix(":max-in-flight=4") for place in one.backends) for one in drawn}
+        self.assertEqual(tiers, set(TIERS))
+        self.assertEqual(wishes(5, schedule(5, 60)), wishes(5, schedule(5, 60)))
+        self.assertEqual(wishes(5, schedule(5, 60))[:5], wishes(5, schedule(5, 60)[:5]))
+
+    def test_one_that_is_well_is_always_wanted(self) -> None:
+        """Whatever befalls the others."""
+        for seed in range(50):
+            steps = schedule(seed, 60)
+            for step, wish in zip(steps, wishes(seed, steps), strict=True):
+                left_alone = {wish[0]} if wish else set()
+                self.assertLess(len({fault.backend for fault in step.faults} | left_alone), 3)
+
     def test_every_kind_comes_in_every_five_steps(self) -> None:
         """However the seed shuffles them."""
         for seed in range(50):
@@ -83,27 +116,33 @@ class ChaosTests(IntegrationTestCase):
         try:
             self.run_chaos(seed)
         except Exception as error:
-            raise AssertionError(f"with LBPROXY_CHAOS_SEED={seed} LBPROXY_CHAOS_SECONDS={SECONDS:g}: {error}") from error
+            given = f"LBPROXY_CHAOS_SEED={seed} LBPROXY_CHAOS_SECONDS={SECONDS:g}, which is {setup(seed)}"
+            raise AssertionError(f"with {given}: {error}") from error
 
     def run_chaos(self, seed: int) -> None:
         """All of it, from that seed."""
         backends = self.backends("abc")
+        options, places = setup(seed)
         balancer = self.balancer(
             "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT), "--idle-timeout", str(IDLE_TIMEOUT),
-            "--probe-interval", "0.3", backends=backends,
+            "--probe-interval", "0.3", "--admin-writable", *options,
+            "--access-log", str(self.folder / "log"), "--access-log-format", "json", "--access-log-explain",
+            backends=[backend.place + place for backend, place in zip(backends, places, strict=True)],
         )  # fmt: skip
         files = open_files(balancer)
         outages = Outages(balancer, backends)
         crowd = Crowd(balancer.port, seed)
         self.addCleanup(crowd.stop)
-        for step in schedule(seed, SECONDS):
-            outages.run(step)
+        steps = schedule(seed, SECONDS)
+        for step, wish in zip(steps, wishes(seed, steps), strict=True):
+            outages.run(step, wish)
         outcomes = crowd.stop()
         self.assertEqual(crowd.alive, 0)
         findings = [finding for outcome in outcomes if (finding := held_against(outcome, outages))]
         findings += repeated(outcomes, Counter((self.folder / "once").read_text().split()))
         if findings:
-            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40]]))
+            log = explanations((self.folder / "log").read_text().splitlines())
+            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40], *log[:10]]))
         self.assertGreater(sum(outcome.how == "whole" for outcome in outcomes), 20 * SECONDS)
         self.check_nothing_is_left(balancer, backends, files)
         balancer.stop()
