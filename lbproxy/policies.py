@@ -129,7 +129,8 @@ def _nearest(word: str, known: Mapping[str, object]) -> str:
 def _plugin(
     name: str, options: Mapping[str, str], problems: list[str], random: Random, seconds: Callable[[], float]
 ) -> Callable[[], IPolicy]:
-    makers = {maker.name: maker for maker in getPlugins(IPolicyMaker)}
+    # One without a name cannot be asked for, and keeps nobody from the others.
+    makers = {maker.name: maker for maker in getPlugins(IPolicyMaker) if isinstance(getattr(maker, "name", None), str)}
 
     def make() -> IPolicy:
         return _made(makers[name], dict(options), random, seconds)

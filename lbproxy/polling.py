@@ -10,6 +10,7 @@ epoll, wires are registered with the reactor itself.
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
@@ -80,14 +81,15 @@ class WirePoll:
 
     def _watch(self, wire: IReadWriteDescriptor, more: int, less: int) -> None:
         fd: int = wire.fileno()
-        before = self._masks.get(fd, 0)
+        before = self._masks[fd] if self._wires.get(fd) is wire else 0
         mask = (before | more) & ~less
         if mask == before or fd < 0:
             return
         if not before:
             self._add(fd, wire, mask)
         elif mask:
-            self._epoll.modify(fd, mask)
+            with suppress(OSError):  # its socket was closed behind its back, see below
+                self._epoll.modify(fd, mask)
             self._masks[fd] = mask
         else:
             self._remove(fd)
@@ -96,11 +98,14 @@ class WirePoll:
         if self._epoll is None:
             self._epoll = select.epoll()
             self._reactor.addReader(self)
+        # There may be another wire under this number yet. Its socket is closed, by which the epoll has lost it: Twisted ends a
+        # connection itself that is reset in the very event in which it comes about, and its wire hears of it only later.
         self._epoll.register(fd, mask)
         self._wires[fd], self._masks[fd] = wire, mask
 
     def _remove(self, fd: int) -> None:
-        self._epoll.unregister(fd)
+        with suppress(OSError):  # as above
+            self._epoll.unregister(fd)
         del self._wires[fd], self._masks[fd]
         if not self._wires:
             self._reactor.removeReader(self)

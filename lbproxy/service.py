@@ -53,7 +53,7 @@ class LoadBalancerService(MultiService):
     :ivar resource: the same load balancer for a ``twisted.web`` tree.
     :ivar factory: makes the clients' connections.
     :ivar counters: what the listeners count.
-    :ivar events: the last changes of backends' states.
+    :ivar events: the last changes of backends' states, of those that came while it was started.
     """
 
     def __init__(
@@ -82,7 +82,6 @@ class LoadBalancerService(MultiService):
         )
         balancer = self.resource.balancer
         self.events = EventLog(self._clock)
-        pool.observers.append(self.events)
         self.counters = self.resource.counters
         self.factory = ServerFactory(
             self.resource,
@@ -158,6 +157,9 @@ class LoadBalancerService(MultiService):
         if drain is not None:
             drain.cancel()
         self.factory.draining = False
+        observers = self.resource.pool.observers
+        if self.events not in observers:
+            observers.append(self.events)
         super().startService()  # type: ignore[no-untyped-call]
         self._limit.start(self.resource.balancer.settings.max_connections)
         if self._access_log is not None:
@@ -213,6 +215,7 @@ class LoadBalancerService(MultiService):
             self._drain = None
             self._bound = False
             self.resource.stop()
+            self.resource.pool.observers.remove(self.events)
             self.events.stop()
             self._close_access_log()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here

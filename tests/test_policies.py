@@ -162,6 +162,8 @@ maker = Maker("last", last)
 shadow = Maker("first", last)
 broken = Maker("broken", lambda options, random, seconds: {}["no such thing"])
 nothing = Maker("nothing", lambda options, random, seconds: None)
+nameless = Maker("", last)
+del nameless.name
 """
 
 SAYING = """

@@ -133,6 +133,39 @@ class Serving(PollCase):
 class Living(PollCase):
     """When the reactor knows of it."""
 
+    def test_a_socket_that_was_closed_behind_a_wires_back_leaves_nothing_behind(self) -> None:
+        """The next one with its number is watched: Twisted itself may end a connection in the very event in which it came about,
+        when its peer has reset it by then."""
+        old, stay = self.wire(), self.wire()
+        for wire in (old, stay):
+            self.poll.addReader(wire)
+        number = old.fileno()
+        old.near.close()
+        old.fileno = lambda: number  # a wire remembers it
+        new = self.wire()
+        self.assertEqual(new.fileno(), number)
+        self.poll.addReader(new)
+        old.poll.removeReader(old)  # whenever it hears of it
+        new.far.send(b"x")
+        self.turn()
+        self.assertIn("read", new.heard)
+        self.poll.removeReader(new)
+        self.poll.addReader(new)
+        self.assertEqual(self.poll.wires, [stay, new])
+
+    def test_a_wire_whose_socket_was_closed_can_be_taken_out(self) -> None:
+        """Without an error, which would keep whoever does it from the rest."""
+        old, stay = self.wire(), self.wire()
+        for wire in (old, stay):
+            self.poll.addReader(wire)
+        number = old.fileno()
+        old.near.close()
+        old.fileno = lambda: number
+        self.poll.addWriter(old)
+        self.poll.removeReader(old)
+        self.poll.removeWriter(old)
+        self.assertEqual(self.poll.wires, [stay])
+
     def test_it_is_registered_while_there_are_wires(self) -> None:
         """And its descriptor is open no longer than that."""
         self.assertEqual((self.known(), self.poll.fileno()), ([], -1))

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from lbproxy import Settings
+from lbproxy import Settings, Verdict
 from lbproxy.drain import DRAIN_LOOK, FIRST_REQUEST
 from lbproxy.errors import ConfigurationError, ListenError
 from lbproxy.listener import Listener
@@ -551,6 +551,19 @@ class StopTests(ServiceTestCase):
         self.reactor.settle()
         self.assertEqual(self.reactor.open_ports, [8080])
         self.assertNotIn(b"Connection: close", client.received())
+
+    def test_a_pool_that_outlives_its_services(self) -> None:
+        """It tells nothing to those that have stopped: each change is logged once, and nobody is remembered for ever."""
+        pool = self.reactor.pool()
+        heard = len(pool.observers)
+        for _ in range(3):
+            service = LoadBalancerService(pool, reactor=self.reactor, probe=self.probe)
+            for _ in range(2):
+                service.startService()
+                pool.apply(Verdict("10.0.0.1:8000", False, "as the test says", "probe"))
+                pool.apply(Verdict("10.0.0.1:8000", True, "as the test says", "probe"))
+                self.successResultOf(service.stopService())
+            self.assertEqual((len(pool.observers), service.events.last), (heard, 4))
 
     def test_again_while_it_drains(self) -> None:
         """All ports listen, the admin listener's has all the while; what ran goes on, and who waited for the end is told."""

@@ -86,11 +86,13 @@ def _pool(balancer: Balancer, now: float) -> dict[str, Any]:
 
 
 def _budget(balancer: Balancer) -> dict[str, Any]:
-    """Of the retry budget: places taken and to be had (null: any number), who waits for one, who got none."""
+    """Of the retry budget: places taken, had for nothing and so not yet free, and to be had (null: any number), who waits for
+    one, who got none."""
     budget = balancer.budget
     allowed = budget.allowed(balancer.counters.in_flight)
     return {
         "active": budget.active,
+        "cooling": len(budget.cooling),
         "allowed": int(allowed) if isfinite(allowed) else None,
         "waiting": budget.waiting,
         "refused": budget.refused,
@@ -109,13 +111,13 @@ def _queue(balancer: Balancer) -> dict[str, Any]:
 
 
 def _tiers(pool: Pool) -> list[dict[str, Any]]:
-    """Of all exchanges, the share that each tier takes; none where nobody is fit."""
+    """Of all exchanges, the share that each tier takes, as the pool shares them out."""
     return [
         {
             "tier": tier_name(number),
             "backends": len(tier.members),
-            "fit": (fit := sum(member.fit for member in tier.members)),
-            "share": round(tier.share, 4) if fit else 0.0,
+            "fit": sum(member.fit for member in tier.members),
+            "share": round(tier.share, 4),
         }
         for number, tier in pool.tiers.items()
     ]

@@ -73,7 +73,7 @@ class Pool:
 
     @property
     def tiers(self) -> Mapping[int, Tier]:
-        """The tiers by number, the first first: whom they consist of, and their share of the exchanges."""
+        """The tiers by their numbers, in order."""
         return self._tiers.by_number
 
     # What the control plane tells.
@@ -99,15 +99,15 @@ class Pool:
         now = self._seconds()
         before = self.members
         members = {address: before.get(address) or BackendState(backend, now, up=up) for address, backend in wanted.items()}
-        self.members = members
         for address, member in members.items():
             member.configure(wanted[address])
             self._warm(member, now)
+        self._tiers.assign(members.values())  # before anybody comes or goes: a user's policy may fail to be made
+        self.members = members
         gone = [member for address, member in before.items() if address not in members]
         for member in gone:
             member.fit = False
             self._warming.discard(member)
-        self._tiers.assign(members.values())
         panic = self._judge()
         new = [member for address, member in members.items() if before and address not in before]
         self._tell(

@@ -61,8 +61,8 @@ class Tier:
         """Tell the policy who is fit and how heavy, if that is news."""
         fit = [(member, member.weight) for member in self.members if member.fit]
         if fit != self.told:
-            self.told = fit
             self.policy.set_members([member for member, _ in fit])
+            self.told = fit  # not before: a user's policy that fails is told again
 
 
 class Tiers:
@@ -83,14 +83,14 @@ class Tiers:
         self._order: list[Tier] = []
 
     @property
+    def by_number(self) -> Mapping[int, Tier]:
+        """All of them by their numbers, in order; replaced as a whole when backends come or go."""
+        return self._by_number
+
+    @property
     def first(self) -> Tier:
         """The first one."""
         return self._order[0]
-
-    @property
-    def by_number(self) -> Mapping[int, Tier]:
-        """All of them by the number that backends name, the first first."""
-        return self._by_number
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether there can be a policy for each tier.
@@ -129,11 +129,10 @@ class Tiers:
         """Tell the policies who is fit and how heavy, and say anew how much goes to which tier."""
         for tier in self._order:
             tier.update()
-        if len(self._order) > 1:
-            self._share_out()
+        self._share_out()
 
     def _share_out(self) -> None:
-        found = shares([tier.health for tier in self._order])
+        found = shares([tier.health for tier in self._order]) if len(self._order) > 1 else [1.0]
         if found != [tier.share for tier in self._order]:
             for tier, share in zip(self._order, found, strict=True):
                 tier.share = share

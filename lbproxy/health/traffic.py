@@ -64,8 +64,9 @@ class _Ejection:
 
     def remaining(self, now: float, settings: Settings) -> int:
         """Of its ejections in a row, how many still count: one less for each ``eject_time`` that passed without another. (Envoy
-        takes one off at each sweep; with the default times that is the same.)"""
-        return max(0, self.count - int((now - self.since) / settings.eject_time))
+        takes one off at each sweep; with the default times that is the same.) A clock that was set back adds none."""
+        atoned = max(0, int((now - self.since) / settings.eject_time))
+        return max(0, self.count - atoned)
 
 
 class TrafficCheck:

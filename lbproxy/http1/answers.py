@@ -26,7 +26,7 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     :param why: a sentence for the one who reads it; there is one for each of 502, 503 and 504.
     :param retry_after: seconds until it makes sense to come back.
     """
-    phrase = HTTPStatus(status).phrase
+    phrase = _phrase(status)
     body = f"{status} {phrase}\n{why or _WHY.get(status, '')}\n".encode("ascii", "replace")
     fields = b"Date: %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n" % (
         formatdate(usegmt=True).encode("ascii"),
@@ -39,6 +39,14 @@ def own_answer(status: int, *, why: str = "", retry_after: float | None = None) 
     head = ResponseHead(status, phrase.encode("ascii"), fields)
     head.length = len(body)
     return head, body
+
+
+def _phrase(status: int) -> str:
+    """What the status is called, be it one that a backend made up."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
 
 
 def last_answer(status: int, why: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Any
 
@@ -24,9 +23,6 @@ LINES_SECONDS = 10.0
 
 #: What is no good news.
 _BAD = ("down", "panic")
-
-#: Evidence may quote what a backend or an operator sent, which must not draw on whoever's terminal shows the log.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _log = Logger()
 
@@ -108,9 +104,13 @@ def _write(change: Change) -> None:
         was=change.was or "new",
         now=change.now or "gone",
         source=change.source,
-        reason=_CONTROLS.sub(_escaped, change.reason.removeprefix(f"{change.source}: ")),
+        reason=_visible(change.reason.removeprefix(f"{change.source}: ")),
     )
 
 
-def _escaped(control: re.Match[str]) -> str:
-    return control[0].encode("unicode_escape").decode("ascii")
+def _visible(text: str) -> str:
+    """The text as it may stand in a log. Evidence may quote what a backend or an operator sent, which must neither draw on
+    whoever's terminal shows it, nor turn its text round, nor keep it from being written."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

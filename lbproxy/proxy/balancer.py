@@ -99,7 +99,6 @@ class Balancer:
         self.running = False
         self._pulse = LoopingCall(self.pulse)
         self._pulse.clock = self.clock
-        pool.observers.append(self._pool_changed)
 
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange: from here on its downstream is told what comes of it."""
@@ -110,6 +109,8 @@ class Balancer:
     def start(self) -> None:
         """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
         self.running = True
+        if self._pool_changed not in self.pool.observers:
+            self.pool.observers.append(self._pool_changed)
         self.upstreams.open()
         self.sweep.start()
         self.probes.start()
@@ -121,6 +122,8 @@ class Balancer:
         """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over. Who
         waits for anything but a response is answered."""
         self.running = False
+        if self._pool_changed in self.pool.observers:
+            self.pool.observers.remove(self._pool_changed)
         for waits in list(self.waits):
             waits.balancer_stopped()
         self.probes.stop()

@@ -47,7 +47,7 @@ class RetryBudget:
     def take(self, in_flight: int, now: float = 0.0) -> bool:
         """Take a place, if there is one."""
         cooling = self.cooling
-        while cooling and cooling[0] <= now:
+        while cooling and not now < cooling[0] <= now + COOLING:  # beyond that, the clock was set back
             cooling.popleft()
         if self.active + len(cooling) + 1 > self.allowed(in_flight):
             return False

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 
 from ..balance.state import BackendState, Verdict
 from ..errors import AttemptFailed, BadStatus, NoSocket, StaleConnection, UpstreamLost
-from ..http1.answers import own_answer
 from ..http1.body import chunk, last_chunk
 from ..http1.client import UpstreamConnection
 from ..http1.fields import request_bytes
@@ -48,6 +47,7 @@ class Exchange(Relay):
     """
 
     _candidates: Iterator[BackendState]
+    _failure: AttemptFailed | None = None  # of the attempt that failed last
     _mind = False  # whether there is more to a response's head than to pass it on
     _full = False  # whether one was passed over only because it has no place free
     _round_begins = 0  # how many attempts there were when the present round over the backends began
@@ -147,7 +147,7 @@ class Exchange(Relay):
                 return False
             waits.leave_line()
             if member is None:
-                self._nobody_left(self.attempts[-1].failure if self.attempts else None)
+                self._nobody_left(self._failure)
             else:
                 self._tries = self._balancer.settings.retries if waits.round else 0
                 self.begin(member)
@@ -172,7 +172,10 @@ class Exchange(Relay):
         self._attempt = attempt
         member.requests += 1
         member.in_flight += 1
-        member.policy.begun(member)
+        try:
+            member.policy.begun(member)
+        except Exception:  # a user's; the exchange goes on
+            _log.failure("{policy!r} could not be told of an attempt's beginning", policy=member.policy)
         if balancer.careful:
             self._watch(attempt)
         # A stale connection is followed by a new one: the other idle ones were most likely closed with it.
@@ -262,7 +265,7 @@ class Exchange(Relay):
         balancer, member = self._balancer, attempt.member
         if head.status in _GATEWAY_ERRORS:
             self._blame(member, str(head.status))
-        elif member.failing and complete:  # a success is one when it is whole
+        elif member.failing and complete and head.status < 500:  # a success is one when it is whole
             balancer.traffic.succeeded(member)
         if balancer.retry_statuses and head.status in balancer.retry_statuses and self._ask_another(attempt, head, complete):
             return True
@@ -294,7 +297,7 @@ class Exchange(Relay):
         member = None if others else self.next_fit()
         if not others and (member is None or not self._waiting().take_another()):
             return False
-        attempt.failure = BadStatus(head.status)
+        attempt.failure = self._failure = BadStatus(head.status)
         if not complete and attempt.connection is not None:
             attempt.connection.abort()
         self._let_go(attempt, self._balancer.seconds(), True)
@@ -323,25 +326,9 @@ class Exchange(Relay):
             self._bug(Failure())
 
     def _after_failure(self, attempt: Attempt, failure: AttemptFailed) -> None:
-        balancer, member, body = self._balancer, attempt.member, self._body
-        now = balancer.seconds()
-        attempt.failure = failure
-        attempt.seconds = now - attempt.started
-        self._let_go(attempt, now, not isinstance(failure, (StaleConnection, NoSocket)))
-        if not isinstance(failure, (StaleConnection, NoSocket)):
-            member.failures += 1
-        replayable = body is None or body.replayable
-        if failure.sent and not replayable and is_repeatable(self.request):
-            balancer.counters.replays_lost += 1
-        settings = balancer.settings
-        what = after_failure(
-            failure,
-            self.request,
-            replayable=replayable,
-            tries=self._tries,
-            retries=settings.retries,
-            retry_on=settings.retry_on,
-        )
+        member = attempt.member
+        self._note_failure(attempt, failure)
+        what = self._what_next(failure)
         if what is not Next.SAME:
             self._tell_pool(member, failure)
         elif member.in_flight < member.limit:
@@ -364,6 +351,33 @@ class Exchange(Relay):
         else:
             self.try_next(failure)
 
+    def _note_failure(self, attempt: Attempt, failure: AttemptFailed) -> None:
+        """The attempt is over. A failure that is not the backend's teaches the policy nothing."""
+        now = self._balancer.seconds()
+        attempt.failure = self._failure = failure
+        blamed = not isinstance(failure, (StaleConnection, NoSocket))
+        if blamed:
+            attempt.seconds = now - attempt.started
+            attempt.member.failures += 1
+        self._let_go(attempt, now, blamed)
+        attempt.seconds = now - attempt.started
+
+    def _what_next(self, failure: AttemptFailed) -> Next:
+        """What the rules say."""
+        balancer, body = self._balancer, self._body
+        replayable = body is None or body.replayable
+        if failure.sent and not replayable and is_repeatable(self.request):
+            balancer.counters.replays_lost += 1
+        settings = balancer.settings
+        return after_failure(
+            failure,
+            self.request,
+            replayable=replayable,
+            tries=self._tries,
+            retries=settings.retries,
+            retry_on=settings.retry_on,
+        )
+
     def give_up(self, attempt: Attempt, failure: AttemptFailed) -> None:
         """An attempt that runs has taken too long: drop it, and go on as after any failure."""
         try:
@@ -381,43 +395,3 @@ class Exchange(Relay):
                 _log.failure("the pool could not be told that {address} is down", address=member.address)
         elif repeats_work(failure):
             self._blame(member, failure.cause)
-
-    # An answer of our own.
-
-    def answer(self, failure: AttemptFailed | None) -> None:
-        """Answer in our own name: nothing is left to be tried."""
-        status, end = (503, "no-backend") if failure is None else (failure.status, failure.cause)
-        self._answer_with(status, end, self._balancer.settings.probe_interval if status == 503 else None)
-
-    def out_of_time(self) -> None:
-        """The exchange has taken too long in all."""
-        self._give_up_all(self._balancer.seconds())
-        seconds = self._balancer.settings.exchange_timeout
-        self._answer_with(504, "exchange-timeout", why=f"No backend answered within {seconds:g} seconds.")
-        self._freed()
-
-    def queued_too_long(self) -> None:
-        """No place became free while it waited."""
-        self._refuse("queue-timeout")
-
-    def balancer_stopped(self) -> None:
-        """Nobody looks after those who wait any more."""
-        if all(attempt.ended is not None for attempt in self.attempts):
-            self._answer_with(503, "drain", self._balancer.settings.probe_interval, "The balancer is stopping.")
-
-    def _refuse(self, end: str) -> None:
-        seconds = self._balancer.settings.queue_timeout
-        self._answer_with(503, end, seconds, "All backends have as many requests as they may.")
-
-    def _answer_with(self, status: int, end: str, retry_after: float | None = None, why: str = "") -> None:
-        self.status = status
-        if self.waits is not None:
-            self.waits.leave_line()
-        head, data = own_answer(status, why=why, retry_after=retry_after)
-        if self.decision is not None:
-            head.fields += self._balancer.explanation(self, end)
-        if self.request.method == b"HEAD":
-            data = b""
-        self.response_bytes = len(data)
-        self._finish(end, self._balancer.seconds())
-        self._downstream.respond(head, data, True)

@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..balance.state import BackendState
+from ..errors import AttemptFailed
+from ..http1.answers import own_answer
 from ..http1.client import UpstreamConnection
 from ..http1.head import RequestHead, ResponseHead
 from ..interfaces import IDownstream
@@ -245,6 +247,44 @@ class Relay:
         for attempt in self.attempts:
             if attempt.ended is None:
                 self._give_up(attempt, now)
+
+    def answer(self, failure: AttemptFailed | None) -> None:
+        """Answer in our own name: nothing is left to be tried."""
+        status, end = (503, "no-backend") if failure is None else (failure.status, failure.cause)
+        self._answer_with(status, end, self._balancer.settings.probe_interval if status == 503 else None)
+
+    def out_of_time(self) -> None:
+        """The exchange has taken too long in all."""
+        self._give_up_all(self._balancer.seconds())
+        seconds = self._balancer.settings.exchange_timeout
+        self._answer_with(504, "exchange-timeout", why=f"No backend answered within {seconds:g} seconds.")
+        self._freed()
+
+    def queued_too_long(self) -> None:
+        """No place became free while it waited."""
+        self._refuse("queue-timeout")
+
+    def balancer_stopped(self) -> None:
+        """Nobody looks after those who wait any more."""
+        if all(attempt.ended is not None for attempt in self.attempts):
+            self._answer_with(503, "drain", self._balancer.settings.probe_interval, "The balancer is stopping.")
+
+    def _refuse(self, end: str) -> None:
+        seconds = self._balancer.settings.queue_timeout
+        self._answer_with(503, end, seconds, "All backends have as many requests as they may.")
+
+    def _answer_with(self, status: int, end: str, retry_after: float | None = None, why: str = "") -> None:
+        self.status = status
+        if self.waits is not None:
+            self.waits.leave_line()
+        head, data = own_answer(status, why=why, retry_after=retry_after)
+        if self.decision is not None:
+            head.fields += self._balancer.explanation(self, end)  # type: ignore[arg-type]  # it is an Exchange
+        if self.request.method == b"HEAD":
+            data = b""
+        self.response_bytes = len(data)
+        self._finish(end, self._balancer.seconds())
+        self._downstream.respond(head, data, True)
 
     def client_lost(self, end: str = "client-left", status: int = 0) -> None:
         """The client is gone, or cannot be served any more: drop the attempts that run, upstream too.

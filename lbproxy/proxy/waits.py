@@ -39,7 +39,8 @@ class Waits:
     :ivar queued: seconds spent in the waiting line, before the present wait.
     :ivar paused: the seconds of each back-off, in order, those before a place in the budget included.
     :ivar budgeted: whether it has a place in the retry budget; ``took_budget``: or had one.
-    :ivar choosy: whether it waits in the line for some backends only, as it has tried others already.
+    :ivar choosy: whether it waits in the line for some backends only: it has tried others already, or there are sticky sessions,
+        so that some may go on at a backend that drains, and others may not.
     """
 
     __slots__ = (
@@ -167,8 +168,9 @@ class Waits:
         """Wait until a backend has a place free. Returns whether there is room in the line."""
         if not self._balancer.line.join(self):
             return False
+        self._give_back()  # while it waits here it repeats nothing; what it does then is bounded by the backends' places
         self._joined = self._balancer.seconds()
-        self.choosy = bool(self._exchange.attempts)
+        self.choosy = bool(self._exchange.attempts) or self._balancer.sticky is not None
         self.set_deadline()
         return True
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.admin.backend_status import backend_status
 from lbproxy.admin.status import status
+from lbproxy.balance.backend import parse_backends
 from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import Wish
 from lbproxy.settings import Settings
@@ -69,6 +70,23 @@ class StatusTests(SynchronousTestCase):
                 {"tier": "backup", "backends": 1, "fit": 1, "share": 0.0},
             ],
         )
+
+    def test_tiers_in_a_panic(self) -> None:
+        """Though all are tried, each tier's share is by how many of it are well."""
+        self.rig = Rig("a:1,b:1,c:1,d:1:tier=1,e:1:tier=1,f:1:tier=1", policy=RoundRobin, panic=90)
+        for address in ("a:1", "b:1", "d:1", "e:1"):
+            self.rig.mark(address, up=False)
+        (pool,) = self.status()["pools"]
+        self.assertEqual((pool["panicking"], [tier["fit"] for tier in pool["tiers"]]), (True, [3, 3]))
+        taken = [next(self.rig.pool.candidates(None)).backend.tier for _ in range(100)]
+        self.assertEqual([tier["share"] for tier in pool["tiers"]], [taken.count(0) / 100, taken.count(1) / 100])
+
+    def test_a_tier_that_is_the_only_one_left(self) -> None:
+        """It takes all, whatever it took before."""
+        self.rig = Rig("a:1,b:1,c:1:tier=1", policy=RoundRobin)
+        self.rig.mark("a:1", up=False)
+        self.rig.pool.set_backends(parse_backends(["a:1,b:1"]))
+        self.assertEqual(self.status()["pools"][0]["tiers"], [{"tier": 0, "backends": 2, "fit": 1, "share": 1.0}])
 
     def test_counters(self) -> None:
         """A pool's finished exchanges are counted by status and by end, and those that run too."""

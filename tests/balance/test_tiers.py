@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
 
@@ -11,7 +11,7 @@ from lbproxy.balance.backend import BACKUP_TIER, parse_backends
 from lbproxy.balance.policy import Policy
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.round_robin import RoundRobin
-from lbproxy.balance.state import BackendState, Wish
+from lbproxy.balance.state import BackendState, Verdict, Wish
 from lbproxy.balance.tiers import shares
 from lbproxy.errors import ConfigurationError
 from lbproxy.settings import Settings
@@ -319,3 +319,40 @@ class ToldOnce(PoolCase):
         pool = Pool(parse_backends(["a:1,b:1:backup"]), policy=make)
         members: Iterator[BackendState] = iter(pool.members.values())
         self.assertEqual([member.policy for member in members], made)
+
+
+class Touchy(Policy):
+    """A user's policy that fails when it is told, once for each reason that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
+
+    def set_members(self, members: Sequence[BackendState]) -> None:
+        if self.reasons:
+            raise RuntimeError(self.reasons.pop())
+        super().set_members(members)
+
+
+class UsersPolicyFails(PoolCase):
+    """What a policy of a user's raises is raised to who changed the pool, and holds the pool up no longer than that."""
+
+    def test_it_is_told_again_at_the_next_change(self) -> None:
+        """Even if that is none of who is fit."""
+        policy = Touchy()
+        pool = Pool(parse_backends(["a:1,b:1,c:1"]), policy=policy)
+        policy.reasons = ["once"]
+        with self.assertRaises(RuntimeError):
+            pool.wish(Wish("a:1", "drain"))
+        pool.wish(Wish("a:1", "maintenance"))
+        self.assertEqual([member.address for member in pool.candidates(None)], ["b:1", "c:1"])
+
+    def test_a_tier_that_cannot_be_made_changes_nothing(self) -> None:
+        """The pool consists of those that it consisted of, and goes on."""
+        makers = [Policy]
+        pool = Pool(parse_backends(["a:1,b:1"]), policy=lambda: makers.pop()())
+        with self.assertRaises(IndexError):
+            pool.set_backends(parse_backends(["a:1,c:1,d:1:tier=1"]))
+        self.assertEqual((list(pool.members), [member.address for member in pool.candidates(None)]), (["a:1", "b:1"],) * 2)
+        pool.apply(Verdict("b:1", False, "as the test says", "probe"))
+        self.assertEqual([member.address for member in pool.candidates(None)], ["a:1"])

@@ -200,6 +200,14 @@ class Ends(TrafficCase):
         self.fail("a")
         self.assertEqual(self.ejected_for("a"), 10)
 
+    def test_a_clock_that_is_set_back_makes_no_ejection_longer(self) -> None:
+        """The next one is twice as long as the last one, and not the longest there is."""
+        self.fail("a")
+        self.wait(10)
+        self.now -= 3600
+        self.fail("a")
+        self.assertIn("ejected for 20 s", self.told[-1].reason)
+
     def test_a_probe_ends_it_early_but_the_next_one_is_longer(self) -> None:
         """The timer of the first does not end the second."""
         self.fail("a")

@@ -22,6 +22,10 @@ class LastAnswers(SynchronousTestCase):
             self.assertEqual(len(values(answer, b"Date")), 1)
             self.assertIn(b"a sentence", split(answer)[2])
 
+    def test_a_status_that_nobody_has_registered(self) -> None:
+        """A backend's own may come to be answered for it, when it was to be tried again elsewhere and that was in vain."""
+        self.assertEqual(split(last_answer(499, ""))[0], b"HTTP/1.1 499 Unknown")
+
     def test_405_says_which_methods_are_served(self) -> None:
         """Those of HTTP but CONNECT; other answers say nothing of methods."""
         (allowed,) = values(last_answer(405, ""), b"Allow")

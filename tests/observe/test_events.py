@@ -149,6 +149,11 @@ class Written(EventCase):
         ((_, line),) = self.written(lambda: self.log(change(reason="x\r\ny\x1b[2J\x9b\u2028 größer {now}")))
         self.assertTrue(line.endswith(": x\\r\\ny\\x1b[2J\\x9b\\u2028 größer {now}"), line)
 
+    def test_evidence_cannot_turn_a_line_round(self) -> None:
+        """What makes text run from right to left, or cannot be written at all, is written as its number."""
+        ((_, line),) = self.written(lambda: self.log(change(reason="\u202epu \u2066\udcff\u200b ok")))
+        self.assertTrue(line.endswith(": \\u202epu \\u2066\\udcff\\u200b ok"), line)
+
     def test_a_flood_is_cut_short(self) -> None:
         """A hundred lines, and when the time is over one that says how many there were besides; then there are lines again."""
         self.assertEqual(len(self.written(lambda: self.flap(1000))), LINES)

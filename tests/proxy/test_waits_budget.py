@@ -6,6 +6,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from lbproxy.balance.first import First
 from lbproxy.interfaces import IExchangeObserver
 
 from ..support import GET, OK, Peer, Rig, post, status
@@ -102,6 +103,17 @@ class Budgets(WaitsCase):
         self.wait(rig, 1.2)
         self.assertEqual((rig.connects, {status(client.received()) for client in clients}), ([], {502}))
 
+    def test_who_waits_in_line_keeps_no_place(self) -> None:
+        """It does nobody's work again while it waits, and so the others may wait with it for a backend that is well and busy."""
+        rig = self.rig(f"{ONE}:max-in-flight=4,{TWO}:max-in-flight=1", policy=First, eject_failures=0)
+        clients = [self.asks(rig) for _ in range(5)]
+        *broken, _ = [rig.accept() for _ in range(5)]
+        for backend in broken:
+            backend.reset()
+        self.wait(rig, 1.2)
+        self.assertEqual({client.received() for client in clients}, {b""})
+        self.assertEqual((len(rig.balancer.line.waiting), rig.balancer.budget.active), (4, 0))
+
     def test_a_place_is_free_when_its_client_leaves(self) -> None:
         """Whether it had one or waited for one."""
         rig, clients, backends = self.crowd(2, retry_budget_least=1)
@@ -139,15 +151,15 @@ class Budgets(WaitsCase):
             rig.accept().reset()
 
     def test_a_bug_gives_its_place_back(self) -> None:
-        """In the policy that was to say who is next."""
+        """In what was to make the next connection."""
         rig = self.rig(PAIR)
 
-        def broken(member: Any) -> None:
+        def broken(*_: Any) -> None:
             raise ZeroDivisionError("a bug")
 
         self.asks(rig)
         backend = rig.accept()
-        self.patch(rig.pool.policy, "begun", broken)
+        self.patch(rig.balancer.upstreams, "connect", broken)
         backend.reset()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual((rig.balancer.budget.active, rig.counters.ends), (0, {"bug": 1}))

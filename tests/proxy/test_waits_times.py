@@ -86,7 +86,7 @@ class AnAttempt(WaitsCase):
         def broken(*_: object) -> None:
             raise ZeroDivisionError("a bug")
 
-        self.patch(rig.pool.policy, "begun", broken)
+        self.patch(rig.balancer.upstreams, "connect", broken)
         rig.wait(1.5)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual((slow.aborted, client.aborted), (True, True))
