@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .balance.backend import Backend, parse_backends
 from .balance.policy import Policy
 from .balance.pool import Pool
-from .balance.state import Verdict
+from .balance.state import Change, Verdict, Wish
 from .policies import policy_maker
 from .settings import Settings
 
@@ -20,12 +20,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "Change",
     "LoadBalancerResource",
     "LoadBalancerService",
     "Policy",
     "Pool",
     "Settings",
     "Verdict",
+    "Wish",
     "__version__",
     "parse_backends",
     "policy_maker",

@@ -20,7 +20,7 @@ SETTINGS = {
     "retry-on": "all failures after which another backend is tried: connect, reset, timeout, statuses such as 503; or none",
     "retry-budget": "percentage of the exchanges in flight that may repeat what a backend may have done already; 100: any",
     "retry-budget-least": "exchanges that may do so whatever the percentage says",
-    "backoffs": "further rounds over the backends, each after a back-off of up to 250 ms, when all were tried",
+    "backoffs": "further attempts, each after a back-off of up to 250 ms, when all backends were tried",
     "hedge": "percentile of latency after which a GET and the like is sent to a second backend too; 0: never",
     "attempt-timeout": "seconds from an attempt's beginning to the head of its response; 0: any",
     "exchange-timeout": "seconds from a request's head to its response's, with all attempts and waits; 0: any",

@@ -141,8 +141,7 @@ class Settings:
     :ivar retry_budget: of the exchanges in flight, how many percent may be at an attempt that repeats work which a backend may
         have done already; 100: any number (Envoy: 20).
     :ivar retry_budget_least: so many may be at one whatever the percentage says (Envoy: 3).
-    :ivar backoffs: further rounds over the backends, each after a back-off, once all of them have been tried (Envoy retries
-        once); 0: none.
+    :ivar backoffs: further attempts, each after a back-off, once all backends have been tried (Envoy retries once); 0: none.
     :ivar hedge: percentile of latency after which an idempotent request is sent to a second backend as well; 0: never.
     :ivar slow_start: seconds over which the share of a backend that recovered, or was added, grows from 10 % to its whole; 0: it
         has all of it at once.

@@ -29,12 +29,14 @@ class ExportsTests(SynchronousTestCase):
         """The package."""
         names = [
             "Backend",
+            "Change",
             "LoadBalancerResource",
             "LoadBalancerService",
             "Policy",
             "Pool",
             "Settings",
             "Verdict",
+            "Wish",
             "__version__",
             "parse_backends",
             "policy_maker",

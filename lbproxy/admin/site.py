@@ -64,8 +64,8 @@ def admin_site(
 def _health(pool: Pool, draining: bool) -> Answer:
     if draining:
         return Answer("draining\n", code=503)
-    up = sum(member.up for member in pool.members.values())
-    counted = f"{up} of {len(pool.members)} backends up"
+    serving = sum(member.state == "up" for member in pool.members.values())
+    counted = f"{serving} of {len(pool.members)} backends up"
     return Answer(f"ok, {counted}\n") if pool.available else Answer(f"unavailable, {counted}\n", code=503)
 
 

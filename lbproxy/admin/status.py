@@ -6,8 +6,6 @@ from math import isfinite
 from typing import Any
 
 from ..balance.pool import Pool
-from ..balance.state import BackendState
-from ..balance.tiers import shares
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..settings import Settings
@@ -111,14 +109,13 @@ def _queue(balancer: Balancer) -> dict[str, Any]:
 
 
 def _tiers(pool: Pool) -> list[dict[str, Any]]:
-    """Of all exchanges, the share that each tier takes, as the pool shares them out."""
-    tiers: dict[int, list[BackendState]] = {}
-    for member in pool.members.values():
-        tiers.setdefault(member.backend.tier, []).append(member)
-    order = sorted(tiers)
-    fit = [sum(member.fit for member in tiers[tier]) for tier in order]
-    taken = shares([count / len(tiers[tier]) for tier, count in zip(order, fit, strict=True)])
+    """Of all exchanges, the share that each tier takes; none where nobody is fit."""
     return [
-        {"tier": tier_name(tier), "backends": len(tiers[tier]), "fit": count, "share": round(share, 4)}
-        for tier, count, share in zip(order, fit, taken, strict=True)
+        {
+            "tier": tier_name(number),
+            "backends": len(tier.members),
+            "fit": (fit := sum(member.fit for member in tier.members)),
+            "share": round(tier.share, 4) if fit else 0.0,
+        }
+        for number, tier in pool.tiers.items()
     ]

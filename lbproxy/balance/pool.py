@@ -8,7 +8,7 @@ and a pick costs what its policy costs.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import time
 
 from zope.interface import implementer
@@ -20,7 +20,7 @@ from .backend import Backend
 from .policy import Asking
 from .round_robin import RoundRobin
 from .state import BackendState, Change, Verdict, Wish
-from .tiers import Tiers
+from .tiers import Tier, Tiers
 
 __all__ = ["WARM_LEAST", "Pool"]
 
@@ -70,6 +70,11 @@ class Pool:
     def policy(self) -> IPolicy:
         """The policy, of the first tier where there are several."""
         return self._tiers.first.policy
+
+    @property
+    def tiers(self) -> Mapping[int, Tier]:
+        """The tiers by number, the first first: whom they consist of, and their share of the exchanges."""
+        return self._tiers.by_number
 
     # What the control plane tells.
 

@@ -6,7 +6,7 @@ a tier is good for the fit share of its backends times 1.4, so that it spills ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import ConfigurationError
 from ..interfaces import IPolicy
@@ -86,6 +86,11 @@ class Tiers:
     def first(self) -> Tier:
         """The first one."""
         return self._order[0]
+
+    @property
+    def by_number(self) -> Mapping[int, Tier]:
+        """All of them by the number that backends name, the first first."""
+        return self._by_number
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether there can be a policy for each tier.

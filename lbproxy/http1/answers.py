@@ -15,7 +15,7 @@ _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
 
 _WHY = {
     502: "The backend's answer could not be understood, or it gave none.",
-    503: "No backend is up just now.",
+    503: "No backend can take a request just now.",
     504: "The backend did not answer in time.",
 }
 

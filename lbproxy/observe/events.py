@@ -108,7 +108,7 @@ def _write(change: Change) -> None:
         was=change.was or "new",
         now=change.now or "gone",
         source=change.source,
-        reason=_CONTROLS.sub(_escaped, change.reason),
+        reason=_CONTROLS.sub(_escaped, change.reason.removeprefix(f"{change.source}: ")),
     )
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["RetryBudget"]
+from collections import deque
+
+__all__ = ["COOLING", "RetryBudget"]
+
+#: Seconds for which a place stays taken whose attempt has failed as well. Where a backend died, the others answer, and places
+#: are free at once for all whom it took with it; where all fail at once, hardly anything is in flight, and without this the few
+#: places that there always are would be had again and again.
+COOLING = 1.0
 
 
 class RetryBudget:
@@ -16,15 +23,17 @@ class RetryBudget:
         (Envoy's ``retry_budget``: 20 %).
     :param least: so many may be, however few the others are (Envoy's ``min_retry_concurrency``: 3).
     :ivar active: exchanges at such an attempt now.
+    :ivar cooling: when each place that was had for nothing is free again, the first first.
     :ivar waiting: exchanges that wait for a place now; they are none that count as running.
     :ivar refused: exchanges that were answered with their failure because there was no place.
     """
 
-    __slots__ = ("_least", "_share", "active", "refused", "waiting")
+    __slots__ = ("_least", "_share", "active", "cooling", "refused", "waiting")
 
     def __init__(self, share: float, least: int) -> None:
         self._share = share
         self._least = least
+        self.cooling: deque[float] = deque()
         self.active = 0
         self.waiting = 0
         self.refused = 0
@@ -35,12 +44,20 @@ class RetryBudget:
             return float("inf")
         return max(self._least, self._share * (in_flight - self.active - self.waiting))
 
-    def take(self, in_flight: int) -> bool:
+    def take(self, in_flight: int, now: float = 0.0) -> bool:
         """Take a place, if there is one."""
-        if self.active + 1 > self.allowed(in_flight):
+        cooling = self.cooling
+        while cooling and cooling[0] <= now:
+            cooling.popleft()
+        if self.active + len(cooling) + 1 > self.allowed(in_flight):
             return False
         self.active += 1
         return True
+
+    def failed(self, now: float) -> None:
+        """The attempt for which a place was taken has failed: it is free only after a while."""
+        self.active -= 1
+        self.cooling.append(now + COOLING)
 
     def give_back(self) -> None:
         """The exchange that took a place has a response, or is over without one."""

@@ -88,12 +88,13 @@ class Exchange(Relay):
 
     def try_next(self, failure: AttemptFailed | None) -> None:
         """Go to the next candidate; when there is none, wait, or answer for the last *failure*."""
-        member = self.next_fit()
+        further = self.waits is not None and self.waits.round > 0  # all were tried before: one attempt after each back-off
+        done = further and failure is not None and len(self.attempts) > self._round_begins and repeats_work(failure)
+        member = None if done else self.next_fit()
         if member is None:
             self._nobody_left(failure)
             return
-        # A further round gives each backend one attempt.
-        self._tries = self._balancer.settings.retries if self.waits is not None and self.waits.round else 0
+        self._tries = self._balancer.settings.retries if further else 0
         self.begin(member)
 
     def _nobody_left(self, failure: AttemptFailed | None) -> None:
@@ -291,7 +292,7 @@ class Exchange(Relay):
             return False
         others = any(other.ended is None and other is not attempt for other in self.attempts)
         member = None if others else self.next_fit()
-        if not others and (member is None or not self._waiting().take_budget()):
+        if not others and (member is None or not self._waiting().take_another()):
             return False
         attempt.failure = BadStatus(head.status)
         if not complete and attempt.connection is not None:

@@ -54,7 +54,7 @@ class Relay:
         ``too-large`` (the request's body was); ``tunnel-idle`` (neither side of a tunnel said anything for too long); ``drain``
         (the balancer was stopping and could wait no longer); ``bug`` (an error of ours, with a traceback in the log); or the
         cause of the last failed attempt: ``refused``, ``connect-timeout``, ``no-socket``, ``stale``, ``lost``,
-        ``response-timeout``, ``attempt-timeout``, ``bad-response``, ``status``. Empty while it runs.
+        ``response-timeout``, ``attempt-timeout``, ``bad-response``. Empty while it runs.
     """
 
     # Defaults stand in the class, not in slots: most exchanges change few of them, and setting each costs.

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from .balancer import Balancer
     from .exchange import Exchange
 
-__all__ = ["PATIENCE", "Waits"]
+__all__ = ["LONG_PATIENCE", "PATIENCE", "Waits"]
 
 #: How often an exchange asks for a place in the retry budget, each further time after a back-off: for half a second on average,
 #: and a second at most. Where a backend died, what it took with it is through by then; where all are slow, nobody should wait
 #: longer.
 PATIENCE = 7
+#: The same while those that have a place are served: with back-offs of 125 ms on average half a minute, which is what a response
+#: may take.
+LONG_PATIENCE = 240
 
 
 class Waits:
@@ -96,9 +99,17 @@ class Waits:
 
     def take_budget(self) -> bool:
         """Get a place in the retry budget, if there is one; a place is had until there is a response."""
-        if not self.budgeted and self._balancer.budget.take(self._balancer.counters.in_flight):
+        balancer = self._balancer
+        if not self.budgeted and balancer.budget.take(balancer.counters.in_flight, balancer.seconds()):
             self.budgeted = self.took_budget = True
         return self.budgeted
+
+    def take_another(self) -> bool:
+        """The same for each attempt anew: the one for which there was a place has failed."""
+        if self.budgeted:
+            self.budgeted = False
+            self._balancer.budget.failed(self._balancer.seconds())
+        return self.take_budget()
 
     def _give_back(self) -> None:
         if self.budgeted:
@@ -108,9 +119,9 @@ class Waits:
     def go_on_in_budget(self, failure: AttemptFailed) -> None:
         """Let the exchange try the next backend as soon as there is a place in the budget, or answer for *failure* when there has
         been none for too long."""
-        if self.take_budget():
+        if self.take_another():
             self._exchange.try_next(failure)
-        elif self._asked >= PATIENCE or not self._balancer.running:
+        elif (self._asked >= PATIENCE and not self._is_patient(failure)) or not self._balancer.running:
             self._balancer.budget.refused += 1
             self._exchange.answer(failure)
         else:
@@ -118,6 +129,13 @@ class Waits:
             self._asked += 1
             self._wants_budget = True
             self._balancer.budget.waiting += 1
+
+    def _is_patient(self, failure: AttemptFailed) -> bool:
+        """Whether to wait on for a place: a backend that died takes many exchanges with it at once, which the others then serve
+        in turn, however long each takes. Where places were had for nothing it is a storm instead; and a time-out has taken long
+        enough."""
+        budget = self._balancer.budget
+        return failure.kind == "reset" and budget.active > 0 and not budget.cooling and self._asked < LONG_PATIENCE
 
     def another_round(self, failure: AttemptFailed) -> None:
         """Let the exchange go over the backends again after a back-off."""

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.proxy.budget import RetryBudget
+from lbproxy.proxy.budget import COOLING, RetryBudget
 
 from ..support import given
 
@@ -58,6 +58,15 @@ class Budgets(SynchronousTestCase):
         self.assertEqual([budget.take(9), budget.take(9)], [True, False])
         budget.give_back()
         self.assertEqual([budget.active, budget.take(9)], [0, True])
+
+    def test_one_that_was_had_for_nothing_is_free_after_a_while(self) -> None:
+        """Though nobody has it, and it does not count as one of those at work."""
+        budget = RetryBudget(0.0, 1)
+        budget.take(9, 100.0)
+        budget.failed(100.0)
+        self.assertEqual(
+            [budget.active, budget.take(9, 100.0 + COOLING - 0.1), budget.take(9, 100.0 + COOLING)], [0, False, True]
+        )
 
     @given(st.floats(0, 0.99), st.integers(0, 10), st.lists(st.integers(1, 300), max_size=60))
     def test_whatever_comes(self, share: float, least: int, loads: list[int]) -> None:

@@ -52,16 +52,26 @@ class Budgets(WaitsCase):
 
     def test_who_gets_no_place_is_answered_after_a_second(self) -> None:
         """With its failure; where all are slow nobody should wait longer."""
-        rig, clients, backends = self.crowd(40)
+        rig, clients, _ = self.crowd(40, response_timeout=5)
         rig.balancer.random = Longest()  # type: ignore[assignment]
-        for backend in backends:
-            backend.reset()
-        self.wait(rig, 1.2)
+        self.wait(rig, 7)
         answered = [answer for client in clients if (answer := client.received())]
-        self.assertEqual({status(answer) for answer in answered}, {502})
+        self.assertEqual({status(answer) for answer in answered}, {504})
         self.assertEqual(len(answered), 40 - rig.balancer.budget.active)
         self.assertEqual(rig.balancer.budget.refused, len(answered))
-        self.assertEqual(rig.counters.ends, {"lost": len(answered)})
+        self.assertEqual(rig.counters.ends, {"response-timeout": len(answered)})
+
+    def test_a_place_is_waited_for_while_others_are_served(self) -> None:
+        """A backend that died took them all with it, and each of those that are sent again takes its time."""
+        rig, clients, backends = self.crowd(40)
+        for backend in backends:
+            backend.reset()
+        for _ in range(60):
+            slow = [rig.accept() for _ in rig.connects]
+            rig.wait(1)
+            for backend in slow:
+                backend.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.assertEqual({status(client.received()) for client in clients}, {200})
 
     def test_a_few_always_may(self) -> None:
         """However few there are."""
@@ -114,6 +124,19 @@ class Budgets(WaitsCase):
             self.assertNotEqual(client.received(), b"")
             (waits,) = rig.balancer.waits
             self.assertTrue(waits.took_budget)
+
+    def test_a_place_that_helped_nobody_is_not_had_again_at_once(self) -> None:
+        """Where all lose what they get at once, hardly anything is in flight: the few places there always are last a second."""
+        rig = self.rig(PAIR, eject_failures=0, upstream_idle=0)
+        for _ in range(100):
+            self.asks(rig)
+            while rig.connects:
+                rig.accept().reset()
+            rig.reactor.advance(0.005)
+        self.assertLessEqual(sum(member.requests for member in rig.pool.members.values()), 100 + 3)
+        self.wait(rig, 1.2)
+        while rig.connects:
+            rig.accept().reset()
 
     def test_a_bug_gives_its_place_back(self) -> None:
         """In the policy that was to say who is next."""
@@ -169,10 +192,10 @@ class Budgets(WaitsCase):
 
 
 class BackOffs(WaitsCase):
-    """When every backend was tried, there are further rounds."""
+    """When every backend was tried, there are further attempts."""
 
-    def test_each_round_asks_each_backend_once(self) -> None:
-        """As many rounds as the setting says; then the failure's status."""
+    def test_an_attempt_follows_each_back_off(self) -> None:
+        """As many as the setting says; then the failure's status."""
         rig = self.rig(backoffs=2)
         client = self.asks(rig)
         self.assertEqual(rig.refuse(4), [ONE] * 4)
@@ -191,7 +214,7 @@ class BackOffs(WaitsCase):
         self.assertEqual(status(client.received()), 503)
 
     def test_they_grow_within_their_bounds(self) -> None:
-        """25 ms at most before the first further round, twice as much before each that follows, a quarter of a second at last."""
+        """25 ms at most before the first, twice as much before each that follows, a quarter of a second at last."""
         rig = self.rig(backoffs=6)
         rig.balancer.random = Longest()  # type: ignore[assignment]
         self.asks(rig)
@@ -215,16 +238,27 @@ class BackOffs(WaitsCase):
         self.assertEqual(status(client.received()), 200)
 
     def test_what_was_sent_is_sent_again_in_budget(self) -> None:
-        """One place for all rounds."""
-        rig = self.rig(PAIR, backoffs=1)
+        """A place for each attempt, and one attempt after each back-off: a request that no backend survives is sent to few."""
+        rig = self.rig(PAIR, backoffs=2, retry_budget_least=9)
         client = self.asks(rig)
         for _ in range(2):
             rig.accept().reset()
-        self.assertEqual((rig.connects, rig.balancer.budget.active), ([], 1))
-        rig.wait(0.25)
-        rig.accept().reset()
-        rig.accept().reset()
+        for _ in range(2):
+            self.assertEqual((rig.connects, rig.balancer.budget.active), ([], 1))
+            rig.wait(0.25)
+            rig.accept().reset()
         self.assertEqual((status(client.received()), rig.counters.ends), (502, {"lost": 1}))
+
+    def test_a_refusal_after_a_back_off_is_followed_by_the_next_backend(self) -> None:
+        """What was not even sent is not answered with an error while another backend can take it."""
+        rig = self.rig(PAIR, backoffs=1, eject_failures=0)
+        client = self.asks(rig)
+        for _ in range(2):
+            rig.accept().reset()
+        rig.wait(0.25)
+        rig.refuse()
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
 
     def test_there_is_none_after_a_time_out(self) -> None:
         """Another round would take as long again."""
