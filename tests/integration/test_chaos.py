@@ -142,7 +142,9 @@ class ChaosTests(IntegrationTestCase):
         findings += repeated(outcomes, Counter((self.folder / "once").read_text().split()))
         if findings:
             log = explanations((self.folder / "log").read_text().splitlines())
-            self.fail("\n".join([f"{len(findings)} of {len(outcomes)} requests:", *findings[:40], *log[:10]]))
+            left = {name: balancer.pool()[name] for name in ("in_flight", "queue", "retry_budget", "backends")}
+            findings = [f"{len(findings)} of {len(outcomes)} requests:", *findings[:40], *log[:10], f"now: {left}"]
+            self.fail("\n".join(findings))
         self.assertGreater(sum(outcome.how == "whole" for outcome in outcomes), 20 * SECONDS)
         self.check_nothing_is_left(balancer, backends, files)
         balancer.stop()
