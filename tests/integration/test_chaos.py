@@ -124,7 +124,10 @@ class ChaosTests(IntegrationTestCase):
         backends = self.backends("abc")
         options, places = setup(seed)
         balancer = self.balancer(
-            "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT), "--idle-timeout", str(IDLE_TIMEOUT),
+            # A budget refuses retries where most of what is tried fails, as it often does here; what it may refuse is tested
+            # by itself (test_retries).
+            "--retry-budget", "100", "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT),
+            "--idle-timeout", str(IDLE_TIMEOUT),
             "--probe-interval", "0.3", "--admin-writable", *options,
             "--access-log", str(self.folder / "log"), "--access-log-format", "json", "--access-log-explain",
             backends=[backend.place + place for backend, place in zip(backends, places, strict=True)],
