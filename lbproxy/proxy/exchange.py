@@ -10,7 +10,7 @@ The relay of bytes, and the ends, stand in the base, :mod:`.relay`; what an exch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -46,7 +46,6 @@ class Exchange(Relay):
     A listener makes it, may hand over body bytes that are here already, and then gives it to a balancer's ``forward``.
     """
 
-    _candidates: Iterator[BackendState]
     _failure: AttemptFailed | None = None  # of the attempt that failed last
     _mind = False  # whether there is more to a response's head than to pass it on
     _full = False  # whether one was passed over only because it has no place free

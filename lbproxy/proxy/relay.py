@@ -9,6 +9,7 @@ every exchange would pay for another.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Relay"]
 
 _log = Logger()
+
+_NOBODY: Iterator[BackendState] = iter(())
 
 
 class Relay:
@@ -73,6 +76,7 @@ class Relay:
     _attempt: Attempt | None = None  # the one that answers; before that, the latest
     _balancer: Balancer
     _body: RequestBody | None = None
+    _candidates: Iterator[BackendState]
     _connection: UpstreamConnection | None = None
     _invited = False
     _paused = False
@@ -313,6 +317,7 @@ class Relay:
         """Count, and tell who wants to know."""
         self.end = end
         self.finished = now
+        self._candidates = _NOBODY  # a policy's generator knows the exchange, which would keep both from being freed
         if self.waits is not None:
             self.waits.over()
         balancer = self._balancer

@@ -67,6 +67,7 @@ class Waits:
         self.leave_line()
         self.answered()
         self._balancer.waits.discard(self)
+        del self._exchange  # which knows this one, and so neither would be freed at once
 
     def answered(self) -> None:
         """A response has come: there are no more attempts, and nothing bounds it but what bounds its connection."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
-from lbproxy import Policy
+from lbproxy import Policy, policy_maker
 from lbproxy.balance.state import Wish
 
-from ..support import GET, OK, status
+from ..support import GET, OK, Rig, status
 from .waiting import ONE, PAIR, SMALL_PAIR, THREE, TWO, WaitsCase
 
 
@@ -62,6 +64,20 @@ class SecondLook(WaitsCase):
         for address in (ONE, TWO, THREE):
             rig.mark(address, up=False)
         self.assertEqual(status(first.received()), 502)
+
+    def test_an_exchange_that_is_over_is_gone_at_once(self) -> None:
+        """It refers to nothing that refers to it: a cycle for each would keep the garbage collector busy (measured: 8 % of the
+        CPU). Whatever the policy, and whether it has waited or not."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for name, settings in (("round-robin", {}), ("hash", {}), ("two-choices", {"attempt_timeout": 9, "sticky": "lb"})):
+            rig = Rig(PAIR, policy=policy_maker(name), **settings)
+            client = self.asks(rig)
+            rig.accept().send(OK)
+            self.assertEqual(status(client.received()), 200)
+            rig.turn()
+            over = ref(rig.ended.pop())
+            self.assertIsNone(over(), name)
 
     def test_a_policy_that_fails_as_an_attempt_begins_loses_no_exchange(self) -> None:
         """It is only told."""
