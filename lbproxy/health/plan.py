@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_ONCE", "Plan"]
 
-#: Seconds by which a probe may be early, so that those which are due about the same time need one wake-up.
-AT_ONCE = 0.01
+#: Seconds by which a probe may be early, so that those which are due about the same time need one wake-up. (Measured for 1,000
+#: backends every 5 s: 69 ms of CPU a second, 88 with half of that.)
+AT_ONCE = 0.02
 
 _GOLDEN = (sqrt(5) - 1) / 2
 

@@ -146,7 +146,7 @@ class Turns(SynchronousTestCase):
         run.add("a")
         run.until(1000)
         late = [time - number * 5 for number, time in enumerate(run.asked["a"])][1:]
-        self.assertTrue(all(-0.011 <= one <= 1 for one in late))
+        self.assertTrue(all(-AT_ONCE - 0.001 <= one <= 1 for one in late))
         self.assertTrue(0.4 < sum(late) / len(late) < 0.6)
         self.assertGreater(max(late) - min(late), 0.8)
 
