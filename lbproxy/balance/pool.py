@@ -238,19 +238,18 @@ class Pool:
             member.warm_from = now = self._seconds()
             self._warm(member, now)
 
-    def _warm(self, member: BackendState, now: float) -> bool:
-        """Set the member's effective weight: linear from 10 % on. Returns whether it is warm."""
+    def _warm(self, member: BackendState, now: float) -> None:
+        """Set the member's effective weight: linear from 10 % on."""
         span = 0.0 if self.settings is None else self.settings.slow_start
         if member.warm_from is not None and now - member.warm_from >= span:
             member.warm_from = None
         if member.warm_from is None:
             member.weight = float(member.backend.weight)
             self._warming.discard(member)
-            return True
+            return
         grown = max(WARM_LEAST, (now - member.warm_from) / span)
         member.weight = member.backend.weight * grown
         self._warming.add(member)
-        return False
 
     def tick(self) -> None:
         """Let those that warm up have more; to be called a few times a second."""

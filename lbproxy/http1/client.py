@@ -1,4 +1,8 @@
-"""The client side of HTTP/1.1: one connection to a backend, which carries one exchange at a time."""
+"""The client side of HTTP/1.1: one connection to a backend, which carries one exchange at a time.
+
+The module is long because the connection is one state machine, which every response runs through: what can be said of a head or a
+body by itself stands in :mod:`.response_head` and :mod:`.body`.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from twisted.logger import Logger
 
 from ..balance.backend import Backend
 from ..balance.pool import Pool
-from ..balance.state import BackendState, Change
+from ..balance.state import BackendState, Change, Verdict
 from ..deadlines import DeadlineSweep
+from ..errors import AttemptFailed
 from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
 from ..interfaces import IExchangeObserver, IProbe
@@ -28,6 +29,7 @@ from .forwarding import Forwarding
 from .hedging import Hedging
 from .line import WaitingLine
 from .request_ids import request_ids
+from .retry import marks_down, repeats_work
 from .sticky import Sticky
 from .upstreams import Upstreams
 from .waits import Waits
@@ -151,6 +153,24 @@ class Balancer:
     def _sticky_candidates(self, exchange: Exchange) -> Any:
         assert self.sticky is not None
         return self.sticky.candidates(exchange, self.pool)
+
+    def accuse(self, member: BackendState, failure: AttemptFailed) -> None:
+        """Let the pool know what a failed attempt says of its backend. Never raises."""
+        if marks_down(failure):
+            verdict = Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic", "connect")
+            self._tell(member, self.pool.apply, verdict)
+        elif repeats_work(failure):
+            self.blame(member, failure.cause)
+
+    def blame(self, member: BackendState, cause: str) -> None:
+        """A backend failed, after it had taken a request, in a way that counts for the verdict of traffic. Never raises."""
+        self._tell(member, self.traffic.failed, member, cause)
+
+    def _tell(self, member: BackendState, tell: Callable[..., None], *what: object) -> None:
+        try:
+            tell(*what)
+        except Exception:  # of an observer's or the policy's, which are users'; the exchange goes on
+            _log.failure("the pool could not be told of a failure of {address}", address=member.address)
 
     def survey(self, exchange: Exchange) -> Decision:
         """What there is to decide for an exchange."""

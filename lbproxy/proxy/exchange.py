@@ -5,7 +5,11 @@ says what happened on the wire; the retry rules turn that into the same backend,
 Once a head has come that is to be given to the client there are no more attempts: the response goes to the client as it comes,
 and if it breaks off, so does the client's connection, so that nobody takes a part for the whole.
 
-The relay of bytes, and the ends, stand in the base, :mod:`.relay`; what an exchange may wait for between, in :mod:`.waits`.
+The relay of bytes, and the ends, stand in the base, :mod:`.relay`; what an exchange may wait for between, in :mod:`.waits`;
+what a failure says of a backend is told by the balancer.
+
+The module is long because the chain is one state machine, which every request runs through: what is seldom needed has moved out,
+and what is left are its steps, in their order.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..balance.state import BackendState, Verdict
+from ..balance.state import BackendState
 from ..errors import AttemptFailed, BadStatus, NoSocket, StaleConnection, UpstreamLost
 from ..http1.body import chunk, last_chunk
 from ..http1.client import UpstreamConnection
@@ -26,7 +30,7 @@ from ..http1.head import ResponseHead
 from ..http1.roles import Response
 from .attempt import Attempt
 from .relay import Relay
-from .retry import IDEMPOTENT, Next, after_failure, is_repeatable, marks_down, repeats_work
+from .retry import IDEMPOTENT, Next, after_failure, is_repeatable, repeats_work
 from .waits import Waits
 
 if TYPE_CHECKING:
@@ -263,7 +267,7 @@ class Exchange(Relay):
         """What is seldom to be done before a response is given to the client. Returns whether it is not given after all."""
         balancer, member = self._balancer, attempt.member
         if head.status in _GATEWAY_ERRORS:
-            self._blame(member, str(head.status))
+            balancer.blame(member, str(head.status))
         elif member.failing and complete and head.status < 500:  # a success is one when it is whole
             balancer.traffic.succeeded(member)
         if balancer.retry_statuses and head.status in balancer.retry_statuses and self._ask_another(attempt, head, complete):
@@ -329,7 +333,7 @@ class Exchange(Relay):
         self._note_failure(attempt, failure)
         what = self._what_next(failure)
         if what is not Next.SAME:
-            self._tell_pool(member, failure)
+            self._balancer.accuse(member, failure)
         elif member.in_flight < member.limit:
             self.begin(member)
             return
@@ -383,14 +387,3 @@ class Exchange(Relay):
             self._after_failure(attempt, failure)
         finally:
             self._drop(attempt)
-
-    def _tell_pool(self, member: BackendState, failure: AttemptFailed) -> None:
-        """Let the pool know what the failure says of the backend."""
-        if marks_down(failure):
-            try:
-                verdict = Verdict(member.address, False, f"{failure.cause}: {failure}", "traffic", "connect")
-                self._balancer.pool.apply(verdict)
-            except Exception:  # of an observer's or the policy's, which are users'; the exchange goes on
-                _log.failure("the pool could not be told that {address} is down", address=member.address)
-        elif repeats_work(failure):
-            self._blame(member, failure.cause)

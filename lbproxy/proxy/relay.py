@@ -149,7 +149,7 @@ class Relay:
         assert attempt is not None
         attempt.member.failures += 1
         self._end_relay("truncated")
-        self._blame(attempt.member, "truncated")
+        self._balancer.blame(attempt.member, "truncated")
         self._downstream.abort()
 
     def _end_relay(self, end: str) -> None:
@@ -227,13 +227,6 @@ class Relay:
         """A backend has one exchange less: it may be another's turn."""
         if self._balancer.line.waiting:
             self._balancer.line.call()
-
-    def _blame(self, member: BackendState, cause: str) -> None:
-        """A backend failed in a way that counts for the verdict of traffic."""
-        try:
-            self._balancer.traffic.failed(member, cause)
-        except Exception:  # of an observer's or the policy's, which are users'; the exchange goes on
-            _log.failure("the pool could not be told that {address} failed", address=member.address)
 
     def _give_up(self, attempt: Attempt, now: float) -> None:
         """Drop an attempt that runs: nothing of it is wanted any more."""

@@ -35,7 +35,7 @@ class Waits:
     """One exchange's waits.
 
     :ivar deadline: when :meth:`deadline_passed` is due.
-    :ivar round: rounds over the backends before this one.
+    :ivar round: back-offs so far that each led to a further attempt, all backends having been tried.
     :ivar queued: seconds spent in the waiting line, before the present wait.
     :ivar paused: the seconds of each back-off, in order, those before a place in the budget included.
     :ivar budgeted: whether it has a place in the retry budget; ``took_budget``: or had one.
