@@ -79,6 +79,7 @@ setup(
         # What `trial tests` needs beside the package itself.
         "test": [
             "twisted[http2]",  # the resource under HTTP/2
+            "trustme>=1.1",  # authorities and certificates that live as long as a test
             "websockets>=13",  # a real WebSocket client and server of others, on either side of a tunnel
             "hypothesis>=6.100",  # properties of parsers, framing and policies
             "h11>=0.16",  # a second opinion on what reaches backends and clients; before 0.16 it was lax about chunks

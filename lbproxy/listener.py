@@ -16,7 +16,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .errors import ConfigurationError, ListenError
-from .http1.factory import ProxyProtocolFactory
+from .http1.answers import last_answer
+from .http1.factory import ProxyProtocolFactory, SecureFactory
+from .tls.layer import Acceptor, TlsFactory
 
 __all__ = ["Listener", "check_endpoints"]
 
@@ -27,28 +29,50 @@ BACKLOG = 1024
 # As Twisted finds a plugin: in capitals, too.
 _PROXIED = re.compile(r"\Ahaproxy:", re.IGNORECASE)
 
+# What has a handshake of its own.
+_WITH_TLS = re.compile(r"\A(?:ssl|tls|txacme|le|lets):", re.IGNORECASE)
+
+#: What a client is told that speaks HTTP where TLS is spoken.
+_NOT_TLS = last_answer(400, "this listener speaks TLS only: ask for https")
+
 _log = Logger()
 
 
-def check_endpoints(reactor: Any, listen: Sequence[str], admin: str | None = None) -> list[IStreamServerEndpoint]:
-    """Make the endpoints of their descriptions, in order, the admin listener's last. Nothing is opened yet, but certificates are
-    read.
+def check_endpoints(
+    reactor: Any,
+    listen: Sequence[str],
+    admin: str | None = None,
+    *,
+    tls_listen: Sequence[str] = (),
+    acceptor: Acceptor | None = None,
+) -> list[IStreamServerEndpoint]:
+    """Make the endpoints of their descriptions, in order: those for plain HTTP, those for TLS, the admin listener's. Nothing is
+    opened yet, but certificates are read that descriptions name.
 
     Descriptions are Twisted's. ``haproxy:`` before one means what it means there: each connection begins with a PROXY protocol
     header, over TLS (``haproxy:ssl:``, ``haproxy:tls:``) inside the session, after its handshake. But clients' connections read
     it themselves: Twisted's wrapper would take the socket and half-closing from them. So such an endpoint takes a
-    :class:`~lbproxy.http1.factory.ServerFactory` only. The admin listener, where neither matters, has the wrapper.
+    :class:`~lbproxy.http1.factory.ServerFactory` only, and so does one for TLS. The admin listener, where neither matters, has
+    the wrapper.
+
+    :param tls_listen: descriptions of plain endpoints, such as ``tcp:8443``, on which *acceptor*'s sessions are spoken. Behind
+        ``haproxy:`` the header comes before the handshake, in the clear, as balancers send it that do not end TLS themselves.
 
     :raises ConfigurationError: with a line for each that cannot be used: the option, what was given, and what is allowed.
     """
     wanted = [("--listen", description) for description in listen]
+    wanted += [("--tls-listen", description) for description in tls_listen]
     if admin is not None:
         wanted.append(("--admin", admin))
-    problems = [] if listen else ["--listen: nothing was given; at least one endpoint description is needed"]
+    problems = [] if listen or tls_listen else ["--listen: nothing was given; at least one endpoint description is needed"]
     endpoints: list[IStreamServerEndpoint] = []
     for option, description in wanted:
         try:
-            endpoints.append(_endpoint(reactor, description, _ProxyProtocolEndpoint if option == "--listen" else proxyEndpoint))
+            if option == "--tls-listen":
+                endpoints.append(_tls_endpoint(reactor, description, acceptor))
+            else:
+                behind_proxy = _ProxyProtocolEndpoint if option == "--listen" else proxyEndpoint
+                endpoints.append(_endpoint(reactor, description, behind_proxy))
         except Exception as error:  # parsers, plugins' among them, raise what they like
             problems.append(
                 f"{option}: {description!r} was given, which cannot be used ({error}); allowed is a Twisted server endpoint "
@@ -67,6 +91,32 @@ def _endpoint(reactor: Any, description: str, behind_proxy: Callable[[Any], IStr
         raise ValueError("a connection has one PROXY protocol header")
     endpoint: IStreamServerEndpoint = serverFromString(reactor, _with_backlog(inner))
     return endpoint if inner == description else behind_proxy(endpoint)
+
+
+def _tls_endpoint(reactor: Any, description: str, acceptor: Acceptor | None) -> IStreamServerEndpoint:
+    plain = _PROXIED.sub("", description, count=1)
+    if _PROXIED.match(plain):
+        raise ValueError("a connection has one PROXY protocol header")
+    if _WITH_TLS.match(plain):
+        raise ValueError("TLS is spoken here anyway; give the place alone")
+    if acceptor is None:
+        raise ValueError("there is no certificate for it")
+    return _TlsEndpoint(serverFromString(reactor, _with_backlog(plain)), acceptor, plain != description)
+
+
+@implementer(IStreamServerEndpoint)
+class _TlsEndpoint:
+    """Listens where another does, for TLS."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, acceptor: Acceptor, proxied: bool) -> None:
+        self._endpoint = endpoint
+        self._acceptor = acceptor
+        self._proxied = proxied
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """Listen; the books of these connections are kept by *protocolFactory* itself."""
+        secure = SecureFactory(protocolFactory, self._proxied)
+        return self._endpoint.listen(TlsFactory(secure, self._acceptor, in_clear=self._proxied, to_http=_NOT_TLS))
 
 
 @implementer(IStreamServerEndpoint)

@@ -10,6 +10,10 @@ __all__ = ["EXAMPLES", "GROUPS", "options_help"]
 #: Every option, by what it is about.
 GROUPS = {
     "Backends and listeners": ("backends", "listen", "demo"),
+    "TLS": (
+        "tls-listen", "certificate", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth",
+        "certificate-check", "redirect-to-https", "hsts", "backend-ca", "backend-certificate",
+    ),
     "Balancing": ("policy", "sticky", "sticky-key-file", "sticky-max-age", "slow-start", "panic", "queue", "queue-timeout"),
     "Health": (
         "probe", "probe-status", "probe-body", "probe-header", "probe-host", "probe-port", "probe-interval",
@@ -20,8 +24,8 @@ GROUPS = {
         "retries", "retry-on", "retry-budget", "retry-budget-least", "backoffs", "attempt-timeout", "exchange-timeout", "hedge",
     ),
     "Times": (
-        "connect-timeout", "response-timeout", "header-timeout", "idle-timeout", "body-rate", "body-grace", "write-timeout",
-        "tunnel-timeout", "drain", "drain-delay",
+        "connect-timeout", "response-timeout", "handshake-timeout", "header-timeout", "idle-timeout", "body-rate", "body-grace",
+        "write-timeout", "tunnel-timeout", "drain", "drain-delay",
     ),
     "Limits": ("head-limit", "field-limit", "target-limit", "body-limit", "max-connections", "connection-requests"),
     "Whom to believe, and what to say": ("trusted-proxies", "forwarded", "via", "allow-underscores", "abort-on-close"),

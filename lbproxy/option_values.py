@@ -46,6 +46,9 @@ SETTINGS = {
     "eject-limit": "seconds for which it is taken out at most",
     "eject-share": "percentage of the backends that traffic may take out so, one always; 0: none",
     "outliers": "in what a backend must not differ too much from the others: success-rate, latency; or none",
+    "handshake-timeout": "seconds for a client's TLS handshake",
+    "certificate-check": "seconds between two looks at whether certificates' files have changed; 0: never",
+    "hsts": "seconds for which browsers are told over TLS to come over TLS only (Strict-Transport-Security); 0: they are not",
     "header-timeout": "seconds from the first byte of a request's head to its last",
     "idle-timeout": "seconds for which a kept-alive connection may be silent, and either side in mid-body",
     "body-rate": "bytes a second that a request's body must come at on average, after --body-grace; 0: any",
@@ -68,6 +71,7 @@ SIZES = frozenset(("body-rate", "head-limit", "target-limit", "body-limit"))
 FLAGS = {
     "forwarded": "write Forwarded (RFC 7239) too, and believe it before X-Forwarded-For from --trusted-proxies",
     "allow-underscores": "let on request fields with _ in their names, which many backends take for -",
+    "redirect-to-https": "send requests that did not come over TLS to the same place under https, by 308",
     "abort-on-close": "take a client that ends its sending for gone, instead of giving it its response",
 }
 

@@ -24,14 +24,18 @@ from .option_help import EXAMPLES, options_help
 from .option_values import FLAGS, SETTINGS, SIZES, default, value
 from .policies import POLICY_NAMES, policy_maker
 from .settings import Settings
+from .tls.backends import BackendTls
+from .tls.profiles import PROFILES
+from .tls.store import CLIENT_AUTH, CertificateStore
 
 __all__ = ["Options"]
 
 DEFAULT_LISTEN = "tcp:8080"
+DEFAULT_TLS_LISTEN = "tcp:8443"
 DEFAULT_POLICY = "round-robin"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
 #: What takes no value, and is no setting of the balancer.
-_SWITCHES = ("demo", "admin-writable", "access-log-explain")
+_SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-names")
 _SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
 #: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
 _KEY_LIMIT = 4096
@@ -46,6 +50,7 @@ class Options(usage.Options):
         ["demo", None, "run three small example backends too, and print what to try"],
         ["admin-writable", None, "let the admin listener take POST: whoever reaches it can take backends out"],
         ["access-log-explain", None, "in the JSON access log, say why each exchange went where it went"],
+        ["reject-unknown-names", None, "end the handshake of a client that asks for a name which no certificate is for"],
         *([option, None, text] for option, text in FLAGS.items()),
     ]
     optParameters: Sequence[Sequence[str | None]] = [
@@ -57,18 +62,31 @@ class Options(usage.Options):
         ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
         ["probe-host", None, None, "Host of their requests [default: the backend]"],
         ["probe-port", None, None, "port that they go to [default: the backend's]"],
+        ["default-certificate", None, None, "the --certificate for clients that ask for other names or none [default: first]"],
+        ["tls-profile", None, PROFILES[0], "what clients can speak: Mozilla's intermediate (TLS 1.2 and 1.3) or modern (1.3)"],
+        ["client-ca", None, None, "PEM file with the authorities whose certificates clients must have"],
+        ["client-auth", None, None, "with --client-ca: required, or optional for clients without any [default: required]"],
+        ["backend-ca", None, None, "PEM file with the authorities of https backends' certificates [default: the system's]"],
+        ["backend-certificate", None, None, "certificate that is shown to https backends, as with --certificate"],
         ["admin", None, None, "endpoint description of a listener for operators: /status, /events, /metrics, /healthz"],
         ["access-log", None, None, "file for a line about each exchange; - is standard output"],
         ["access-log-format", None, None, f"{' or '.join(FORMATS)} [default: {FORMATS[0]}]"],
     ]
     compData = usage.Completions(
-        multiUse=["backends", "listen", "probe-header", "trusted-proxies"],
+        multiUse=["backends", "certificate", "listen", "probe-header", "tls-listen", "trusted-proxies"],
         mutuallyExclusive=[("demo", "backends")],
         optActions={
             "access-log": usage.CompleteFiles(),
             "access-log-format": usage.CompleteList(FORMATS),
+            "backend-ca": usage.CompleteFiles(),
+            "backend-certificate": usage.CompleteFiles(),
+            "certificate": usage.CompleteFiles(),
+            "client-auth": usage.CompleteList(CLIENT_AUTH),
+            "client-ca": usage.CompleteFiles(),
+            "default-certificate": usage.CompleteFiles(),
             "policy": usage.CompleteList(POLICY_NAMES),
             "sticky-key-file": usage.CompleteFiles(),
+            "tls-profile": usage.CompleteList(PROFILES),
         },
     )
 
@@ -76,6 +94,10 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]
         self["backends"] = []
         self["listen"] = []
+        self["tls-listen"] = []
+        self["certificate"] = []
+        self["certificates"] = None
+        self["backend-tls"] = None
         self["trusted-proxies"] = []
         self["probe-header"] = []
         self["sticky-key"] = b""
@@ -102,6 +124,16 @@ class Options(usage.Options):
         self["listen"].append(description)
 
     opt_l = opt_listen
+
+    def opt_tls_listen(self, description: str) -> None:
+        """the same for clients that speak TLS, with tcp:, unix: and the like; may be repeated [default: tcp:8443 with
+        --certificate]"""
+        self["tls-listen"].append(description)
+
+    def opt_certificate(self, path: str) -> None:
+        """PEM file with a key and its certificates, a pair of such files as CERTIFICATES,KEY, or a directory of these, for the
+        names that stand in them; may be repeated"""
+        self["certificate"].append(path)
 
     def opt_probe_header(self, field: str) -> None:
         """further field of http probes' requests, as Name: value; may be repeated"""
@@ -168,12 +200,18 @@ class Options(usage.Options):
             *self._check_backends(),
             *self._check_access_log(),
             *self._check_admin(),
+            *self._check_tls(),
+            *self._check_backend_tls(),
         ]
         if problems:
             raise usage.UsageError("\n".join(problems))
         for flag in (*_SWITCHES, *FLAGS):
             self[flag] = bool(self[flag])
-        self["listen"] = self["listen"] or [DEFAULT_LISTEN]
+        if not self["tls-listen"] and self["certificate"]:
+            self["tls-listen"] = [DEFAULT_TLS_LISTEN]
+        # Who has asked for TLS alone is not to serve in the clear beside it, but may send clients from there.
+        if not self["listen"] and (not self["tls-listen"] or self["redirect-to-https"]):
+            self["listen"] = [DEFAULT_LISTEN]
         if self["demo"] and self["admin"] is None:
             self["admin"] = DEMO_ADMIN
 
@@ -252,6 +290,31 @@ class Options(usage.Options):
         except ConfigurationError as error:
             hint = "" if self["backends"] else "; or try --demo"
             return [f"--backends: {line}{hint}" for line in str(error).splitlines()]
+        return []
+
+    def _check_tls(self) -> list[str]:
+        if not self["certificate"]:
+            needed = ("tls-listen", "default-certificate", "reject-unknown-names", "client-ca", "client-auth")
+            given = [name for name in needed if self[name]]
+            return [f"--{name}: it was given without --certificate; say which certificate to show as well" for name in given]
+        try:
+            self["certificates"] = CertificateStore(
+                self["certificate"],
+                default=self["default-certificate"],
+                reject_unknown_names=bool(self["reject-unknown-names"]),
+                profile=self["tls-profile"],
+                client_ca=self["client-ca"],
+                client_auth=self["client-auth"],
+            )
+        except ConfigurationError as error:
+            return [f"--{line}" for line in str(error).splitlines()]
+        return []
+
+    def _check_backend_tls(self) -> list[str]:
+        try:
+            self["backend-tls"] = BackendTls(ca=self["backend-ca"], certificate=self["backend-certificate"])
+        except ConfigurationError as error:
+            return [f"--{line}" for line in str(error).splitlines()]
         return []
 
     def _check_access_log(self) -> list[str]:

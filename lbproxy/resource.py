@@ -23,6 +23,7 @@ from .proxy.client import NOWHERE, Client
 from .proxy.counters import ListenerCounters
 from .proxy.exchange import Exchange
 from .settings import Settings
+from .tls.backends import BackendTls
 from .web import WebDownstream
 
 __all__ = ["LoadBalancerResource"]
@@ -44,6 +45,7 @@ class LoadBalancerResource(ReverseProxyResource):
     :param probe: how backends are probed: an :class:`~lbproxy.interfaces.IProbe`, or a function that gets a backend and says, at
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
+    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     :ivar limits: of a request's head.
     :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
         what its listeners count.
@@ -60,11 +62,12 @@ class LoadBalancerResource(ReverseProxyResource):
         settings: Settings | None = None,
         probe: IProbe | Callable[[Backend], object] | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
+        backend_tls: BackendTls | None = None,
     ) -> None:
         Resource.__init__(self)
         self.reactor = reactor
         self.pool = pool
-        self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers)
+        self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers, backend_tls=backend_tls)
         settings = self.balancer.settings
         self.limits = MessageLimits.of(settings)
         self.counters = ListenerCounters()
@@ -87,14 +90,17 @@ class LoadBalancerResource(ReverseProxyResource):
 
     # ExchangeMaker: the same for both kinds of listener.
 
-    def client(self, address: str, secure: bool, source: Place = NOWHERE, destination: Place = NOWHERE) -> Client:
+    def client(
+        self, address: str, secure: bool, source: Place = NOWHERE, destination: Place = NOWHERE, identity: bytes = b""
+    ) -> Client:
         """What is remembered of a client's connection.
 
         :param address: an IP address, ``unix`` or ``unknown``.
         :param secure: whether it came over TLS.
         :param source: the client's end of the connection, and *destination* ours: IP address and port.
+        :param identity: what backends are told of its TLS certificate, as lines of a head each ended by CRLF.
         """
-        return self.balancer.forwarding.client(source, destination, secure, address)
+        return self.balancer.forwarding.client(source, destination, secure, address, identity)
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
         """Make an exchange; nothing happens before :meth:`forward`."""

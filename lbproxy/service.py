@@ -24,6 +24,8 @@ from .observe.access_log import AccessLog
 from .observe.events import EventLog
 from .resource import LoadBalancerResource
 from .settings import Settings
+from .tls.backends import BackendTls
+from .tls.store import CertificateStore
 
 __all__ = ["LoadBalancerService"]
 
@@ -38,6 +40,9 @@ class LoadBalancerService(MultiService):
     :param pool: where requests go.
     :param listen: where clients connect: Twisted server endpoint descriptions, at least one; behind ``haproxy:`` each connection
         must begin with a PROXY protocol header, which is believed.
+    :param tls_listen: where clients connect that speak TLS: descriptions of plain endpoints, such as ``tcp:8443``.
+    :param certificates: what they are shown there.
+    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     :param reactor: connects and listens.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
@@ -53,6 +58,7 @@ class LoadBalancerService(MultiService):
     :ivar resource: the same load balancer for a ``twisted.web`` tree.
     :ivar factory: makes the clients' connections.
     :ivar counters: what the listeners count.
+    :ivar certificates: what clients are shown that speak TLS; None: nothing.
     :ivar events: the last changes of backends' states, of those that came while it was started.
     """
 
@@ -61,6 +67,9 @@ class LoadBalancerService(MultiService):
         pool: Pool,
         listen: Sequence[str] = ("tcp:8080",),
         *,
+        tls_listen: Sequence[str] = (),
+        certificates: CertificateStore | None = None,
+        backend_tls: BackendTls | None = None,
         reactor: Any,
         clock: IReactorTime | None = None,
         settings: Settings | None = None,
@@ -78,7 +87,13 @@ class LoadBalancerService(MultiService):
         self._access_log = _access_log(access_log, self._clock)
         logs = () if self._access_log is None else (self._access_log,)
         self.resource = LoadBalancerResource(
-            pool, reactor=reactor, clock=clock, settings=settings, probe=probe, observers=(*logs, *observers)
+            pool,
+            reactor=reactor,
+            clock=clock,
+            settings=settings,
+            probe=probe,
+            observers=(*logs, *observers),
+            backend_tls=backend_tls,
         )
         balancer = self.resource.balancer
         self.events = EventLog(self._clock)
@@ -92,10 +107,13 @@ class LoadBalancerService(MultiService):
         )
         self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
         self.factory.gate = self._limit
+        self.certificates = certificates
         listen = (listen,) if isinstance(listen, str) else listen
-        endpoints = check_endpoints(reactor, listen, admin)
+        tls_listen = (tls_listen,) if isinstance(tls_listen, str) else tls_listen
+        endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
         self._listeners = [
-            Listener(made, text, self.factory, self._clock) for made, text in zip(endpoints, listen, strict=False)
+            Listener(made, text, self.factory, self._clock)
+            for made, text in zip(endpoints, (*listen, *tls_listen), strict=False)
         ]
         self._admin_factory: Any = None
         self._admin: Listener | None = None

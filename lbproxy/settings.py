@@ -173,6 +173,10 @@ class Settings:
     :ivar exchange_timeout: from a request's head to its response's, with all attempts and waits; 0: any (Envoy's route
         time-out is 15 s, and cuts long responses too).
     :ivar response_timeout: from the request to the response's head.
+    :ivar handshake_timeout: for a client's TLS handshake (it takes two round trips; nginx and Traefik have 60 s and 10 s).
+    :ivar certificate_check: between two looks at whether certificates' files have changed; 0: never.
+    :ivar redirect_to_https: whether a request that did not come over TLS is sent to the same place under ``https`` (308).
+    :ivar hsts: seconds for which browsers are told to come over TLS only (RFC 6797), in responses over TLS; 0: they are not.
     :ivar header_timeout: from a request head's first byte to its last, however it drips (HAProxy's ``timeout http-request``
         covers it alike; nginx: 60 s); and from a connection's beginning to the end of its PROXY protocol header, if it has one.
     :ivar idle_timeout: a kept-alive client connection without a request, and silence in mid-body on either side (nginx: 60 s).
@@ -236,6 +240,10 @@ class Settings:
     attempt_timeout: float = attrs.field(default=0.0, validator=_seconds_or_none)
     exchange_timeout: float = attrs.field(default=0.0, validator=_seconds_or_none)
     response_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    handshake_timeout: float = attrs.field(default=10.0, validator=_seconds)
+    certificate_check: float = attrs.field(default=10.0, validator=_seconds_or_none)
+    redirect_to_https: bool = attrs.field(default=False, validator=_flag)
+    hsts: int = attrs.field(default=0, validator=_number(0, 10 * 366 * 86400, int, " (seconds)"))
     header_timeout: float = attrs.field(default=10.0, validator=_seconds)
     idle_timeout: float = attrs.field(default=60.0, validator=_seconds)
     body_rate: int = attrs.field(default=1024, validator=_number(0, 1 << 30, int))

@@ -127,6 +127,9 @@ def makeService(options: Options) -> IService:
         return LoadBalancerService(
             Pool(backends, policy=options["policy"], settings=settings),
             options["listen"],
+            tls_listen=options["tls-listen"],
+            certificates=options["certificates"],
+            backend_tls=options["backend-tls"],
             reactor=reactor,
             settings=settings,
             admin=options["admin"],
@@ -138,7 +141,13 @@ def makeService(options: Options) -> IService:
     service: Any = _UnderTwistd(reactor)
     try:
         if options["demo"]:
-            check_endpoints(reactor, options["listen"], options["admin"])
+            check_endpoints(
+                reactor,
+                options["listen"],
+                options["admin"],
+                tls_listen=options["tls-listen"],
+                acceptor=options["certificates"],
+            )
             service.addService(DemoService(balancer, reactor))
         else:
             service.addService(balancer(options["backends"]))

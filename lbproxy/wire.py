@@ -70,9 +70,9 @@ def adopt(transport: Any, protocol: Protocol) -> Any:
 
 
 def half_close(transport: Any) -> bool:
-    """Send the peer an end of our bytes while its own are still read, where the transport can: over TLS it cannot (a wrapper
-    passes the method of what it wraps through, which would cut the session short). Gives whether it could."""
-    if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
+    """Send the peer an end of our bytes while its own are still read, where the transport can: over Twisted's TLS it cannot (a
+    wrapper passes the method of what it wraps through, which would cut the session short). Gives whether it could."""
+    if (ISSLTransport.providedBy(transport) and not isinstance(transport, Wire)) or not hasattr(transport, "loseWriteConnection"):
         return False
     transport.loseWriteConnection()
     return True

@@ -34,6 +34,7 @@ from lbproxy.health.spec import ProbeSpec
 from lbproxy.option_help import EXAMPLES, GROUPS
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
+from lbproxy.tls.backends import BackendTls
 
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
@@ -41,6 +42,20 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
 PATIENCE = 60
 
 DEFAULTS: dict[str, Any] = {
+    "backend-ca": None,
+    "backend-certificate": None,
+    "certificate": [],
+    "certificate-check": 10.0,
+    "certificates": None,
+    "client-auth": None,
+    "client-ca": None,
+    "default-certificate": None,
+    "handshake-timeout": 10.0,
+    "hsts": 0,
+    "redirect-to-https": False,
+    "reject-unknown-names": False,
+    "tls-listen": [],
+    "tls-profile": "intermediate",
     "abort-on-close": False,
     "access-log": None,
     "access-log-explain": False,
@@ -136,6 +151,7 @@ class OptionsTests(SynchronousTestCase):
         expected = {**DEFAULTS, **{name.replace("_", "-"): value for name, value in others.items()}}
         options = dict(parse(*words.split()))
         self.assertEqual(options.pop("policy")().name, policy)
+        self.assertEqual(vars(options.pop("backend-tls")), vars(BackendTls()))
         self.assertEqual(options, expected)
 
     def test_defaults(self) -> None:
@@ -425,7 +441,8 @@ class MistakeTests(SynchronousTestCase):
         """What was given to an option that takes no value is not taken for a backend."""
         self.assert_message(
             "-b a:1 --forwarded yes",
-            "'yes' belongs to no option: --demo, --admin-writable, --access-log-explain, --forwarded, --allow-underscores, "
+            "'yes' belongs to no option: --demo, --admin-writable, --access-log-explain, "
+            "--reject-unknown-names, --forwarded, --allow-underscores, --redirect-to-https, "
             "--abort-on-close take no value, and a value with a space in it needs quotes",
         )
 

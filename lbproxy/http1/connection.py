@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
 from ..deadlines import NEVER
+from ..tls.failures import handshake_failed
 from ..wire import adopt, half_close, unsent_bytes
 from .answers import last_answer
 from .body import ChunkedBody, SizedBody
@@ -25,6 +26,7 @@ __all__ = [
     "CLOSED",
     "CLOSING",
     "EXCHANGE",
+    "HANDSHAKE",
     "IDLE",
     "LINGER",
     "LINGERING",
@@ -40,16 +42,18 @@ LINGER = 5.0
 #: The same in all, however much still comes (nginx's lingering_time).
 LINGER_IN_ALL = 30.0
 
-PROXY_HEADER, IDLE, EXCHANGE, TUNNEL, LINGERING, CLOSING, CLOSED = range(7)
+PROXY_HEADER, HANDSHAKE, IDLE, EXCHANGE, TUNNEL, LINGERING, CLOSING, CLOSED = range(8)
 
 
 class ClientConnection(TwistedProtocol):
     """One client's connection: at each time idle (or in a head), in an exchange, a tunnel, lingering before its end, closing (the
-    last bytes are not sent yet), or closed; and before all that, where the listener says so, in the PROXY protocol's header.
+    last bytes are not sent yet), or closed; and before all that, where the listener says so, in the PROXY protocol's header or in
+    the TLS handshake, or first in the one and then in the other.
 
     The slots are for memory: there may be many thousands, most of them idle.
 
-    :param state: :data:`PROXY_HEADER` for a connection that begins with such a header.
+    :param state: :data:`PROXY_HEADER` for a connection that begins with such a header, :data:`HANDSHAKE` for one that begins with
+        the handshake.
     :ivar deadline: when what is waited for just now is overdue.
     :ivar requests: begun on it so far.
     """
@@ -91,6 +95,8 @@ class ClientConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """The client is gone, and with it the exchange or the tunnel that runs."""
+        if self._state == HANDSHAKE:
+            self.factory.counters.count_handshake(handshake_failed(reason.value).cause)
         self._state = CLOSED
         self.deadline = NEVER
         self.factory.closed(self)
@@ -133,6 +139,8 @@ class ClientConnection(TwistedProtocol):
             return times.header if self._head_begun else times.idle  # type: ignore[no-any-return]
         if self._state == PROXY_HEADER:
             return times.header  # type: ignore[no-any-return]  # who sends it does so at once; a client may think first
+        if self._state == HANDSHAKE:
+            return times.handshake  # type: ignore[no-any-return]
         body_comes = self._body is not None and self._invited and not (self._reading_paused or self._read_closed)
         return times.body if self._state == EXCHANGE and body_comes else NEVER
 
@@ -173,6 +181,8 @@ class ClientConnection(TwistedProtocol):
         """What the client is late with, as it is counted."""
         if self._stalled:
             return "write"
+        if self._state == HANDSHAKE:
+            return "handshake"
         if self._exchange is None:
             return "head" if self._buffer or self._state == PROXY_HEADER else "idle"
         return "body"
@@ -181,6 +191,8 @@ class ClientConnection(TwistedProtocol):
         """408 where a request was begun, silence where none was."""
         timed_out = self.factory.counters.timed_out
         timed_out[waited_for] = timed_out.get(waited_for, 0) + 1
+        if waited_for == "handshake":
+            self.factory.counters.count_handshake("timeout")
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_lost("client-timeout", 408)
@@ -188,7 +200,7 @@ class ClientConnection(TwistedProtocol):
             self._tunnel.drop("client-timeout")
         elif waited_for == "idle":
             self.close()
-        elif waited_for == "write" or self._state == PROXY_HEADER or (self._responding and exchange is not None):
+        elif waited_for in ("write", "handshake") or self._state == PROXY_HEADER or (self._responding and exchange is not None):
             self.abort()
         else:
             self.transport.write(last_answer(408, f"the request's {waited_for} did not come in time"))
@@ -205,7 +217,7 @@ class ClientConnection(TwistedProtocol):
 
     def close_if_idle(self) -> None:
         """Close unless something runs, has begun, or waits for its turn."""
-        if self._state in (IDLE, PROXY_HEADER) and not self._buffer:
+        if self._state in (IDLE, PROXY_HEADER, HANDSHAKE) and not self._buffer:
             self.close()
 
     def drop(self) -> None:

@@ -9,17 +9,18 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from ..settings import Settings
-from .connection import PROXY_HEADER
+from .connection import HANDSHAKE, PROXY_HEADER
 from .head import MessageLimits
 from .roles import ExchangeMaker, Gate, ListenerCounts
 from .server import ServerConnection
 
-__all__ = ["ClientTimes", "ProxyProtocolFactory", "ServerFactory"]
+__all__ = ["ClientTimes", "ProxyProtocolFactory", "SecureFactory", "ServerFactory"]
 
 
 class ClientTimes:
     """For how long a client is waited for, in seconds.
 
+    :ivar handshake: for a TLS handshake, from the connection's beginning or the end of its PROXY protocol header.
     :ivar header: for a request's head, from its first byte.
     :ivar idle: for a request, and in mid-body at any time.
     :ivar write: for a client that reads nothing.
@@ -28,9 +29,10 @@ class ClientTimes:
         none earns more than :attr:`idle` ahead.
     """
 
-    __slots__ = ("body", "header", "idle", "per_byte", "write")
+    __slots__ = ("body", "handshake", "header", "idle", "per_byte", "write")
 
     def __init__(self, settings: Settings) -> None:
+        self.handshake = settings.handshake_timeout
         self.header = settings.header_timeout
         self.idle = settings.idle_timeout
         self.write = settings.write_timeout
@@ -47,6 +49,8 @@ class ServerFactory(Factory):
     :param watched: the set of things whose deadlines are watched (:class:`lbproxy.deadlines.DeadlineSweep`).
     :param counters: what is counted.
     :ivar gate: keeps the number of connections within its limit; None: there is no limit.
+    :ivar identify: gives what a backend is told of a client's certificate, as lines of a head each ended by CRLF, of the
+        connection's transport; None: backends are told nothing.
     :ivar draining: whether connections are to be closed after the response that is being given.
     :ivar connections: all that are open.
     """
@@ -70,6 +74,7 @@ class ServerFactory(Factory):
         self.watched = watched
         self.counters = counters
         self.gate: Gate | None = None
+        self.identify: Callable[[Any], bytes] | None = None
         self.draining = False
         self.connections: set[ServerConnection] = set()
 
@@ -110,3 +115,21 @@ class ProxyProtocolFactory(Factory):
     def buildProtocol(self, addr: object) -> ServerConnection:
         """One for each client."""
         return ServerConnection(self._factory, PROXY_HEADER)
+
+
+class SecureFactory(Factory):
+    """Makes connections for another factory that have TLS below them: one waits for the handshake before it reads HTTP.
+
+    :param factory: theirs.
+    :param proxied: whether a PROXY protocol header comes before the handshake.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: ServerFactory, proxied: bool) -> None:
+        self._factory = factory
+        self._state = PROXY_HEADER if proxied else HANDSHAKE
+
+    def buildProtocol(self, addr: object) -> ServerConnection:
+        """One for each client."""
+        return ServerConnection(self._factory, self._state)

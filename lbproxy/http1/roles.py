@@ -115,13 +115,14 @@ class TunnelEnd(Protocol):
 class ExchangeMaker(Protocol):
     """Who makes exchanges of requests, and forwards them."""
 
-    def client(self, address: str, secure: bool, source: Place, destination: Place) -> Any:
+    def client(self, address: str, secure: bool, source: Place, destination: Place, identity: bytes = b"") -> Any:
         """What is to be remembered of a client for all its requests.
 
         :param address: an IP address, ``unix`` or ``unknown``.
         :param secure: whether the connection came over TLS.
         :param source: the client's end of the connection.
         :param destination: ours.
+        :param identity: what backends are told of its TLS certificate, as lines of a head each ended by CRLF.
         """
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Any) -> Any:
@@ -150,3 +151,7 @@ class ListenerCounts(Protocol):
     timed_out: dict[str, int]
     limited: dict[str, int]
     fields_dropped: int
+    handshakes: int
+
+    def count_handshake(self, cause: str) -> None:
+        """A TLS handshake failed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
 from zope.interface import implementer
 
 from ..deadlines import NEVER
@@ -19,11 +19,11 @@ from ..errors import BadMessage
 from ..proxy_protocol import read_proxy_header
 from .answers import last_answer
 from .body import ChunkedBody, SizedBody
-from .connection import EXCHANGE, IDLE, LINGERING, PROXY_HEADER, TUNNEL
+from .connection import EXCHANGE, HANDSHAKE, IDLE, LINGERING, PROXY_HEADER, TUNNEL
 from .downstream import Downstream
 from .head import RequestHead
 from .request_head import parse_request_head
-from .roles import RequestReceiver
+from .roles import Place, RequestReceiver
 
 if TYPE_CHECKING:
     from .factory import ServerFactory
@@ -50,15 +50,16 @@ def _is_none(data: bytes) -> bool:
     return data[0] not in _METHODS_BEGIN or data.count(b"\n") != data.count(b"\r\n")
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class ServerConnection(Downstream):
     """One client's connection, and the HTTP/1.1 on it."""
 
-    __slots__ = ("_client",)
+    __slots__ = ("_client", "_ends")
 
     def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
         super().__init__(factory, state)
         self._client: Any = None
+        self._ends: tuple[Place, Place] | None = None  # whose connection it is, where its beginning has told that
 
     # What the wire calls.
 
@@ -104,26 +105,51 @@ class ServerConnection(Downstream):
         """Our own half-close is done."""
 
     def _read_proxy_header(self, data: bytes) -> None:
+        rest = self._take_proxy_header(data)
+        if rest is None:
+            return
+        self._state = IDLE
+        self._set_deadline()
+        if rest:
+            self._step(rest)
+
+    def _take_proxy_header(self, data: bytes) -> bytes | None:
         """The beginning of a connection whose peer tells whose it is. One that does not is told nothing: it is misconfigured, or
-        has no business here, and not even known to speak HTTP."""
+        has no business here, and not even known to speak HTTP. Gives what follows the header; None while it is not all here."""
         try:
             header = read_proxy_header(data)
         except BadMessage as error:
             self._count_rejected(error)
             self.close()
-            return
+            return None
         if header is None:
             self._buffer = data
-            return
+            return None
         size, source, destination = header
         self._buffer = b""
-        self._state = IDLE
-        self._set_deadline()
         if source[0]:
-            secure = ISSLTransport.providedBy(self.transport)
-            self._client = self.factory.maker.client(source[0], secure, source, destination)
-        if len(data) > size:
-            self._step(data[size:])
+            self._ends = source, destination
+        return data[size:]
+
+    # What a wire with TLS calls.
+
+    def clear_data(self, data: bytes) -> int:
+        """What stands before the handshake: a PROXY protocol header. Gives how many of these bytes are no part
+        of the handshake."""
+        rest = self._take_proxy_header(self._buffer + data)
+        if rest is None:
+            return len(data)
+        self._state = HANDSHAKE
+        self._set_deadline()
+        self.transport.start_tls()
+        return len(data) - len(rest)
+
+    def handshakeCompleted(self) -> None:
+        """The TLS session has come about."""
+        self.factory.counters.handshakes += 1
+        if self._state == HANDSHAKE:
+            self._state = IDLE
+            self._set_deadline()
 
     # From bytes to exchanges.
 
@@ -214,9 +240,13 @@ class ServerConnection(Downstream):
         """Who the client is, by the connection's own ends. Not asked before its first request: Twisted's wrapper for the PROXY
         protocol learns of them after the connection is made."""
         transport = self.transport
-        peer = transport.getPeer()
         secure = ISSLTransport.providedBy(transport)
-        return self.factory.maker.client(address_text(peer), secure, place(peer), place(transport.getHost()))
+        identity = self.factory.identify(transport) if secure and self.factory.identify is not None else b""
+        if self._ends is not None:
+            source, destination = self._ends
+            return self.factory.maker.client(source[0], secure, source, destination, identity)
+        peer = transport.getPeer()
+        return self.factory.maker.client(address_text(peer), secure, place(peer), place(transport.getHost()), identity)
 
     def _begin_body(self, exchange: RequestReceiver, request: RequestHead, data: bytes) -> None:
         limits = self.factory.limits

@@ -21,6 +21,7 @@ from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
+from ..tls.backends import BackendTls
 from .budget import RetryBudget
 from .counters import BalancerCounters
 from .exchange import Exchange
@@ -53,6 +54,7 @@ class Balancer:
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :param random: source of back-offs and of probes' jitter.
+    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     :ivar forwarding: what backends are told of who asks.
     :ivar next_request_id: gives each request its id.
     :ivar explaining: whether every exchange is to remember what there was to decide.
@@ -71,6 +73,7 @@ class Balancer:
         probe: IProbe | Callable[[Backend], object] | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
         random: Random | None = None,
+        backend_tls: BackendTls | None = None,
     ) -> None:
         self.pool = pool
         self.settings = settings = Settings() if settings is None else settings
@@ -82,7 +85,7 @@ class Balancer:
         self.seconds = self.clock.seconds
         self.random = Random() if random is None else random
         self.sweep = DeadlineSweep(self.clock, _shortest(settings))
-        self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock)
+        self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock, tls=backend_tls)
         self.probes = ProbeSchedule(pool, reactor, settings, probe, self.random, clock=self.clock)
         self.traffic = TrafficCheck(pool, settings, self.seconds)
         self.budget = RetryBudget(settings.retry_budget / 100, settings.retry_budget_least)
@@ -194,6 +197,7 @@ def _shortest(settings: Settings) -> float:
     """The shortest time-out in use, in seconds."""
     times = (
         settings.response_timeout,
+        settings.handshake_timeout,
         settings.header_timeout,
         settings.idle_timeout,
         settings.body_grace,

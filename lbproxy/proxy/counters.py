@@ -64,14 +64,20 @@ class ListenerCounters:
     :ivar open: connections now.
     :ivar rejected: requests refused at the door, by cause; ``proxy-protocol``: connections that did not begin with its header,
         where they must.
-    :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``.
+    :ivar timed_out: connections ended by a time-out, by what they were silent in: ``idle``, ``head``, ``body``, ``write``,
+        ``handshake``.
     :ivar limited: what a limit did, by limit: ``connections``: how often the listeners paused; ``requests``: connections ended
         after their last request; ``drain``: connections dropped when a drain had lasted long enough.
     :ivar fields_dropped: header fields of requests that were dropped because their names have underscores.
+    :ivar handshakes: TLS sessions that came about.
+    :ivar handshakes_failed: TLS handshakes that failed, by cause (:data:`lbproxy.tls.failures.CAUSES`).
     :ivar connections_limit: how many connections there may be; 0: any number.
     """
 
-    __slots__ = ("accepted", "connections_limit", "fields_dropped", "limited", "open", "rejected", "timed_out")
+    __slots__ = (
+        "accepted", "connections_limit", "fields_dropped", "handshakes", "handshakes_failed", "limited", "open", "rejected",
+        "timed_out",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -80,4 +86,10 @@ class ListenerCounters:
         self.timed_out: dict[str, int] = {}
         self.limited: dict[str, int] = {}
         self.fields_dropped = 0
+        self.handshakes = 0
+        self.handshakes_failed: dict[str, int] = {}
         self.connections_limit = 0
+
+    def count_handshake(self, cause: str) -> None:
+        """Count a TLS handshake that failed."""
+        self.handshakes_failed[cause] = self.handshakes_failed.get(cause, 0) + 1

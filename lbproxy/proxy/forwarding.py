@@ -80,7 +80,9 @@ class Forwarding:
         """As the settings say."""
         return cls(settings.trusted_proxies, settings.forwarded, settings.via)
 
-    def client(self, source: tuple[str, int], destination: tuple[str, int], secure: bool, address: str) -> Client:
+    def client(
+        self, source: tuple[str, int], destination: tuple[str, int], secure: bool, address: str, identity: bytes = b""
+    ) -> Client:
         """The client of a connection, made once for it.
 
         :param source: address and port of the peer, ``("", 0)`` where there is none.
@@ -88,12 +90,14 @@ class Forwarding:
         :param secure: whether it came over TLS.
         :param address: who it is, as the listener names it: an IP address, or ``unix``. What is no address becomes ``unknown``:
             Twisted's wrapper for the PROXY protocol checks none in a header, and must not make them a line of a request.
+        :param identity: the lines about its TLS certificate. Of a trusted peer they are left out: it speaks for others, and
+            what it says of theirs is believed.
         """
         name, trusted, lines = self._peer(address, secure)
         return Client(
             name,
             secure,
-            lines,
+            lines + identity if identity and not trusted else lines,
             varies=trusted or self._varies,
             trusted=trusted,
             source=source,

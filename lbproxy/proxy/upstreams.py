@@ -21,6 +21,7 @@ from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import MessageLimits
 from ..proxy_protocol import proxy_header
 from ..settings import Settings
+from ..tls.backends import BackendTls
 from .client import Client
 
 __all__ = ["Upstreams"]
@@ -35,10 +36,17 @@ class Upstreams:
     :param reactor: connects.
     :param sweep: watches each connection's deadline.
     :param clock: gives the time; the reactor does if there is none.
+    :param tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     """
 
     def __init__(
-        self, reactor: Any, settings: Settings, sweep: DeadlineSweep, *, clock: IReactorTime | None = None
+        self,
+        reactor: Any,
+        settings: Settings,
+        sweep: DeadlineSweep,
+        *,
+        clock: IReactorTime | None = None,
+        tls: BackendTls | None = None,
     ) -> None:
         self._reactor = reactor
         self._clock: IReactorTime = reactor if clock is None else clock
@@ -48,6 +56,7 @@ class Upstreams:
         self._endpoints: dict[str, IStreamClientEndpoint] = {}
         self._limits = MessageLimits.of(settings)
         self._times = UpstreamTimes(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
+        self._tls = BackendTls() if tls is None else tls
         self._closing = False
 
     def idle(self, member: BackendState) -> UpstreamConnection | None:

@@ -71,7 +71,7 @@ class FakeMaker:
         self.exchanges: list[FakeExchange] = []
         self.answer = b""
 
-    def client(self, address: str, secure: bool, source: Any, destination: Any) -> Any:
+    def client(self, address: str, secure: bool, source: Any, destination: Any, identity: bytes = b"") -> Any:
         return address, secure
 
     def exchange(self, downstream: Any, head: RequestHead, client: Any) -> FakeExchange:

@@ -26,7 +26,7 @@ OWN = ("192.0.2.7", ("192.0.2.7", 40000), ("10.0.0.99", 12345))
 class Maker(FakeMaker):
     """Remembers a client's ends."""
 
-    def client(self, address: str, secure: bool, source: Any, destination: Any) -> Any:
+    def client(self, address: str, secure: bool, source: Any, destination: Any, identity: bytes = b"") -> Any:
         return address, source, destination
 
 

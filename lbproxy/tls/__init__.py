@@ -1,0 +1,1 @@
+"""TLS with clients and with backends: certificates and their names, sessions on our own wires, verification."""
