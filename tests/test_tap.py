@@ -302,7 +302,7 @@ class OptionsTests(SynchronousTestCase):
     def test_help(self) -> None:
         """The help has every option, and examples that can be copied as they stand."""
         text = str(Options())
-        for option in DEFAULTS:
+        for option in set(DEFAULTS) - {"certificates"}:  # which are what is read of --certificate
             self.assertIn(f"--{option}", text)
         for part in (":weight=5", ":proxy-protocol=v1", "k, m or g"):
             self.assertIn(part, " ".join(text.split()))
