@@ -85,6 +85,7 @@ class CertificateWatch:
         self._busy = False
         self._asked: list[Deferred[Reload | None]] = []  # who wants a reload
         self._waiting: list[Deferred[Reload | None]] = []  # whose reload runs
+        self._behind = False  # whether there may be something in the files that is not served
         self._told = ""
 
     @property
@@ -132,15 +133,20 @@ class CertificateWatch:
             return
         self._busy = True
         self._waiting = self._take_asked()
-        reading = maybeDeferred(self._in_thread, partial(_read, self.store, bool(self._waiting)))
+        # A mistake may be none the next time though its file is as it was: the process may have had no file left to open.
+        reading = maybeDeferred(self._in_thread, partial(_read, self.store, self._behind or bool(self._waiting)))
         reading.addCallback(self._serve, self._life)
         reading.addErrback(self._fail, self._life)
         reading.addCallback(self._end)
 
     def _serve(self, loaded: Any, life: int) -> Reload | None:
-        if loaded is None or life != self._life:
+        if loaded is None:
+            return None
+        if life != self._life:
+            self._behind = True
             return None
         self.store.swap(loaded)
+        self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
         _log.info("certificates were read anew: {count} are served", count=len(self.store.certificates))
@@ -148,6 +154,7 @@ class CertificateWatch:
         return self._count(Reload(self.read_at, True))
 
     def _fail(self, failure: Failure, life: int) -> Reload | None:
+        self._behind = True
         if life != self._life:
             return None
         errors = tuple(map(_explained, failure.getErrorMessage().splitlines())) or (failure.type.__name__,)

@@ -42,6 +42,7 @@ class FakeStore:
         self.certificates = self.files = certificates or (Shown(),)
         self.wrong = ""
         self.error: Exception | None = None
+        self._seen: Any = (self.files, "")
         self.calls: list[str] = []
 
     @property
@@ -54,10 +55,11 @@ class FakeStore:
 
     def changed(self) -> bool:
         self.calls.append("changed")
-        return bool(self.wrong) or self.files != self.certificates
+        return self._seen != (self.files, self.wrong)
 
     def load(self) -> tuple[Shown, ...]:
         self.calls.append("load")
+        self._seen = (self.files, self.wrong)
         if self.error is not None:
             raise self.error
         if self.wrong:

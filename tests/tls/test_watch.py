@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy.errors import ConfigurationError
 from lbproxy.tls.watch import EXPIRY_LOOK, ROTATION, CertificateWatch, Reload, in_thread_of
 
 from .fake_store import DAY, FakeStore, Shown, Threads
@@ -165,6 +166,16 @@ class MistakeTests(WatchCase):
         self.assertIn(explained, forbidden)
         self.assertEqual(another, "certificate: another")
 
+    def test_it_is_tried_again(self) -> None:
+        """Though the files are as they were: it may have been for want of something else."""
+        self.store.put(NEW)
+        self.store.error = ConfigurationError("certificate: '/etc/tls/a.pem' cannot be read: Too many open files")
+        self.assertEqual([level for level, _ in self.pass_time(60)], [LogLevel.error])
+        self.assertFalse(self.store.changed())
+        self.store.error = None
+        self.pass_time(10)
+        self.assertEqual((self.store.certificates, self.watch.last), ((NEW,), Reload(START + 70, True)))
+
     def test_a_bug(self) -> None:
         """What nobody expects is logged with its traceback, counts as a failure, and ends nothing: the next change is served."""
         self.store.error = ZeroDivisionError("no")
@@ -248,6 +259,18 @@ class AskedTests(WatchCase):
             self.threads.finish()
         self.assertEqual((self.store.calls, said(events), self.threads.busy), (["load"], [], 0))
         self.assertEqual((self.watch.last, self.store.certificates), (None, (OLD,)))
+
+    def test_started_again_after_that(self) -> None:
+        """What was read for nobody is served then, though no file has changed since."""
+        self.threads.held = True
+        self.store.put(NEW)
+        self.clock.advance(10)
+        self.watch.stop()
+        self.threads.finish()
+        self.threads.held = False
+        self.watch.start()
+        self.clock.advance(10)
+        self.assertEqual(self.store.certificates, (NEW,))
 
     def test_stopped_before_it_failed(self) -> None:
         """Nobody hears of that either."""
