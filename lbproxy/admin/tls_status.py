@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..observe.times import iso_time
 from ..proxy.counters import ListenerCounters
+from ..tls.certificates import Certificate
 from ..tls.watch import CertificateWatch, Reload
-
-if TYPE_CHECKING:
-    from ..tls.certificates import Certificate
 
 __all__ = ["tls_status"]
 
@@ -22,10 +20,10 @@ def tls_status(watch: CertificateWatch, listener: ListenerCounters, now: float) 
     :param now: seconds since the epoch.
     :return: ``profile``, ``client_auth`` (``required`` or ``optional``; null: clients are asked for no certificate), counts of
         ``handshakes`` that came about and of ``handshakes_failed`` by cause, ``last_reload`` with its time, whether it was
-        ``ok``, and its ``errors`` (null: certificates are those of the start), and ``certificates`` in the operator's order.
-        Each has ``names``, ``issuer``, ``key_type``, ``not_before`` and ``not_after`` (ISO 8601 in UTC), ``days_left`` (less
-        than 0: it has expired), ``source`` (the file), ``fingerprint`` (SHA-256), and whether it is the ``default`` for clients
-        that ask for no name that is served.
+        ``ok``, and its ``errors`` (null: certificates are those of the start), ``warnings`` that are no mistakes, and
+        ``certificates`` in the operator's order. Each has ``names``, ``issuer``, ``key_type``, ``not_before`` and ``not_after``
+        (ISO 8601 in UTC), ``days_left`` (less than 0: it has expired), ``source`` (the file), ``fingerprint`` (SHA-256), and
+        whether it is the ``default`` for clients that ask for no name that is served.
     """
     store = watch.store
     default = store.default
@@ -35,6 +33,7 @@ def tls_status(watch: CertificateWatch, listener: ListenerCounters, now: float) 
         "handshakes": listener.handshakes,
         "handshakes_failed": dict(sorted(listener.handshakes_failed.items())),
         "last_reload": None if watch.last is None else _reload(watch.last),
+        "warnings": list(store.warnings),
         "certificates": [_certificate(one, one is default, now) for one in store.certificates],
     }
 

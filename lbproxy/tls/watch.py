@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
-from .expiry import ExpiryNotices
+from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow
 from .store import CertificateStore
 
 __all__ = ["EXPIRY_LOOK", "RESULTS", "ROTATION", "CertificateWatch", "Reload", "in_thread_of"]
@@ -94,7 +94,7 @@ class CertificateWatch:
         return bool(self._loops)
 
     def start(self) -> None:
-        """Begin, unless it runs already. Of certificates that expire soon the log tells at once."""
+        """Begin, unless it runs already. The log tells at once what there is to be known of the certificates."""
         if self.running:
             return
         for job, interval in self._jobs:
@@ -103,7 +103,8 @@ class CertificateWatch:
                 loop.clock = self._clock
                 self._loops.append(loop)
                 loop.start(interval, now=False)
-        _guarded(self._look_for_expiry)
+        _guarded(partial(say_unreadable, self.store.certificates))
+        _guarded(self._say_what_is_served)
 
     def stop(self) -> None:
         """End. Of what is being read just now nothing will be served."""
@@ -149,15 +150,15 @@ class CertificateWatch:
         self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
-        _log.info("certificates were read anew: {count} are served", count=len(self.store.certificates))
-        self._look_for_expiry()
+        _log.info("certificates were read anew, {count} in all", count=len(self.store.certificates))
+        self._say_what_is_served()
         return self._count(Reload(self.read_at, True))
 
     def _fail(self, failure: Failure, life: int) -> Reload | None:
         self._behind = True
         if life != self._life:
             return None
-        errors = tuple(map(_explained, failure.getErrorMessage().splitlines())) or (failure.type.__name__,)
+        errors = tuple(map(_explained, failure.getErrorMessage().splitlines())) or (type(failure.value).__name__,)
         text = "\n".join(errors)
         # Who has asked is answered; a file that stays as it is is said once.
         if self._waiting or text != self._told:
@@ -189,6 +190,10 @@ class CertificateWatch:
 
     # What else is to be done from time to time.
 
+    def _say_what_is_served(self) -> None:
+        say_warnings(self.store.warnings)
+        self._look_for_expiry()
+
     def _look_for_expiry(self) -> None:
         self._notices.look(self.store.certificates, self._clock.seconds())
 
@@ -202,10 +207,7 @@ def _read(store: CertificateStore, anyway: bool) -> Any:
 
 
 def _explained(line: str) -> str:
-    """At start the files may have been read with more rights than there are after ``twistd --uid``."""
-    if _FORBIDDEN not in line:
-        return line
-    return f"{line} (the user that this process runs as by now, with uid {os.geteuid()}, must be allowed to read it)"
+    return f"{line} ({whom_to_allow()})" if _FORBIDDEN in line else line
 
 
 def _answer(waiting: list[Deferred[Reload | None]], came: Reload | None) -> None:

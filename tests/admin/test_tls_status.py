@@ -82,6 +82,12 @@ class TlsStatusTests(SynchronousTestCase):
         last = self.status()["last_reload"]
         self.assertEqual((last["ok"], last["errors"]), (False, self.store.wrong.splitlines()))
 
+    def test_warnings(self) -> None:
+        """What is no mistake, and yet may not be meant."""
+        self.assertEqual(self.status()["warnings"], [])
+        self.store.warnings = ("certificate: '/b.pem' is not shown for a.example",)
+        self.assertEqual(self.status()["warnings"], list(self.store.warnings))
+
     def test_its_place(self) -> None:
         """It stands in /status as tls, which is null where there are no certificates."""
         about: Any = (self.rig.balancer, self.rig.listener, START, "1")

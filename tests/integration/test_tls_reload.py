@@ -234,7 +234,8 @@ class WatchTests(TlsReloadCase):
         (why,) = last["errors"]
         self.assertIn(str(self.path), why)
         self.assertEqual(self.shown(), new)
-        eventually("it is looked at again", lambda: balancer.metrics()("lbproxy_frontend_tls_reloads_total", result="failure") > 2)
+        failures = "lbproxy_frontend_tls_reloads_total"
+        eventually("it is tried again", lambda: balancer.metrics()(failures, result="failure") > 2)
         self.assertEqual(balancer.process.output.count(why), 1)
         newer = self.replace()
         eventually("it is made good", lambda: self.shown() == newer)

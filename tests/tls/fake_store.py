@@ -37,6 +37,7 @@ class FakeStore:
 
     profile = "intermediate"
     client_auth: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, *certificates: Shown) -> None:
         self.certificates = self.files = certificates or (Shown(),)
@@ -55,7 +56,7 @@ class FakeStore:
 
     def changed(self) -> bool:
         self.calls.append("changed")
-        return self._seen != (self.files, self.wrong)
+        return bool(self._seen != (self.files, self.wrong))
 
     def load(self) -> tuple[Shown, ...]:
         self.calls.append("load")

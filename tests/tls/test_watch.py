@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.errors import ConfigurationError
 from lbproxy.tls.watch import EXPIRY_LOOK, ROTATION, CertificateWatch, Reload, in_thread_of
 
-from .fake_store import DAY, FakeStore, Shown, Threads
+from .fake_store import FakeStore, Shown, Threads
 
 START = 1000.0
 OLD = Shown()
@@ -65,7 +65,19 @@ class LookingTests(WatchCase):
         self.assertEqual((self.store.calls, self.store.certificates), (READ, (NEW, OLD)))
         self.assertEqual(self.watch.last, Reload(START + 10, True))
         self.assertEqual((self.watch.reloads, self.watch.read_at), ({"failure": 0, "success": 1}, START + 10))
-        self.assertEqual(logged, [(LogLevel.info, "certificates were read anew: 2 are served")])
+        self.assertEqual(logged, [(LogLevel.info, "certificates were read anew, 2 in all")])
+
+    def test_warnings(self) -> None:
+        """What the store finds odd and can serve nevertheless is said at the start, and of all that is read anew."""
+        self.watch.stop()
+        self.store.warnings = ("certificate: '/b.pem' is not shown for {b}",)
+        expected = [(LogLevel.warn, self.store.warnings[0])]
+        with capturedLogs() as events:
+            watch = self.make()
+        self.assertEqual(said(events), expected)
+        with capturedLogs() as events:
+            watch.reload()
+        self.assertEqual(said(events)[1:], expected)
 
     def test_files_are_read_in_a_thread_and_served_by_the_reactor(self) -> None:
         """Until all is read, everybody is shown what was there before."""
@@ -315,69 +327,6 @@ class TicketTests(WatchCase):
         self.patch(self.store, "rotate", lambda: 1 / 0)
         self.clock.pump([ROTATION, ROTATION])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
-
-
-class ExpiryTests(WatchCase):
-    """Certificates that come to their end."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.watch.stop()
-
-    def begin(self, *left: float, **facts: Any) -> list[tuple[LogLevel, str]]:
-        """Serve certificates that have so many days left each, and give what is said at the beginning."""
-        certificates = [
-            Shown(source=f"/{number}.pem", not_after=START + days * DAY, **facts) for number, days in enumerate(left)
-        ]
-        self.store = FakeStore(*certificates)
-        with capturedLogs() as events:
-            self.watch = self.make(0)
-        return said(events)
-
-    def test_two_weeks_ahead(self) -> None:
-        """Not before; then with names, moment and file."""
-        self.assertEqual(self.begin(15), [])
-        self.assertEqual(self.pass_time(DAY - EXPIRY_LOOK), [])
-        line = "the certificate for a.example expires at 1970-01-16 00:16:40 UTC, in 14.0 days: /0.pem"
-        self.assertEqual(self.pass_time(EXPIRY_LOOK), [(LogLevel.warn, line)])
-
-    def test_once_a_day(self) -> None:
-        """Until it has been replaced."""
-        self.assertEqual(len(self.begin(10)), 1)
-        self.assertEqual(len(self.pass_time(DAY - EXPIRY_LOOK)), 0)
-        self.assertEqual(len(self.pass_time(EXPIRY_LOOK)), 1)
-        self.assertEqual(len(self.pass_time(3 * DAY)), 3)
-        self.store.put(Shown(not_after=START + 100 * DAY))
-        self.watch.reload()
-        self.assertEqual(self.pass_time(3 * DAY), [])
-
-    def test_a_line_for_each(self) -> None:
-        """Whether they come within two weeks at the same time or not."""
-        self.assertEqual([text[-6:] for _, text in self.begin(3, 20, 5, 14.5)], ["/0.pem", "/2.pem"])
-        self.assertEqual([text[-6:] for _, text in self.pass_time(DAY)], ["/3.pem", "/0.pem", "/2.pem"])
-
-    def test_expired(self) -> None:
-        """That is an error, said at once, and again each day."""
-        self.begin(0.5)
-        ((level, text),) = self.pass_time(0.6 * DAY)
-        self.assertEqual(level, LogLevel.error)
-        self.assertEqual(text, "the certificate for a.example expired at 1970-01-01 12:16:40 UTC, 0.0 days ago: /0.pem")
-        self.assertEqual([level for level, _ in self.pass_time(1.5 * DAY)], [LogLevel.error])
-
-    def test_what_is_read_anew(self) -> None:
-        """A new certificate that has little time left is said at once."""
-        self.begin(100)
-        self.store.put(Shown(not_after=START + DAY, fingerprint="ef" * 32))
-        with capturedLogs() as events:
-            self.watch.reload()
-        self.assertEqual([level for level, _ in said(events)], [LogLevel.info, LogLevel.warn])
-
-    def test_many_names(self) -> None:
-        """The first three, and how many more; a certificate may have none that we serve."""
-        ((_, text),) = self.begin(1, names=tuple(f"{letter}.example" for letter in "abcde"))
-        self.assertIn("for a.example, b.example, c.example and 2 more expires", text)
-        self.watch.stop()
-        self.assertIn("for no name expires", self.begin(1, names=())[0][1])
 
 
 class ThreadTests(SynchronousTestCase):

@@ -1,17 +1,16 @@
-"""What the log says of certificates whose time runs out."""
+"""What the log says of the certificates that are served."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-if TYPE_CHECKING:
-    from .certificates import Certificate
+from .certificates import Certificate
 
-__all__ = ["AGAIN", "AHEAD", "ExpiryNotices"]
+__all__ = ["AGAIN", "AHEAD", "ExpiryNotices", "say_unreadable", "say_warnings", "whom_to_allow"]
 
 _DAY = 86400.0
 
@@ -67,3 +66,22 @@ def _say(certificate: Certificate, now: float) -> None:
 def _shown(names: tuple[str, ...]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "") if names else "no name"
+
+
+def say_warnings(warnings: Iterable[str]) -> None:
+    """Say what is no mistake, and yet may not be meant."""
+    for line in warnings:
+        _log.warn("{line}", line=line)
+
+
+def say_unreadable(certificates: Iterable[Certificate]) -> None:
+    """Say which files cannot be read any more, since ``twistd --uid`` has taken rights away: otherwise it would show only when a
+    certificate is renewed. Blocking, as a look at each file is."""
+    for path in dict.fromkeys(path for one in certificates for path in one.source.split(",")):
+        if os.path.exists(path) and not os.access(path, os.R_OK):
+            _log.warn("certificate: {path!r} was read, but what changes in it cannot be: {whom}", path=path, whom=whom_to_allow())
+
+
+def whom_to_allow() -> str:
+    """Who must be able to read the files by now; at the start it may have been another."""
+    return f"the user that this process runs as by now, with uid {os.geteuid()}, must be allowed to read it"
