@@ -143,8 +143,8 @@ class NamedConnection(SSL.Connection):
     """A session that ends when the client has asked for a name which is not served.
 
     pyOpenSSL has one way to end it in the callback itself, which is to raise there; it prints a traceback for it. So the
-    handshake goes on with a context without a certificate, and fails for lack of one; or it fails here, since a session of another
-    name that is resumed needs no certificate.
+    handshake goes on with a context without a certificate, and fails for lack of one; or it fails here, since a session of
+    another name that is resumed needs no certificate.
 
     :ivar name_refused: set by that callback.
     """

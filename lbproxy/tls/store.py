@@ -32,9 +32,9 @@ class CertificateStore:
     :class:`twisted.internet.interfaces.IOpenSSLServerConnectionCreator`.
 
     A session can be resumed (RFC 8446 section 2.2, RFC 5077) until :meth:`rotate` or :meth:`swap`. One of TLS 1.2 goes on under
-    the name that it began with, whatever name is asked for; in TLS 1.3 the name that is asked for counts, and it is for the client
-    to know whether the certificate that it saw is good for it (RFC 8446 section 4.2.11). What clients must have is the same for
-    all names, so nobody comes by anything in this way.
+    the name that it began with, whatever name is asked for; in TLS 1.3 the name that is asked for counts, and it is for the
+    client to know whether the certificate that it saw is good for it (RFC 8446 section 4.2.11). What clients must have is the
+    same for all names, so nobody comes by anything in this way.
 
     :param paths: of certificates and directories of them: see :func:`~.files.find_sources`.
     :param default: the one of them, or a further one, for clients that ask for no name or for one that is nobody's; None: the
