@@ -26,7 +26,7 @@ JSON_PIECES = 8000
 _METHODS = (b"GET", b"HEAD")
 
 CONTENTS = """\
-/status   the pools, their backends and the client connections, as JSON
+/status   the pools, their backends, the client connections and the certificates, as JSON
 /events   the last changes of state, oldest first, as JSON; ?since=N for those after number N
 /metrics  figures for Prometheus
 /healthz  200 while a backend is up, otherwise 503; also 503 from when it is told to stop

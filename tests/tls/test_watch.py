@@ -143,12 +143,13 @@ class MistakeTests(WatchCase):
         self.store.wrong = self.WRONG
         self.pass_time(10)
         self.assertEqual(self.pass_time(600), [])
-        self.store.wrong = "certificate: '/etc/tls/a.pem' is no PEM file"
+        other = "certificate: '/etc/tls/a.pem' is no PEM file"
+        self.store.wrong = other
         self.assertEqual([level for level, _ in self.pass_time(60)], [LogLevel.error])
         self.store.wrong = ""
         self.store.put(NEW)
         self.assertEqual([level for level, _ in self.pass_time(60)], [LogLevel.info])
-        self.store.wrong = self.WRONG
+        self.store.wrong = other
         self.assertEqual([level for level, _ in self.pass_time(60)], [LogLevel.error])
 
     def test_who_asks_is_told_again(self) -> None:
@@ -187,6 +188,9 @@ class MistakeTests(WatchCase):
         self.store.error = None
         self.pass_time(10)
         self.assertEqual((self.store.certificates, self.watch.last), ((NEW,), Reload(START + 70, True)))
+        self.store.taken()
+        self.pass_time(10)
+        self.assertEqual(self.store.taken(), ["changed"])
 
     def test_a_bug(self) -> None:
         """What nobody expects is logged with its traceback, counts as a failure, and ends nothing: the next change is served."""
