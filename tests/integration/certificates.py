@@ -13,9 +13,13 @@ __all__ = ["authority", "certificate", "write"]
 _KEY_TYPES = {"ecdsa": trustme.KeyType.ECDSA, "rsa": trustme.KeyType.RSA}
 
 
-@cache
 def authority(name: str = "one") -> trustme.CA:
     """One that is made when it is first asked for."""
+    return _authority(name)
+
+
+@cache
+def _authority(name: str) -> trustme.CA:
     return trustme.CA(organization_name=f"authority {name}", key_type=trustme.KeyType.ECDSA)
 
 
