@@ -25,6 +25,7 @@ from .observe.events import EventLog
 from .resource import LoadBalancerResource
 from .settings import Settings
 from .tls.backends import BackendTls
+from .tls.identity import client_identity
 from .tls.store import CertificateStore
 
 __all__ = ["LoadBalancerService"]
@@ -108,6 +109,9 @@ class LoadBalancerService(MultiService):
         self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
         self.factory.gate = self._limit
         self.certificates = certificates
+        if certificates is not None and certificates.client_auth is not None:
+            self.factory.identify = client_identity
+        balancer.https_port = self._https_port
         listen = (listen,) if isinstance(listen, str) else listen
         tls_listen = (tls_listen,) if isinstance(tls_listen, str) else tls_listen
         endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
@@ -115,6 +119,7 @@ class LoadBalancerService(MultiService):
             Listener(made, text, self.factory, self._clock)
             for made, text in zip(endpoints, (*listen, *tls_listen), strict=False)
         ]
+        self._tls_listeners = self._listeners[len(listen) :]
         self._admin_factory: Any = None
         self._admin: Listener | None = None
         if admin is not None:
@@ -144,6 +149,11 @@ class LoadBalancerService(MultiService):
 
     def _ports(self) -> list[Any]:
         return [listener.port for listener in self._listeners if listener.port is not None]
+
+    def _https_port(self) -> int | None:
+        """The first port at which TLS is listened for just now."""
+        ports = (getattr(listener.address, "port", None) for listener in self._tls_listeners)
+        return next((port for port in ports if port is not None), None)
 
     # The service's life.
 

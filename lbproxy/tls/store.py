@@ -20,7 +20,10 @@ CLIENT_AUTH = ("required", "optional")
 
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
-    """Certificates by the names that they are for."""
+    """Certificates by the names that they are for.
+
+    :ivar client_auth: whether a client must have a certificate (:data:`CLIENT_AUTH`); None: it is not asked for one.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class CertificateStore:
         now: Callable[[], float] = time.time,
     ) -> None:
         path = paths[0]
+        self.client_auth = (client_auth or CLIENT_AUTH[0]) if client_ca is not None else None
         self._front = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
