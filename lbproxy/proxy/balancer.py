@@ -19,6 +19,7 @@ from ..deadlines import DeadlineSweep
 from ..errors import AttemptFailed
 from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
+from ..http1.answers import hsts_line
 from ..http1.fields import field_value
 from ..http1.head import ResponseHead
 from ..interfaces import IExchangeObserver, IProbe
@@ -105,7 +106,7 @@ class Balancer:
         self.careful = bool(self.timed or self.hedging or self.retry_statuses or self.sticky)
         self.explaining = any(getattr(observer, "explains", False) for observer in observers)
         self.forwarding = Forwarding.of(settings)
-        self.hsts = b"Strict-Transport-Security: max-age=%d\r\n" % settings.hsts if settings.hsts else b""
+        self.hsts = hsts_line(settings.hsts)
         self.adds_fields = bool(self.forwarding.response_via or self.hsts)
         self.https_port: Callable[[], int | None] = lambda: None
         self.forward = self._forward_over_tls if settings.redirect_to_https else self._forward

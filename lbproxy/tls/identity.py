@@ -8,6 +8,7 @@ no line break, and none of the commas and signs by which backends cut the field 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -66,7 +67,9 @@ def client_identity(transport: Any) -> bytes:
 
 def _subject(certificate: x509.Certificate) -> str:
     try:
-        rdns = certificate.subject.rdns
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a part that is longer than RFC 5280 has it is no news for the log
+            rdns = certificate.subject.rdns
     except Exception:  # whatever does not decode, be it nested as it likes
         return MORE
     # From the last to the first (RFC 4514 section 2.1).
