@@ -30,7 +30,7 @@ def secure_location(request: RequestHead, client: Client, port: int | None) -> b
     :param port: where TLS is listened for, if that is known.
     """
     host = client.forwarded_host
-    if host is None or not is_host(host):
+    if not host or not is_host(host):
         host = request.host or b""
     found = _PORT.search(host)
     name = host if found is None else host[: found.start()]
