@@ -26,6 +26,7 @@ from .observe.events import EventLog
 from .resource import LoadBalancerResource
 from .settings import Settings
 from .tls.backends import BackendTls
+from .tls.identity import client_identity
 from .tls.store import CertificateStore
 from .tls.watch import CertificateWatch, Reload, in_thread_of
 
@@ -111,6 +112,9 @@ class LoadBalancerService(MultiService):
         self.factory.gate = self._limit
         self.certificates = certificates
         self._watch = None if certificates is None else self._make_watch(certificates, reactor)
+        if certificates is not None and certificates.client_auth is not None:
+            self.factory.identify = client_identity
+        balancer.https_port = self._https_port
         listen = (listen,) if isinstance(listen, str) else listen
         tls_listen = (tls_listen,) if isinstance(tls_listen, str) else tls_listen
         endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
@@ -118,6 +122,7 @@ class LoadBalancerService(MultiService):
             Listener(made, text, self.factory, self._clock)
             for made, text in zip(endpoints, (*listen, *tls_listen), strict=False)
         ]
+        self._tls_listeners = self._listeners[len(listen) :]
         self._admin_factory: Any = None
         self._admin = None if admin is None else self._make_admin(endpoints[-1], admin, admin_writable)
         for listener in self._all_listeners():
@@ -165,6 +170,11 @@ class LoadBalancerService(MultiService):
             _log.info("there is nothing to be read anew: no certificates were given")
             return succeed(None)
         return self._watch.reload()
+
+    def _https_port(self) -> int | None:
+        """The first port at which TLS is listened for just now."""
+        ports = (getattr(listener.address, "port", None) for listener in self._tls_listeners)
+        return next((port for port in ports if port is not None), None)
 
     # The service's life.
 
