@@ -15,11 +15,17 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .resource import LoadBalancerResource
     from .service import LoadBalancerService
+    from .tls.backends import BackendTls
+    from .tls.store import CertificateStore
+    from .tls.watch import CertificateWatch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "BackendTls",
+    "CertificateStore",
+    "CertificateWatch",
     "Change",
     "LoadBalancerResource",
     "LoadBalancerService",
@@ -33,9 +39,15 @@ __all__ = [
     "policy_maker",
 ]
 
-# These two are looked up when they are first asked for: twisted.web.proxy, which both need, imports the reactor, and whoever
-# imports lbproxy (twistd for its --help, an application before it has installed its own reactor) must not get one by that.
-_LATER = {"LoadBalancerResource": ".resource", "LoadBalancerService": ".service"}
+# These are looked up when they are first asked for: twisted.web.proxy, which the first two need, imports the reactor, and whoever
+# imports lbproxy (an application before it has installed its own reactor) must not get one by that; the others load OpenSSL.
+_LATER = {
+    "LoadBalancerResource": ".resource",
+    "LoadBalancerService": ".service",
+    "BackendTls": ".tls.backends",
+    "CertificateStore": ".tls.store",
+    "CertificateWatch": ".tls.watch",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import os
 import queue
 import shutil
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import lbproxy
@@ -114,9 +116,12 @@ class ExampleCase(SynchronousTestCase):
                 return seen[-1]
             self.assertNotEqual(seen[-1], "", f"it ended before it said {words!r}: {seen}")
 
-    def ask(self, listening: str, path: str) -> tuple[int, bytes]:
-        """A GET to the address that the example has said; gives the answer's status and body."""
-        connection = http.client.HTTPConnection(listening.strip().rpartition("//")[2].rstrip("/"), timeout=PATIENCE)
+    def ask(self, listening: str, path: str, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
+        """A GET to the address that the example has said, over TLS with a *context*; gives the answer's status and body."""
+        place = listening.strip().rpartition("//")[2].rstrip("/")
+        connection = http.client.HTTPConnection(place, timeout=PATIENCE)
+        if context is not None:
+            connection = http.client.HTTPSConnection(place, timeout=PATIENCE, context=context)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -153,6 +158,21 @@ class ExamplesTests(ExampleCase):
         self.assertIn("(lost)", said)
         self.assertIn("(answered)", said)
         self.end(process)
+
+    def test_certificates_for_a_site(self) -> None:
+        authority = trustme.CA()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(folder / "site.pem")
+        process, lines = self.start("certificates_for_a_site.py", "0", str(folder))
+        listening = self.line(lines, "listening on")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        self.assertEqual(self.ask(listening, "/", context), (200, b"hello from 127.0.0.1\n"))
+        self.end(process)
+        process, lines = self.start("certificates_for_a_site.py", "0", "/no/such.pem")
+        self.line(lines, "'/no/such.pem'")
+        self.assertEqual(process.wait(PATIENCE), 1)
 
     def test_policy_plugin(self) -> None:
         process, lines = self.start("policy_plugin.py")

@@ -29,6 +29,9 @@ class ExportsTests(SynchronousTestCase):
         """The package."""
         names = [
             "Backend",
+            "BackendTls",
+            "CertificateStore",
+            "CertificateWatch",
             "Change",
             "LoadBalancerResource",
             "LoadBalancerService",

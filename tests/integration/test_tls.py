@@ -193,7 +193,7 @@ class HeaderTests(TlsCase):
         self.assertEqual(answer.status, 308)
         self.assertEqual(answer.headers["Location"], "https://shop.example/cart?x=1")
         self.assertIsNone(answer.headers["Strict-Transport-Security"])
-        self.assertEqual(self.app.seen()["requests"], 0)
+        self.assertEqual(self.app.seen()["requests"], [])
 
 
 class UnknownNameTests(TlsCase):
