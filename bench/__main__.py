@@ -150,7 +150,7 @@ def write_results(results: Run, where: Mapping[str, str | int], request: Request
     charts = [request.out / "chart.png", *([request.suite.chart] if request.publish else [])]
     try:
         for chart in charts:
-            draw_chart(results.summaries, title, chart)
+            draw_chart(results.summaries, f"{title}\n{results.note}".rstrip(), chart)
     except ModuleNotFoundError as error:
         print(f"\nno chart: {error} (PyPI: matplotlib)")
     else:

@@ -243,7 +243,7 @@ class ClientTests(WithTls):
         self.assertEqual(result["resumed"], 0)
 
     def test_suite(self) -> None:
-        """Whatever a server prefers, clients offer the one suite that all are measured with, and wrk does as they do."""
+        """Whatever a server prefers, clients offer only the suite that all are measured with; each connection is looked at."""
         with serving(Server(self.tls.certificate)) as server:
             self.run_client(server)
         config = Path(self.tls.environment["OPENSSL_CONF"]).read_text()
