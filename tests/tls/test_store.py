@@ -386,12 +386,19 @@ class ReloadTests(StoreTestCase):
         error = self.assertRaises(ConfigurationError, self.store.load)
         self.assertEqual(
             str(error).splitlines(),
-            [f"certificate: {self.a!r} has expired, at 2029-01-01 00:00:00 UTC; give a newer one"],
+            [
+                f"certificate: {self.a!r} has expired, at 2029-01-01 00:00:00 UTC; give a newer one",
+                f"certificate: {self.b!r} is no PEM file; give one with lines -----BEGIN CERTIFICATE-----",
+            ],
         )
         self.assertFalse(self.store.changed())
         self.assertEqual(Client().connect(self.store, b"b.example").names, ["b.example"])
         self.file("a.pem", "a.example")
         self.assertTrue(self.store.changed())
+        self.assertRaises(ConfigurationError, self.store.load)
+        self.file("b.pem", "b.example", "more.example")
+        self.store.swap(self.store.load())
+        self.assertEqual(len(Client().connect(self.store, b"b.example").names), 2)
 
     def test_expired_meanwhile(self) -> None:
         """One that runs out while it is served does not keep others from being renewed."""
