@@ -12,15 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 from bench.backends import running_backends
-from bench.balancers import BALANCERS
+from bench.certificates import Tls
 from bench.chart import draw_chart
-from bench.command_line import PUBLISHED_CHART, Request, parse
+from bench.command_line import TLS, Request, Suite, parse
 from bench.goals import judge
 from bench.measure import Reading, Setting, measure
 from bench.policies import main as measure_policies
 from bench.processes import FreePorts, find_program, raise_file_limit, split_cores
 from bench.report import Run, json_report, machine, text_report
-from bench.scenarios import SCENARIOS
 from bench.turns import plan, summarise, take_turns
 
 # Without these nothing can be measured: program, what for, Debian package.
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return measure_policies(arguments[1:])
     request = parse(arguments)
     if request.list_only:
-        print(listing())
+        print(listing(request.suite))
         return OK
     missing = {balancer.name: why for balancer in request.balancers if (why := balancer.missing())}
     complaint = why_not(request, missing)
@@ -60,16 +59,16 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def listing() -> str:
+def listing(suite: Suite) -> str:
     """Name what can be measured."""
     lines = ["balancers:"]
-    for balancer in BALANCERS:
+    for balancer in suite.balancers:
         why = balancer.missing()
         lines.append(
             f"  {balancer.name:<17} {balancer.what}; {f'not here: {why}' if why else balancer.version()}"
         )
     return "\n".join(
-        [*lines, "scenarios:", *(f"  {scenario.name:<17} {scenario.what}" for scenario in SCENARIOS)]
+        [*lines, "scenarios:", *(f"  {scenario.name:<17} {scenario.what}" for scenario in suite.scenarios)]
     )
 
 
@@ -105,7 +104,8 @@ def run(request: Request, missing: Mapping[str, str]) -> int:
         missing=missing,
         readings=readings,
         summaries=summaries,
-        verdicts=judge(summaries),
+        verdicts=judge(summaries, request.suite.goals),
+        note=tls_of(request, Path()).note() if request.suite is TLS else "",
     )
     write_results(results, where, request)
     reached = all(verdict.reached for verdict in results.verdicts)
@@ -128,10 +128,15 @@ def measure_all(request: Request, missing: Mapping[str, str]) -> list[Reading]:
         tempfile.TemporaryDirectory(prefix="lbproxy-bench-") as directory,
         running_backends(backend_ports, Path(directory), cores.others) as backends,
     ):
-        setting = Setting(backends, ports, cores, request.seconds)
+        setting = Setting(backends, ports, cores, request.seconds, tls_of(request, Path(directory)))
         return take_turns(
             turns, lambda turn: measure(turn.balancer, turn.scenario, turn.round, setting), sys.stderr
         )
+
+
+def tls_of(request: Request, directory: Path) -> Tls:
+    """Return what a run with TLS needs; nothing is written before it is used."""
+    return Tls(directory, request.key_type, request.names_key_type)
 
 
 def write_results(results: Run, where: Mapping[str, str | int], request: Request) -> None:
@@ -142,10 +147,10 @@ def write_results(results: Run, where: Mapping[str, str | int], request: Request
     (request.out / "results.json").write_text(json_report(results, where))
     print(f"\n{text}\nwritten to {request.out}: table.txt, results.json", end="")
     title = f"On one core each, lower is better unless said: medians of {results.rounds} × {results.seconds} s, in turns"
-    charts = [request.out / "chart.png", *([PUBLISHED_CHART] if request.publish else [])]
+    charts = [request.out / "chart.png", *([request.suite.chart] if request.publish else [])]
     try:
         for chart in charts:
-            draw_chart(results.summaries, title, chart)
+            draw_chart(results.summaries, f"{title}\n{results.note}".rstrip(), chart)
     except ModuleNotFoundError as error:
         print(f"\nno chart: {error} (PyPI: matplotlib)")
     else:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import HOST, find_program, running, wait_until_answers
+from bench.connecting import HOST
+from bench.processes import find_program, running, wait_until_answers
 
 SMALL_BODY = b"hello, world\n"
 LARGE_BODY_BYTES = 1024 * 1024

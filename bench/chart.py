@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, TLS_SCENARIOS
 from bench.turns import Summary
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ OURS, THEIRS = "#d95f02", "#8da0cb"
 UNITS = {
     "cpu_us": "CPU µs a request",
     "kib": "KiB a connection",
+    "handshake_us": "CPU µs a connection",
     "mib_cpu": "MiB a CPU second (higher is better)",
     "p99_ratio": "p99 with slow connections, × without",
 }
@@ -44,12 +45,15 @@ def draw_chart(summaries: Sequence[Summary], title: str, path: Path) -> None:
 
 
 def panels_of(summaries: Sequence[Summary]) -> list[tuple[str, str, list[Summary]]]:
-    """Return a panel a scenario with results: the value it compares, its heading, its bars, sorted."""
+    """Return a panel a scenario with results: the value it compares, its heading, its bars, sorted.
+
+    There is none where nobody is compared.
+    """
     panels = []
-    for scenario in SCENARIOS:
+    for scenario in (*SCENARIOS, *TLS_SCENARIOS):
         name = scenario.compared
         bars = [summary for summary in summaries if summary.scenario == scenario.name and summary.values]
-        if bars:
+        if bars and not scenario.alone:
             bars.sort(key=lambda summary: summary.values[name].median, reverse=name in MORE_IS_BETTER)
             panels.append((name, f"{scenario.name}: {scenario.what}", bars))
     return panels

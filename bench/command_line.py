@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bench.balancers import BALANCERS, Balancer
+from bench.certificates import KEY_TYPES
+from bench.goals import GOALS, TLS_GOALS, Goal
 from bench.processes import CHECKOUT
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import SCENARIOS, TLS_SCENARIOS, Scenario
 
 RESULTS = Path(__file__).parent / "results"
-PUBLISHED_CHART = CHECKOUT / "docs" / "bench.png"
+DOCS = CHECKOUT / "docs"
 
 # Beyond these a run would take days, or a window hold too few clock ticks.
 MOST_ROUNDS, MOST_SECONDS = 100, 60
@@ -32,8 +34,24 @@ examples:
   python -m bench --quick --only lbproxy,nginx      a first look
   python -m bench --scenario small,body,pool-1000   some scenarios
   python -m bench --scenario tunnel,slow            WebSockets and slow clients; about 20 minutes
+  python -m bench tls                               with TLS; about 40 minutes; has its own --help
   python -m bench policies                          what a choice costs, by policy; a minute; has its own --help
+"""
 
+TLS_DESCRIPTION = """\
+Measure lbproxy and other balancers side by side where clients speak TLS 1.3 and backends plain HTTP: CPU time a
+request and a MiB, a full handshake and one with a session resumed, memory an idle connection; of lbproxy alone,
+what a thousand certificates cost. All have the same certificate, and clients offer one suite alone. Otherwise
+everything is as with python -m bench."""
+
+TLS_EPILOG = """\
+examples:
+  python -m bench tls                                         everything; about 40 minutes
+  python -m bench tls --quick --only lbproxy,nginx            a first look
+  python -m bench tls --scenario tls-full --key-type ecdsa    handshakes with another kind of key
+"""
+
+STATUSES = """
 exit status:
   0    measured
   1    a goal was missed or not measured (with --check-goals only)
@@ -53,9 +71,46 @@ Choice = TypeVar("Choice", bound=Named)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the operator asked for."""
+class Suite:
+    """What is measured together, and has a report and a chart of its own.
 
+    :ivar command: what chooses it on the command line; empty for the one that needs no word.
+    :ivar results: where its results go, unless told otherwise.
+    :ivar chart: its published one.
+    """
+
+    command: str
+    description: str
+    epilog: str
+    balancers: tuple[Balancer, ...]
+    scenarios: tuple[Scenario, ...]
+    goals: tuple[Goal, ...]
+    results: Path
+    chart: Path
+
+
+PLAIN = Suite("", DESCRIPTION, EPILOG, BALANCERS, SCENARIOS, GOALS, RESULTS, DOCS / "bench.png")
+TLS = Suite(
+    "tls",
+    TLS_DESCRIPTION,
+    TLS_EPILOG,
+    tuple(balancer for balancer in BALANCERS if balancer.server),
+    TLS_SCENARIOS,
+    TLS_GOALS,
+    RESULTS / "tls",
+    DOCS / "tls.png",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for.
+
+    :ivar key_type: of the certificate that balancers share, one of :data:`bench.certificates.KEY_TYPES`.
+    :ivar names_key_type: of each one where there are many.
+    """
+
+    suite: Suite
     balancers: tuple[Balancer, ...]
     scenarios: tuple[Scenario, ...]
     rounds: int
@@ -64,6 +119,8 @@ class Request:
     publish: bool
     check_goals: bool
     list_only: bool
+    key_type: str
+    names_key_type: str
 
 
 def choose(text: str, offered: Sequence[Choice]) -> tuple[Choice, ...]:
@@ -105,22 +162,27 @@ def whole_number(highest: int) -> Callable[[str], int]:
     return number
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(suite: Suite) -> argparse.ArgumentParser:
     """Make the parser; its errors end the program with exit status 2."""
     parser = argparse.ArgumentParser(
-        "python -m bench",
-        description=DESCRIPTION,
-        epilog=EPILOG,
+        f"python -m bench {suite.command}".rstrip(),
+        description=suite.description,
+        epilog=suite.epilog + STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
         "--only",
         metavar="NAMES",
-        type=names_of(BALANCERS),
+        type=names_of(suite.balancers),
         help="balancers to measure, with commas; default: all",
     )
-    add("--scenario", metavar="NAMES", type=names_of(SCENARIOS), help="scenarios, with commas; default: all")
+    add(
+        "--scenario",
+        metavar="NAMES",
+        type=names_of(suite.scenarios),
+        help="scenarios, with commas; default: all",
+    )
     add("--rounds", metavar="N", type=whole_number(MOST_ROUNDS), help="turns of each balancer; default: 5")
     add(
         "--seconds",
@@ -133,29 +195,43 @@ def make_parser() -> argparse.ArgumentParser:
         "--out",
         metavar="DIR",
         type=Path,
-        default=RESULTS,
-        help="where the results go; default: bench/results",
+        default=suite.results,
+        help=f"where the results go; default: {suite.results.relative_to(CHECKOUT)}",
     )
-    add("--publish", action="store_true", help="also put the chart where the README shows it: docs/bench.png")
+    add("--publish", action="store_true", help=f"also put the chart at {suite.chart.relative_to(CHECKOUT)}")
     add("--check-goals", action="store_true", help="exit status 1 unless every goal was measured and reached")
     add(
         "--list",
         action="store_true",
         help="name balancers (and whether they are here) and scenarios, then stop",
     )
+    parser.set_defaults(key_type="rsa", names_key_type="ecdsa")
+    if suite is TLS:
+        add_key_types(parser)
     return parser
+
+
+def add_key_types(parser: argparse.ArgumentParser) -> None:
+    """Have a parser ask which kind of key certificates have."""
+    add = parser.add_argument
+    add("--key-type", choices=KEY_TYPES, help="key of the certificate that all show; default: rsa")
+    add("--names-key-type", choices=KEY_TYPES, help="keys in tls-names; default: ecdsa (1,000 of RSA take minutes)")
 
 
 def parse(arguments: Sequence[str]) -> Request:
     """Read the command line."""
-    options = make_parser().parse_args(arguments)
+    suite = TLS if arguments and arguments[0] == TLS.command else PLAIN
+    options = make_parser(suite).parse_args(arguments[1:] if suite is TLS else arguments)
     return Request(
-        balancers=options.only or BALANCERS,
-        scenarios=options.scenario or SCENARIOS,
+        suite=suite,
+        balancers=options.only or suite.balancers,
+        scenarios=options.scenario or suite.scenarios,
         rounds=options.rounds or (1 if options.quick else 5),
         seconds=options.seconds or (1 if options.quick else 3),
         out=options.out,
         publish=options.publish,
         check_goals=options.check_goals,
         list_only=options.list,
+        key_type=options.key_type,
+        names_key_type=options.names_key_type,
     )

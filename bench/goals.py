@@ -79,6 +79,34 @@ GOALS = (
 )
 
 
+TLS_GOALS = (
+    # Python's share of a request is what it is without TLS, and a session on the socket itself adds little to it, as it does
+    # in Envoy: whoever comes from there is not to pay more. Go's own TLS costs Caddy more than OpenSSL costs others.
+    Goal("CPU a small request over TLS, × Envoy", Figure("lbproxy", "tls"), 1.0, Figure("envoy", "tls")),
+    Goal("CPU a small request over TLS, × Caddy", Figure("lbproxy", "tls"), 0.6, Figure("caddy", "tls")),
+    # A full handshake is mostly the signature, a library's work in both: what is Python's must stay less than half of it.
+    Goal(
+        "CPU a full handshake, × nginx",
+        Figure("lbproxy", "tls-full", "handshake_us"),
+        1.5,
+        Figure("nginx", "tls-full", "handshake_us"),
+    ),
+    # Without a signature there is less beside which Python's share is small.
+    Goal(
+        "CPU a resumed session, × nginx",
+        Figure("lbproxy", "tls-resumed", "handshake_us"),
+        2.0,
+        Figure("nginx", "tls-resumed", "handshake_us"),
+    ),
+    # Encrypting costs both the same; a call for each record of 16 KiB costs more here.
+    Goal("CPU a MiB of body over TLS, × nginx", Figure("lbproxy", "tls-body"), 2.0, Figure("nginx", "tls-body")),
+    # As many names as a hosting service has in one place: a restart is to be over before clients give up connecting.
+    Goal("s from start to the first answer with 1,000 certificates", Figure("lbproxy", "tls-names", "start_s"), 5.0),
+    # A name is looked up in one dict; the tenth above is for what caches and a noisy machine make of it.
+    Goal("CPU a handshake for the thousandth name, × the first", Figure("lbproxy", "tls-names", "name_ratio"), 1.1),
+)
+
+
 def judge(summaries: Iterable[Summary], goals: Sequence[Goal] = GOALS) -> list[Verdict]:
     """Compare the medians of a run with the goals."""
     medians = {

@@ -7,7 +7,7 @@ import hashlib
 import os
 import socket
 
-from bench.processes import HOST
+from bench.connecting import HOST
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

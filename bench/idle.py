@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from bench.backends import SMALL_BODY
-from bench.processes import HOST, Invalid
+from bench.connecting import Secure, connect
+from bench.processes import Invalid
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 
@@ -20,13 +21,13 @@ LOOKS, BETWEEN_LOOKS, SETTLED_KIB, LONGEST_SETTLING = 4, 0.25, 32, 10.0
 
 
 @contextmanager
-def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
+def idle_connections(port: int, count: int, secure: Secure | None = None) -> Iterator[list[socket.socket]]:
     """Hold ``count`` connections open for a ``with`` block, each after one answered request."""
     with ExitStack() as stack:
         sockets = []
         for number in range(count):
             try:
-                connection = stack.enter_context(socket.create_connection((HOST, port), LONGEST_ANSWER))
+                connection = stack.enter_context(connect(port, LONGEST_ANSWER, secure))
                 sockets.append(connection)
                 ask(connection)
             except OSError as error:
@@ -34,9 +35,9 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
         yield sockets
 
 
-def ask(connection: socket.socket) -> bytes:
+def ask(connection: socket.socket, request: bytes = REQUEST) -> bytes:
     """Send one small request, read its answer whole and return it; raise OSError when it does not come."""
-    connection.sendall(REQUEST)
+    connection.sendall(request)
     answer = b""
     while not answer.endswith(SMALL_BODY):
         received = connection.recv(65536)

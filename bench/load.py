@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.processes import Invalid, find_program
@@ -74,15 +76,22 @@ def parse_errors(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def run_load(url: str, connections: int, seconds: int) -> Load:
-    """Send requests for ``seconds`` over kept-alive connections: one thread, on this process's cores."""
+def run_load(url: str, connections: int, seconds: int, environment: Mapping[str, str] | None = None) -> Load:
+    """Send requests for ``seconds`` over kept-alive connections: one thread, on this process's cores.
+
+    :param environment: what wrk has beyond ours.
+    """
     wrk = find_program("wrk")
     assert wrk is not None, "checked before anything is started"
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency"]
     command = [wrk, *options, "--timeout", f"{REQUEST_TIMEOUT}s", url]
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds + 3 * REQUEST_TIMEOUT
+            command,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=seconds + 3 * REQUEST_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
         raise Invalid(f"wrk did not end within {seconds + 3 * REQUEST_TIMEOUT} s") from None

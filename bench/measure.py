@@ -10,10 +10,13 @@ from pathlib import Path
 
 from bench.backends import Backends
 from bench.balancers import Balancer, Order
+from bench.certificates import NAME, Tls
+from bench.connecting import HOST
 from bench.cpu import cpu_seconds, private_kib
+from bench.handshakes import read_handshakes, read_names
 from bench.idle import check_still_open, idle_connections, settled
 from bench.load import Load, run_load
-from bench.processes import HOST, Cores, FreePorts, Invalid, running, wait_until_answers
+from bench.processes import Cores, FreePorts, Invalid, running, wait_until_answers
 from bench.scenarios import Scenario
 from bench.slow import read_slow
 from bench.tunnels import read_tunnel, tunnel_backend
@@ -52,12 +55,18 @@ class Setting:
     """What all measurements of a run have in common.
 
     :ivar seconds: the window, where a scenario needs no longer one.
+    :ivar tls: certificates and what clients need, for scenarios with TLS.
     """
 
     backends: Backends
     ports: FreePorts
     cores: Cores
     seconds: int
+    tls: Tls
+
+    def tls_of(self, scenario: Scenario) -> Tls | None:
+        """Return what clients need; None where they do not speak TLS."""
+        return self.tls if scenario.tls else None
 
 
 def measure(balancer: Balancer, scenario: Scenario, number: int, setting: Setting) -> Reading:
@@ -71,7 +80,10 @@ def measure(balancer: Balancer, scenario: Scenario, number: int, setting: Settin
         access_log = directory / "access.log" if scenario.access_log else None
         try:
             with backends_for(balancer, scenario, setting, directory) as backends:
-                order = Order(port, admin_port, backends, directory, access_log, scenario.policy, upgrades=bool(scenario.tunnels))
+                tls = setting.tls_of(scenario)
+                certificate = tls.certificate if tls else None
+                upgrades = bool(scenario.tunnels)
+                order = Order(port, admin_port, backends, directory, access_log, scenario.policy, upgrades, certificate)
                 values = run_and_read(balancer, order, scenario, setting)
             if access_log is not None:
                 check_access_log(access_log, values)
@@ -95,31 +107,36 @@ def backends_for(
 
 def run_and_read(balancer: Balancer, order: Order, scenario: Scenario, setting: Setting) -> dict[str, float]:
     """Run the balancer for as long as the scenario takes; return its values."""
+    tls = setting.tls_of(scenario)
+    if tls and scenario.names:
+        return read_names(balancer, order, tls, scenario.names, setting.cores, setting.seconds)
     launch = balancer.launch(order)
     log = order.directory / "output.log"
     with running(launch.command, log, setting.cores.balancer, launch.environment) as process:
-        wait_until_answers(process, order.port, log)
+        wait_until_answers(process, order.port, log, tls.secure() if tls else None)
         return read(balancer.name, process.pid, order, scenario, setting)
 
 
 def read(name: str, pid: int, order: Order, scenario: Scenario, setting: Setting) -> dict[str, float]:
     """Measure the balancer, which runs, as the scenario says; return its values."""
     seconds = max(setting.seconds, scenario.least_seconds)
+    tls = setting.tls_of(scenario)
     if scenario.idle:
-        return read_idle(pid, order.port, scenario)
+        return read_idle(pid, order.port, scenario, tls)
     if scenario.tunnels:
         return read_tunnel(name, pid, order, scenario.tunnels, seconds)
     if scenario.slow:
         return read_slow(name, pid, order, scenario, setting.cores, seconds)
-    return read_load(pid, order, scenario, seconds)
+    if tls and scenario.handshakes:
+        return read_handshakes(name, pid, order.port, tls, scenario.handshakes == "resumed", seconds)
+    return read_load(pid, order, scenario, seconds, tls)
 
 
-def read_load(pid: int, order: Order, scenario: Scenario, seconds: int) -> dict[str, float]:
+def read_load(pid: int, order: Order, scenario: Scenario, seconds: int, tls: Tls | None) -> dict[str, float]:
     """Warm up, then read the CPU time before and after one run of wrk."""
-    url = f"http://{HOST}:{order.port}{scenario.path}"
-    warm_up(url, scenario, len(order.backends))
+    warm_up(order.port, scenario, len(order.backends), tls)
     before = cpu_seconds(pid)
-    load = run_load(url, scenario.connections, seconds)
+    load = send(order.port, scenario, seconds, tls)
     used = cpu_seconds(pid) - before
     check_load(load, scenario)
     return {
@@ -132,11 +149,17 @@ def read_load(pid: int, order: Order, scenario: Scenario, seconds: int) -> dict[
     }
 
 
-def warm_up(url: str, scenario: Scenario, backends: int) -> None:
+def send(port: int, scenario: Scenario, seconds: int, tls: Tls | None) -> Load:
+    """Run wrk as the scenario says."""
+    origin = f"https://{NAME}:{port}" if tls else f"http://{HOST}:{port}"
+    return run_load(origin + scenario.path, scenario.connections, seconds, tls.environment if tls else None)
+
+
+def warm_up(port: int, scenario: Scenario, backends: int, tls: Tls | None) -> None:
     """Load without measuring until every backend has been asked several times."""
     done = 0
     for _ in range(MOST_WARM_UPS):
-        done += run_load(url, scenario.connections, WARM_UP).requests
+        done += send(port, scenario, WARM_UP, tls).requests
         if done >= REQUESTS_A_BACKEND * backends:
             return
     raise Invalid(f"only {done} requests in {MOST_WARM_UPS * WARM_UP} s of warming up {backends} backends")
@@ -162,11 +185,11 @@ def check_access_log(path: Path, values: Mapping[str, float]) -> None:
         raise Invalid(f"the access log has {lines} lines, for {values['requests']:.0f} requests")
 
 
-def read_idle(pid: int, port: int, scenario: Scenario) -> dict[str, float]:
+def read_idle(pid: int, port: int, scenario: Scenario, tls: Tls | None) -> dict[str, float]:
     """Read the private memory before and after many connections were opened."""
-    warm_up(f"http://{HOST}:{port}/", scenario, scenario.backends)
+    warm_up(port, scenario, scenario.backends, tls)
     before = settled(lambda: private_kib(pid))
-    with idle_connections(port, scenario.idle) as sockets:
+    with idle_connections(port, scenario.idle, tls.secure() if tls else None) as sockets:
         after = settled(lambda: private_kib(pid))
         check_still_open(sockets)
     return {"kib": (after - before) / scenario.idle, "connections": float(scenario.idle)}

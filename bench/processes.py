@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HOST = "127.0.0.1"
+from bench.connecting import HOST, Secure, connect
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Seconds. Starting: an interpreter on a busy machine needs one or two, a thousand health checks a few more.
@@ -28,6 +29,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 LONGEST_START = 30.0
 LONGEST_STOP = 5.0
 BETWEEN_TRIES = 0.05
+
+# Seconds for one answer while a server starts.
+LONGEST_LOOK = 2.0
 
 # Seconds that a client may take beyond those it was asked for: to start, and for what is late at its end.
 LONGEST_END = 30.0
@@ -145,15 +149,27 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def run_client(balancer: str, module: str, options: Sequence[str], seconds: float) -> Any:
+def run_client(
+    balancer: str,
+    module: str,
+    options: Sequence[str],
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Run one of ``bench.clients`` to its end, on this process's cores; return what it printed as JSON.
 
+    :param environment: what it has beyond ours.
     :raises Invalid: with what it complained of, said of ``balancer``.
     """
     command = [sys.executable, "-m", f"bench.clients.{module}", *options]
     try:
         result = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds + LONGEST_END
+            command,
+            cwd=CHECKOUT,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=seconds + LONGEST_END,
         )
     except subprocess.TimeoutExpired as error:
         raise Invalid(f"the client did not end within {error.timeout:.0f} s") from None
@@ -167,10 +183,11 @@ def tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
 
 
-def answer_status(port: int, path: str = "/") -> int | None:
+def answer_status(port: int, path: str = "/", secure: Secure | None = None) -> int | None:
     """Return the status with which a GET on this port is answered, or None when there is no answer."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=2.0)
+    connection = http.client.HTTPConnection(secure.name if secure else HOST, port)
     try:
+        connection.sock = connect(port, LONGEST_LOOK, secure)
         connection.request("GET", path)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
@@ -179,7 +196,9 @@ def answer_status(port: int, path: str = "/") -> int | None:
         connection.close()
 
 
-def wait_until_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_answers(
+    process: subprocess.Popen[bytes], port: int, log: Path, secure: Secure | None = None
+) -> None:
     """Return once a GET is answered with 200; raise :class:`Invalid` when the process ends or is too slow."""
     deadline = time.monotonic() + LONGEST_START
     status = None
@@ -188,7 +207,7 @@ def wait_until_answers(process: subprocess.Popen[bytes], port: int, log: Path) -
             raise Invalid(
                 f"it ended with status {process.returncode} while starting; its log ends:\n{tail(log)}"
             )
-        status = answer_status(port)
+        status = answer_status(port, secure=secure)
         if status == 200:
             return
         time.sleep(BETWEEN_TRIES)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.goals import Verdict, verdict_line
 from bench.measure import Reading
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import SCENARIOS, TLS_SCENARIOS, Scenario
 from bench.turns import Spread, Summary
 
 
@@ -22,6 +22,7 @@ class Run:
     :ivar versions: of the balancers measured, by name.
     :ivar missing: why others were not, by name.
     :ivar seconds: the window of a measurement.
+    :ivar note: what else a reader of the figures must know; may be empty.
     """
 
     date: str
@@ -32,6 +33,7 @@ class Run:
     readings: Sequence[Reading]
     summaries: Sequence[Summary]
     verdicts: Sequence[Verdict]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,14 @@ COLUMNS = (
     Column("p50_without_us", "p50 ms without", plain(2, 1000)),
     Column("slow_open", "slow open", plain(0)),
     Column("slow_cut", "slow cut", plain(0)),
+    Column("handshake_us", "CPU µs/handshake", with_range(0)),
+    Column("resumed", "% resumed", plain(1)),
+    Column("start_s", "s to first answer", with_range(2)),
+    Column("start_one_s", "with 1 name", plain(2)),
+    Column("name_ratio", "last ÷ first name", with_range(2)),
+    Column("first_us", "CPU µs/handshake, first", plain(0)),
+    Column("last_us", "last", plain(0)),
+    Column("kib_name", "KiB/name", with_range(1)),
     Column("per_second", "requests/s", plain(0)),
     Column("p50_us", "p50 ms", plain(2, 1000)),
     Column("p99_us", "p99 ms", plain(2, 1000)),
@@ -97,7 +107,7 @@ def machine() -> dict[str, str | int]:
 def text_report(run: Run, where: Mapping[str, str | int]) -> str:
     """Return the whole report as text."""
     parts = [heading(run, where)]
-    for scenario in SCENARIOS:
+    for scenario in (*SCENARIOS, *TLS_SCENARIOS):
         summaries = [summary for summary in run.summaries if summary.scenario == scenario.name]
         if summaries:
             parts.append(scenario_table(scenario, summaries))
@@ -112,6 +122,7 @@ def heading(run: Run, where: Mapping[str, str | int]) -> str:
         ", ".join(f"{name} {value}" for name, value in where.items()),
         "Measured: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
     ]
+    lines += [run.note] if run.note else []
     lines += [f"Left out: {name}: {why}" for name, why in run.missing.items()]
     return "\n".join(lines)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench.balancers import Order
 from bench.clients.tunnel import DOWN, UP
+from bench.connecting import HOST
 from bench.cpu import cpu_seconds
-from bench.processes import HOST, Invalid, run_client, running, wait_until_answers
+from bench.processes import Invalid, run_client, running, wait_until_answers
 from bench.servers.tunnel_backend import RECEIVED
 
 MIB = 1024 * 1024

@@ -17,6 +17,8 @@ IN_SHORT = {
     "kib": "{:.1f} KiB",
     "mib_cpu": "{:,.0f} MiB a CPU second",
     "p99_ratio": "p99 × {:.2f}",
+    "handshake_us": "{:.0f} µs a handshake",
+    "start_s": "{:.2f} s to the first answer",
     "cpu_us": "{:.1f} µs",
 }
 
@@ -68,6 +70,7 @@ def plan(balancers: Sequence[Balancer], scenarios: Sequence[Scenario], rounds: i
         for balancer in balancers
         if not (balancer.one_backend and scenario.name.startswith("pool-"))
         and (balancer.server or not scenario.servers_only)
+        and scenario.alone in ("", balancer.name)
     ]
 
 

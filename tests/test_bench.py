@@ -28,13 +28,14 @@ from bench.clients.paced import PACE, latencies, percentile
 from bench.clients.slow import SlowClients
 from bench.clients.tunnel import DOWN, UP, look_up_often, move, move_all, receive, send
 from bench.command_line import choose, parse
+from bench.connecting import HOST
 from bench.cpu import ProcessTimes, parse_private_kib, parse_stat, tree_below
 from bench.goals import GOALS, Figure, Goal, Verdict, judge, verdict_line
 from bench.handshake import NotSwitched, accept_value, check_answer, upgrade_request
 from bench.idle import LONGEST_ANSWER
 from bench.load import parse_errors, parse_report
 from bench.measure import Reading, check_load
-from bench.processes import FIRST_PORT, HOST, LAST_PORT, Invalid, run_client, split_cores
+from bench.processes import FIRST_PORT, LAST_PORT, Invalid, run_client, split_cores
 from bench.report import COLUMNS, Run, aligned, json_report, scenario_table, text_report
 from bench.scenarios import SCENARIOS
 from bench.servers.tunnel_backend import Backend

@@ -32,6 +32,8 @@ class Order:
     :ivar access_log: where to write one, or None.
     :ivar policy: lbproxy's ``--policy``; empty: its default.
     :ivar upgrades: whether WebSockets are to pass; some must be told.
+    :ivar certificate: a file with key and chain, to speak TLS with clients and nothing else; None: without TLS. lbproxy
+        takes a folder of such files as well.
     """
 
     port: int
@@ -41,6 +43,7 @@ class Order:
     access_log: Path | None = None
     policy: str = ""
     upgrades: bool = False
+    certificate: Path | None = None
 
     def write(self, name: str, text: str) -> str:
         """Put a file into the directory; return its path."""

@@ -14,13 +14,14 @@ from bench.balancers.base import (
     missing_program,
     program_version,
 )
-from bench.processes import HOST
+from bench.connecting import HOST
 from bench.scenarios import HEALTH_INTERVAL
 
 NGINX_CONFIG = """\
 # On: one worker, keep-alive on both sides, X-Forwarded-For, stub_status, per-request failure counting
 # (max_fails). Not on: health checks of its own accord, which this nginx does not have. Access log and WebSockets:
 # only where measured. Buffers are as nginx has them by default; larger ones (8 of 64 KiB) cost less a 1 MiB body.
+# TLS: only where measured, with session tickets, on by default, and no cache.
 {user}
 daemon off;
 worker_processes 1;
@@ -45,7 +46,8 @@ http {{
     keepalive_timeout {keep_alive}s;
   }}
   server {{
-    listen {host}:{port} backlog=4096;
+    listen {host}:{port}{ssl} backlog=4096;
+{certificate}
     location = /stub_status {{ stub_status; }}
     location / {{
       proxy_pass http://pool;
@@ -64,9 +66,15 @@ NGINX_UPGRADES = """\
       proxy_set_header Connection $http_connection;
       proxy_set_header Upgrade $http_upgrade;"""
 
+NGINX_TLS = """\
+    ssl_certificate {0};
+    ssl_certificate_key {0};
+    ssl_protocols TLSv1.2 TLSv1.3;"""
+
 HAPROXY_CONFIG = """\
 # On: one thread, keep-alive on both sides, X-Forwarded-For, TCP health checks, its counters and Prometheus
-# page. Access log: only where it is measured (option httplog, to standard output, which goes to a file).
+# page. Access log: only where it is measured (option httplog, to standard output, which goes to a file). TLS: only
+# where measured, with session tickets, on by default.
 global
   nbthread 1
   maxconn {connections}
@@ -81,7 +89,7 @@ defaults
   option forwardfor
 {log_options}
 frontend web
-  bind {host}:{port} backlog 4096
+  bind {host}:{port}{ssl} backlog 4096
   default_backend pool
 frontend metrics
   bind {host}:{admin_port}
@@ -105,6 +113,8 @@ def launch_nginx(order: Order) -> Launch:
         idle=max(IDLE_A_BACKEND, 4 * len(order.backends)),
         host=HOST,
         port=order.port,
+        ssl=" ssl" if order.certificate else "",
+        certificate=NGINX_TLS.format(order.certificate) if order.certificate else "",
         connection=NGINX_UPGRADES if order.upgrades else NGINX_KEEPS,
     )
     path = order.write("nginx.conf", config)
@@ -124,6 +134,7 @@ def launch_haproxy(order: Order) -> Launch:
         keep_alive=KEEP_ALIVE,
         host=HOST,
         port=order.port,
+        ssl=f" ssl crt {order.certificate} alpn http/1.1" if order.certificate else "",
         admin_port=order.admin_port,
         interval=HEALTH_INTERVAL,
         servers="\n".join(f"  server b{number} {backend}" for number, backend in enumerate(order.backends)),

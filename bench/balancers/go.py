@@ -15,7 +15,7 @@ from bench.balancers.base import (
     missing_program,
     program_version,
 )
-from bench.processes import HOST
+from bench.connecting import HOST
 from bench.scenarios import HEALTH_INTERVAL
 
 # The Go programs use as many threads as there are cores unless told; pinned to one core, more would only get
@@ -24,7 +24,8 @@ ONE_CORE = {"GOMAXPROCS": "1"}
 
 CADDYFILE = """\
 # On: keep-alive on both sides, X-Forwarded-For (by default), HTTP health checks, metrics.
-# Off: HTTPS of its own accord. Access log: only where it is measured.
+# Off: HTTPS of its own accord. Access log: only where it is measured. TLS: only where measured, with session tickets,
+# on by default.
 {{
   admin {host}:{admin_port}
   auto_https off
@@ -40,8 +41,9 @@ CADDYFILE = """\
     }}
   }}
 }}
-http://:{port} {{
+{scheme}://:{port} {{
   bind {host}
+{certificate}
 {access_log}
   reverse_proxy {backends} {{
     lb_policy round_robin
@@ -58,7 +60,8 @@ http://:{port} {{
 
 TRAEFIK_COMMENT = """\
 # On: keep-alive on both sides, X-Forwarded-For (by default), HTTP health checks, Prometheus metrics.
-# Off: looking for new versions, usage statistics. Access log: only where it is measured.
+# Off: looking for new versions, usage statistics. Access log: only where it is measured. TLS: only where measured, with
+# session tickets, on by default.
 """
 
 
@@ -70,6 +73,8 @@ def launch_caddy(order: Order) -> Launch:
         admin_port=order.admin_port,
         keep_alive=KEEP_ALIVE,
         access_log=f"  log {{\n    output file {order.access_log}\n  }}" if order.access_log else "",
+        scheme="https" if order.certificate else "http",
+        certificate=f"  tls {order.certificate} {order.certificate}" if order.certificate else "",
         backends=" ".join(order.backends),
         interval=HEALTH_INTERVAL,
         idle=IDLE_A_BACKEND,
@@ -88,7 +93,7 @@ def launch_caddy(order: Order) -> Launch:
 
 def launch_traefik(order: Order) -> Launch:
     """Write Traefik's two files: how it runs, and what it forwards where (JSON, which is YAML too)."""
-    routes = {
+    routes: dict[str, Any] = {
         "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "pool", "entryPoints": ["web"]}},
         "services": {
             "pool": {
@@ -99,7 +104,12 @@ def launch_traefik(order: Order) -> Launch:
             }
         },
     }
-    routes_path = order.write("routes.yaml", json.dumps({"http": routes}))
+    dynamic: dict[str, Any] = {"http": routes}
+    if order.certificate:
+        routes["routers"]["all"]["tls"] = {}
+        file = str(order.certificate)
+        dynamic["tls"] = {"stores": {"default": {"defaultCertificate": {"certFile": file, "keyFile": file}}}}
+    routes_path = order.write("routes.yaml", json.dumps(dynamic))
     config: dict[str, Any] = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "ERROR"},

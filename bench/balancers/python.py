@@ -7,7 +7,8 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from bench.balancers.base import Balancer, Launch, Order
-from bench.processes import CHECKOUT, HOST
+from bench.connecting import HOST
+from bench.processes import CHECKOUT
 
 # What the ``twistd`` script does, run by this very interpreter.
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
@@ -20,11 +21,13 @@ def launch_lbproxy(order: Order) -> Launch:
     """``twistd lbproxy`` with its defaults, probes and metrics among them."""
     options = [
         f"--backends={','.join(order.backends)}",
-        f"--listen=tcp:{order.port}:interface={HOST}",
+        f"{'--tls-listen' if order.certificate else '--listen'}=tcp:{order.port}:interface={HOST}",
         f"--admin=tcp:{order.admin_port}:interface={HOST}",
     ]
     if order.access_log:
         options.append(f"--access-log={order.access_log}")
+    if order.certificate:
+        options.append(f"--certificate={order.certificate}")
     if order.policy:
         options.append(f"--policy={order.policy}")
     return Launch([*TWISTD, "-n", "--pidfile=", "lbproxy", *options], ENVIRONMENT)

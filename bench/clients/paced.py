@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.clients.bounds import client_parser, end_in_time
+from bench.connecting import HOST
 from bench.idle import LONGEST_ANSWER, ask
-from bench.processes import HOST
 
 # Seconds between two requests on one connection.
 PACE = 0.02

@@ -17,7 +17,8 @@ from contextlib import suppress
 
 from bench.backends import LARGE_BODY_PATH
 from bench.clients.bounds import client_parser, end_in_time
-from bench.processes import HOST, raise_file_limit
+from bench.connecting import HOST
+from bench.processes import raise_file_limit
 
 # Seconds: between two bytes of a head; within which all connect at first; until one that was cut connects again.
 BETWEEN_BYTES, RAMP, BACK_AFTER, BETWEEN_LINES = 1.0, 2.0, 0.1, 1.0

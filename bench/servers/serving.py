@@ -15,7 +15,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from bench.processes import HOST
+from bench.connecting import HOST
 
 
 class QuietSite(Site):

@@ -17,8 +17,8 @@ from typing import Any
 from bench.backends import SMALL_BODY
 from bench.clients.bounds import MOST_SECONDS, end_in_time
 from bench.clients.tunnel import DOWN, UP, look_up_often, receive, send
+from bench.connecting import HOST
 from bench.handshake import accept_value
-from bench.processes import HOST
 
 RECEIVED = "/received"
 

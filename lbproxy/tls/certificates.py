@@ -71,8 +71,8 @@ def read_certificates(path: str, now: float) -> list[Certificate]:
 class CertificateReader:
     """Reads certificates, but not those again that have not changed.
 
-    What has been read stays as it is while its files do, even when it has run out meanwhile: it is for who changes one of
-    many not to be refused because of another.
+    What has been read stays as it is while its files do, even when it has run out meanwhile: who changes one of many is not to be
+    refused for another.
 
     :param now: seconds since the epoch.
     :param known: what another one has read.
@@ -105,19 +105,21 @@ class CertificateReader:
         stamps = tuple(map(stamp, source.paths))
         kept = self._before.get(source)
         if kept is None or kept[0] != stamps:
-            kept = (stamps, _read(source, self._now))
+            # A file of a directory that had a certificate in it is one that is meant, and may be half written.
+            meant = not source.found or (kept is not None and kept[1] is not None)
+            kept = (stamps, _read(source, self._now, meant))
         self.known[source] = kept
         return kept[1]
 
 
-def _read(source: Source, now: float) -> Certificate | None:
-    """The certificate; None where there is none, and none need be."""
+def _read(source: Source, now: float, meant: bool) -> Certificate | None:
+    """The certificate; None where there is none, and none is meant to be."""
     data = [read_file(path) for path in source.paths]
     blocks = [_blocks(one) for one in data]
     # Of a pair, each file is read for its own part: some write the chain behind the key.
     certificates = [block for label, block in blocks[0] if label in _CERTIFICATES]
     keys = [block for label, block in blocks[-1] if label.endswith(b"PRIVATE KEY")]
-    if source.found and not (certificates and keys):
+    if not meant and not (certificates and keys):
         return None
     _expect(certificates, keys, source.paths, data)
     chain = [_certificate(block, source.paths[0]) for block in certificates]

@@ -20,22 +20,23 @@ HTTP = (b"http/1.1",)
 
 
 @cache
-def authority(name: str = "root") -> trustme.CA:
+def authority(name: str) -> trustme.CA:
     """A root that clients trust, where they are told to; others by other names."""
     return trustme.CA(organization_name=name)
 
 
 @cache
-def intermediate(name: str = "intermediate") -> trustme.CA:
-    """An authority that the root vouches for."""
-    return authority().create_child_ca(organization_name=name)
+def intermediate(name: str) -> trustme.CA:
+    """An authority that the root vouches for; others by other names."""
+    return authority("root").create_child_ca()
 
 
 @cache
 def issued(
     *names: str,
     key: str = "ECDSA",
-    by: str = "",
+    by: str = "intermediate",
+    root: str | None = None,
     common_name: str | None = None,
     not_before: datetime | None = None,
     not_after: datetime | None = None,
@@ -43,9 +44,10 @@ def issued(
     """A certificate with its key and its chain, good from the year 2000 to the year 3000.
 
     :param key: ``ECDSA`` or ``RSA``; the latter takes long to make.
-    :param by: the name of another intermediate authority; ``root`` for the root itself, and others' names before ``:root``.
+    :param by: the name of the intermediate authority that signs it.
+    :param root: the name of the root that signs it itself.
     """
-    signer = authority(by.removesuffix(":root") or "root") if by.endswith("root") else intermediate(by or "intermediate")
+    signer = intermediate(by) if root is None else authority(root)
     return signer.issue_cert(
         *names,
         common_name=common_name,
@@ -101,6 +103,8 @@ class Client:
     ) -> None:
         self.context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self.seen: list[str] = []
+        # OpenSSL takes a session for broken once its connection is freed without having been shut down.
+        self._kept: list[Handshake] = []
         context.set_min_proto_version(least)
         context.set_max_proto_version(most)
         context.set_verify(SSL.VERIFY_PEER, self._verified)
@@ -140,6 +144,7 @@ class Client:
         before = len(self.seen)
         made = Handshake(connection, server)
         made.resumed = made.done and len(self.seen) == before
+        self._kept.append(made)
         return made
 
 

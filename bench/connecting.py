@@ -1,0 +1,40 @@
+"""How a client of the benchmark connects: plainly, or with TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Secure:
+    """What a connection with TLS needs.
+
+    :ivar name: of the server, sent to it (SNI) and looked for in its certificate where ``context`` verifies.
+    """
+
+    context: ssl.SSLContext
+    name: str
+
+
+def connect(
+    port: int, timeout: float, secure: Secure | None = None, session: ssl.SSLSession | None = None
+) -> socket.socket:
+    """Connect to a port of the loopback address; with ``secure``, TLS is spoken when this returns.
+
+    :param session: to resume, of an earlier connection with the same context.
+    :raises OSError: also for a failed handshake or a certificate that does not verify.
+    """
+    connection = socket.create_connection((HOST, port), timeout)
+    # As browsers and wrk do: a request would wait for the end of the handshake to be acknowledged.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if secure is None:
+        return connection
+    try:
+        return secure.context.wrap_socket(connection, server_hostname=secure.name, session=session)
+    except BaseException:
+        connection.close()
+        raise
