@@ -88,6 +88,18 @@ class CertificateStore:
         return self._loaded.default
 
     @property
+    def profile(self) -> str:
+        """One of :data:`~.profiles.PROFILES`."""
+        return self._wanted.profile
+
+    @property
+    def client_auth(self) -> str | None:
+        """One of :data:`CLIENT_AUTH`; None: clients are not asked for certificates."""
+        if self._wanted.client_ca is None:
+            return None
+        return CLIENT_AUTH[0] if self._wanted.client_required else CLIENT_AUTH[1]
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the certificates that are served, a line each."""
         return self._loaded.warnings
