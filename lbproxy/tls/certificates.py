@@ -212,25 +212,29 @@ def _made(source: Source, certificates: list[x509.Certificate], key: Key, now: f
 
 def _leaf(source: Source, certificates: list[x509.Certificate], key: Key) -> x509.Certificate:
     for certificate in certificates:
-        try:
-            if certificate.public_key() == key.public_key():
-                return _tried(source, certificate, key)
-        except (ValueError, UnsupportedAlgorithm):
-            continue  # an authority's key may be what it likes
+        if _belongs(key, certificate):
+            _try_key(source, key)
+            return certificate
     raise ConfigurationError(
         f"{source.paths[-1]!r} has a private key that is not the certificate's in {source.paths[0]!r}; give the key that it was "
         f"made with"
     )
 
 
-def _tried(source: Source, certificate: x509.Certificate, key: Key) -> x509.Certificate:
+def _belongs(key: Key, certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False  # an authority's key may be what it likes
+
+
+def _try_key(source: Source, key: Key) -> None:
     """:raises ConfigurationError: what an RSA key signs is not good."""
     if isinstance(key, rsa.RSAPrivateKey):
         try:
             key.public_key().verify(key.sign(b"lbproxy", padding.PKCS1v15(), SHA256()), b"lbproxy", padding.PKCS1v15(), SHA256())
         except (ValueError, InvalidSignature, InternalError):
             raise ConfigurationError(f"{source.paths[-1]!r} has a private key in it that is damaged") from None
-    return certificate
 
 
 def _chain(leaf: x509.Certificate, certificates: list[x509.Certificate]) -> Iterator[x509.Certificate]:

@@ -28,7 +28,8 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc).timestamp()
 def key_pem(key: Any, password: bytes | None = None, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
     """A key as it stands in a file."""
     encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
-    return key.private_bytes(Encoding.PEM, form, encryption)
+    data: bytes = key.private_bytes(Encoding.PEM, form, encryption)
+    return data
 
 
 def self_signed(key: Any, *names: x509.GeneralName, common_name: str = "self.example") -> bytes:
@@ -207,7 +208,7 @@ class PathTests(CertificateTestCase):
         self.assertEqual(self.sources(), ["a.pem"])
 
     def test_broken_beside_good(self) -> None:
-        """A file that is meant and cannot be used is a mistake, however good the others are."""
+        """A file that cannot be used is a mistake, however good the others are."""
         self.file("a.pem", pem(self.leaf))
         os.symlink("/nonexistent/b.pem", os.path.join(self.directory, "b.pem"))
         line = self.mistake(self.directory)
@@ -218,8 +219,8 @@ class PathTests(CertificateTestCase):
         self.file("chain.pem", self.chain)
         self.assertEqual(
             self.mistake(self.directory),
-            f"{self.directory!r} has no certificate with its key in it; usable are *.pem with a certificate and its key, NAME.crt "
-            f"or NAME.cert with NAME.key, fullchain.pem with privkey.pem",
+            f"{self.directory!r} has no certificate with its key in it; usable are *.pem with a certificate and its key, "
+            f"NAME.crt or NAME.cert with NAME.key, fullchain.pem with privkey.pem",
         )
 
     def test_too_many_files(self) -> None:
