@@ -14,12 +14,13 @@ from types import FrameType
 from bench.backends import running_backends
 from bench.certificates import Tls
 from bench.chart import draw_chart
-from bench.command_line import TLS, Request, Suite, parse
+from bench.command_line import Request, parse
 from bench.goals import judge
 from bench.measure import Reading, Setting, measure
 from bench.policies import main as measure_policies
 from bench.processes import FreePorts, find_program, raise_file_limit, split_cores
 from bench.report import Run, json_report, machine, text_report
+from bench.suites import TLS, Suite
 from bench.turns import plan, summarise, take_turns
 
 # Without these nothing can be measured: program, what for, Debian package.

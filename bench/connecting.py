@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
+
+# Seconds for one answer while a server starts.
+LONGEST_LOOK = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,16 @@ def connect(
     except BaseException:
         connection.close()
         raise
+
+
+def answer_status(port: int, path: str = "/", secure: Secure | None = None) -> int | None:
+    """Return the status with which a GET on this port is answered, or None when there is no answer."""
+    connection = http.client.HTTPConnection(secure.name if secure else HOST, port)
+    try:
+        connection.sock = connect(port, LONGEST_LOOK, secure)
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

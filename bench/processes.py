@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.connecting import HOST, Secure, connect
+from bench.connecting import HOST, Secure, answer_status
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -29,9 +28,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 LONGEST_START = 30.0
 LONGEST_STOP = 5.0
 BETWEEN_TRIES = 0.05
-
-# Seconds for one answer while a server starts.
-LONGEST_LOOK = 2.0
 
 # Seconds that a client may take beyond those it was asked for: to start, and for what is late at its end.
 LONGEST_END = 30.0
@@ -181,19 +177,6 @@ def run_client(
 def tail(log: Path, lines: int = 12) -> str:
     """Return the last lines that a server wrote, for an error message."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(it wrote nothing)"
-
-
-def answer_status(port: int, path: str = "/", secure: Secure | None = None) -> int | None:
-    """Return the status with which a GET on this port is answered, or None when there is no answer."""
-    connection = http.client.HTTPConnection(secure.name if secure else HOST, port)
-    try:
-        connection.sock = connect(port, LONGEST_LOOK, secure)
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def wait_until_answers(

@@ -36,15 +36,16 @@ from bench.certificates import NAME, SUITE, VERSION, Tls, numbered_name
 from bench.chart import UNITS, panels_of
 from bench.clients import handshakes as client
 from bench.clients.handshakes import LAST_REQUEST, Shaker, again_and_again, check_negotiated
-from bench.command_line import PLAIN, TLS, parse
-from bench.connecting import HOST, connect
+from bench.command_line import parse
+from bench.connecting import HOST, answer_status, connect
 from bench.goals import TLS_GOALS
 from bench.handshakes import Shaken, first_and_last, handshake_values, read_names, together
 from bench.idle import REQUEST, ask
 from bench.measure import Reading
-from bench.processes import CHECKOUT, Cores, FreePorts, Invalid, answer_status, run_client
+from bench.processes import CHECKOUT, Cores, FreePorts, Invalid, run_client
 from bench.report import COLUMNS, Run, text_report
 from bench.scenarios import SCENARIOS, TLS_SCENARIOS
+from bench.suites import PLAIN, TLS
 from bench.turns import IN_SHORT, Spread, Summary, plan, summarise
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(SMALL_BODY), SMALL_BODY)
