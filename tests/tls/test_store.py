@@ -379,6 +379,15 @@ class ReloadTests(StoreTestCase):
         os.utime(self.a, ns=(state.st_atime_ns, state.st_mtime_ns))
         self.assertTrue(self.store.changed())
 
+    def test_written_in_place(self) -> None:
+        """A file that was written over is a change, even if it was made to look as before."""
+        state = os.stat(self.a)
+        while os.stat(self.a).st_ctime_ns == state.st_ctime_ns:  # the file system's clock has coarse ticks
+            with open(self.a, "r+b") as file:
+                file.write(b"#")
+            os.utime(self.a, ns=(state.st_atime_ns, state.st_mtime_ns))
+        self.assertTrue(self.store.changed())
+
     def test_mistake(self) -> None:
         """Mistakes are told, and what is served stays; that they are there still is no further change."""
         write(self.b, b"nothing")
