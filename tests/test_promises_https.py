@@ -28,6 +28,7 @@ from .support import GET, OK, Rig, post, split, status, values
 from .test_promises_tls import Browser, certificate
 from .test_service import ServiceTestCase
 from .test_web import WebRig
+from .tls.fake_store import FakeStore
 from .tls.test_identity import BEGIN, END
 
 NAMES = (b"X-SSL-Client-Verify", b"X-SSL-Client-S-DN", b"X-SSL-Client-SAN", b"X-SSL-Client-SHA256")
@@ -434,7 +435,7 @@ class InAService(ServiceTestCase):
 
     def store(self, client_auth: str | None) -> Any:
         """What there is to know of a store before a client comes."""
-        store: Any = type("Store", (), {})()
+        store: Any = FakeStore()
         store.client_auth = client_auth
         return store
 
