@@ -66,7 +66,7 @@ setup(
         # Twisted asks for less; before 26.0 an error in choosing a certificate let the handshake go on with the default one
         # (CVE-2026-27448).
         "pyOpenSSL>=26.0",
-        # What stands in a certificate: its names, its key, until when it is good. pyOpenSSL brings it, but we import it ourselves;
+        # What stands in a certificate: names, keys, until when it is good. pyOpenSSL brings it, but we import it ourselves;
         # 42 is the first that tells times with their zone.
         "cryptography>=42",
         # llhttp, the parser of Node.js: strict, and 1.3 µs for a small request. 0.6.4 is the first with wheels for Python 3.13.
