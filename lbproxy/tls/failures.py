@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
 
-__all__ = ["CAUSES", "HandshakeFailed", "handshake_failed"]
+__all__ = ["CAUSES", "AlertReceived", "HandshakeFailed", "alert_of", "handshake_failed", "session_lost"]
 
 #: Every cause that is counted. ``closed``: the peer left; ``timeout``: it was silent; ``plain-http``: it spoke HTTP without TLS;
 #: ``not-tls``: it spoke something else; ``version``, ``cipher``, ``alpn``: nothing in common; ``name``: it asked for a name that
@@ -47,6 +48,23 @@ class HandshakeFailed(Exception):
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(detail)
         self.cause = cause
+
+
+class AlertReceived(ConnectionLost):
+    """The peer has ended a session that had come about with an alert, which is all there is to say."""
+
+
+def session_lost(error: SSL.Error) -> ConnectionLost:
+    """What the end of an open session is, for an error of OpenSSL's."""
+    alert = alert_of(error)
+    return AlertReceived(alert) if alert else ConnectionLost()
+
+
+def alert_of(error: BaseException | None) -> str:
+    """The alert that a session ended with; empty for another end."""
+    if isinstance(error, AlertReceived):
+        return str(error.args[0])
+    return next((entry[-1] for entry in _queue(error) if "alert" in entry[-1].lower()), "")
 
 
 def handshake_failed(error: BaseException | None) -> HandshakeFailed:

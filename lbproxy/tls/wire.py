@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..wire import READ_SIZE, Wire
-from .failures import handshake_failed
+from .failures import handshake_failed, session_lost
 
 __all__ = ["RECORD", "Sender", "TlsWire"]
 
@@ -141,8 +141,8 @@ class TlsWire(Wire):  # type: ignore[misc, override]  # of ITCPTransport it has 
         except SSL.WantWriteError:
             self._block_reading()
             return None
-        except SSL.Error:
-            return cast(Exception, main.CONNECTION_LOST)
+        except SSL.Error as error:
+            return session_lost(error)
         return None
 
     def _read_clear(self) -> Exception | None:
