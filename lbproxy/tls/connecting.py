@@ -1,4 +1,4 @@
-"""The side of a TLS session that connects: a connection to a backend is one only when the backend is known to be the right one."""
+"""The side of a TLS session that connects: there is a connection only once the backend is known to be the right one."""
 
 from __future__ import annotations
 
