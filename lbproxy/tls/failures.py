@@ -34,6 +34,7 @@ _REASONS = (
     ("packet length", "not-tls"),
     ("unexpected message", "not-tls"),
     ("unknown protocol", "not-tls"),
+    ("name is not served", "name"),
     ("callback failed", "name"),
     ("clienthello tlsext", "name"),
 )

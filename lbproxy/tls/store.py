@@ -1,7 +1,8 @@
-"""The certificates that clients are shown."""
+"""The certificates that clients are shown, by the names that they ask for."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +11,14 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
+from ..errors import ConfigurationError
+from .certificates import Certificate
+from .contexts import NamedConnection
+from .files import absolute
+from .loading import LoadedCertificates, Wanted, load
 from .profiles import PROFILES
 
-__all__ = ["CLIENT_AUTH", "CertificateStore"]
+__all__ = ["CLIENT_AUTH", "Certificate", "CertificateStore", "LoadedCertificates"]
 
 #: Whether a client must have a certificate, where there are authorities for them.
 CLIENT_AUTH = ("required", "optional")
@@ -20,7 +26,28 @@ CLIENT_AUTH = ("required", "optional")
 
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
-    """Certificates by the names that they are for."""
+    """Certificates by the names that they are for: as they are, then with ``*`` for the first label, then the default.
+
+    It makes the TLS sessions of any listener: of ``twistd lbproxy``, and of every endpoint and factory of Twisted's that takes an
+    :class:`twisted.internet.interfaces.IOpenSSLServerConnectionCreator`.
+
+    A session can be resumed (RFC 8446 section 2.2, RFC 5077) until :meth:`rotate` or :meth:`swap`. One of TLS 1.2 goes on under
+    the name that it began with, whatever name is asked for; in TLS 1.3 the name that is asked for counts, and it is for the
+    client to know whether the certificate that it saw is good for it (RFC 8446 section 4.2.11). What clients must have is the
+    same for all names, so nobody comes by anything in this way.
+
+    :param paths: of certificates and directories of them: see :func:`~.files.find_sources`.
+    :param default: the one of them, or a further one, for clients that ask for no name or for one that is nobody's; None: the
+        first.
+    :param reject_unknown_names: refuse those clients instead, those among them that ask for no name.
+    :param profile: one of :data:`~.profiles.PROFILES`.
+    :param client_ca: a PEM file with the authorities of clients' certificates; None: clients are not asked for any.
+    :param client_auth: one of :data:`CLIENT_AUTH`; None: the first.
+    :param protocols: what may be spoken within TLS, the one that is liked best first; None: what Twisted's protocol says, or else
+        HTTP/1.1. A client that offers other ones alone is refused; one that offers none is not.
+    :param now: seconds since the epoch.
+    :raises ConfigurationError: a line a mistake, each beginning with the option's name without its dashes.
+    """
 
     def __init__(
         self,
@@ -31,32 +58,84 @@ class CertificateStore:
         profile: str = PROFILES[0],
         client_ca: str | None = None,
         client_auth: str | None = None,
-        protocols: Sequence[bytes] = (b"http/1.1",),
+        protocols: Sequence[bytes] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        path = paths[0]
-        self._front = context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_session_id(b"lbproxy")
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        context.use_certificate_chain_file(path)
-        context.use_privatekey_file(path)
-        context.set_alpn_select_callback(self._protocol)
-        context.set_tlsext_servername_callback(self._name)
+        _check(paths, default, profile, client_ca, client_auth)
+        self._wanted = Wanted(
+            paths=tuple(map(absolute, paths)),
+            default=None if default is None else absolute(default),
+            reject_unknown_names=reject_unknown_names,
+            profile=profile,
+            client_ca=None if client_ca is None else os.path.abspath(client_ca),
+            client_required=client_auth != "optional",
+            protocols=None if protocols is None else tuple(protocols),
+        )
+        self._now = now
+        self._connection: type[SSL.Connection] = NamedConnection if reject_unknown_names else SSL.Connection
+        self._seen = self._wanted.stamps()
+        self._loaded = load(self._wanted, now())
+        self._front = self._loaded.front
 
-    def _name(self, connection: SSL.Connection) -> None:
-        connection.get_servername()
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What is served just now, in the operator's order."""
+        return self._loaded.certificates
 
-    def _protocol(self, connection: SSL.Connection, offered: list[bytes]) -> bytes:
-        return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS  # type: ignore[return-value]
+    @property
+    def default(self) -> Certificate:
+        """What is shown to clients that ask for no name, or for one that is nobody's."""
+        return self._loaded.default
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should know of the certificates that are served, a line each."""
+        return self._loaded.warnings
+
+    def changed(self) -> bool:
+        """Whether any file has changed since it was looked at last, for better or worse. Blocking; safe in a thread."""
+        return self._wanted.stamps() != self._seen
+
+    def load(self) -> LoadedCertificates:
+        """Read what has changed, and make whole new contexts. What is served stays as it is. Blocking; safe in a thread.
+
+        :raises ConfigurationError: as at the start; but one that has expired is no mistake while its file has not changed.
+        """
+        self._seen = self._wanted.stamps()  # before it is read: what changes meanwhile is seen the next time
+        return load(self._wanted, self._now(), self._loaded)
+
+    def swap(self, loaded: LoadedCertificates) -> None:
+        """Serve *loaded* from now on. Sessions that there are keep what they have."""
+        self._loaded = loaded
+        self._front = loaded.front
+
+    def rotate(self) -> None:
+        """Forget the keys of all tickets, and make new ones: whoever learns a key can read no session from before. Clients with
+        tickets from before make a full handshake."""
+        self._front = self._loaded.make_front()
 
     def accept(self, socket: Any) -> SSL.Connection:
         """A session on a connected socket, in the state to accept."""
-        connection = SSL.Connection(self._front, socket)
+        connection = self._connection(self._front, socket)
         connection.set_accept_state()
         return connection
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """A session for Twisted's TLS."""
-        return SSL.Connection(self._front, None)
+        return self._connection(self._front, None)
+
+
+def _check(paths: Sequence[str], default: str | None, profile: str, client_ca: str | None, client_auth: str | None) -> None:
+    mistakes = []
+    if isinstance(paths, str) or not paths:
+        mistakes.append(f"certificate: {paths!r} was given; allowed is a list of paths")
+    if "" in (*paths, default, client_ca):
+        mistakes.append("certificate: '' was given; allowed is a path")
+    if profile not in PROFILES:
+        mistakes.append(f"tls-profile: {profile!r} was given; allowed are {' and '.join(PROFILES)}")
+    if client_auth is not None and client_auth not in CLIENT_AUTH:
+        mistakes.append(f"client-auth: {client_auth!r} was given; allowed are {' and '.join(CLIENT_AUTH)}")
+    elif client_auth is not None and client_ca is None:
+        mistakes.append("client-auth: it was given without --client-ca; say whose certificates clients may have as well")
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))

@@ -1,0 +1,129 @@
+"""Where certificates lie: the files that an operator's path comprises, what is in them, and whether they have changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import attrs
+
+from ..errors import ConfigurationError
+
+__all__ = ["Source", "absolute", "find_sources", "read_file", "stamp", "stamps"]
+
+#: The largest file that is read, in bytes. A chain with its key has about 10 KiB; Mozilla's whole list of authorities 220 KiB.
+FILE_LIMIT = 1 << 20
+#: The most files of a directory.
+DIRECTORY_LIMIT = 10_000
+#: What certbot writes into the directory of a name.
+_CERTBOT = ("fullchain.pem", "privkey.pem")
+_BESIDE_CERTBOT = frozenset(("cert.pem", "chain.pem", *_CERTBOT))
+_PAIRED = (".crt", ".cert")
+
+#: What tells one state of a file from the next; None: there is none, or it cannot be looked at.
+Stamp = tuple[int, ...] | None
+
+
+@attrs.frozen
+class Source:
+    """Where one certificate lies.
+
+    :ivar name: as an operator would call it.
+    :ivar paths: the file; or that of the certificates, and that of the key.
+    :ivar found: in a directory, among others: where there is no certificate or no key in it, it is not meant.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    found: bool = False
+
+
+def absolute(path: str) -> str:
+    """The same place whichever directory the process goes to; of a pair, both."""
+    return os.path.abspath(path) if os.path.exists(path) else ",".join(map(os.path.abspath, path.split(",", 1)))
+
+
+def find_sources(path: str) -> list[Source]:
+    """What an operator's path comprises: a file, a pair of files with a comma between them, or a directory of these.
+
+    In a directory these are, in alphabetical order: ``fullchain.pem`` with ``privkey.pem``, as certbot writes them; every other
+    ``*.pem``; and every ``NAME.crt`` or ``NAME.cert`` that has a ``NAME.key`` beside it. Hidden files are not looked at.
+
+    :raises ConfigurationError: the directory cannot be read, or is too large.
+    """
+    if not os.path.exists(path) and "," in path:
+        certificates, key = path.split(",", 1)
+        return [Source(path, (certificates, key))]
+    return _in_directory(path) if os.path.isdir(path) else [Source(path, (path,))]
+
+
+def _in_directory(path: str) -> list[Source]:
+    try:
+        names = _listed(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path!r} cannot be read: {error.strerror}; give a directory that lbproxy may read") from None
+    certbot = all(name in names for name in _CERTBOT)
+    sources = [_pair(path, *_CERTBOT)] if certbot else []
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix == ".pem" and not (certbot and name in _BESIDE_CERTBOT):
+            file = os.path.join(path, name)
+            sources.append(Source(file, (file,), found=True))
+        elif suffix in _PAIRED and f"{stem}.key" in names:
+            sources.append(_pair(path, name, f"{stem}.key"))
+    return sources
+
+
+def _listed(path: str) -> dict[str, None]:
+    names = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and not entry.is_dir():
+                names.append(entry.name)
+            if len(names) > DIRECTORY_LIMIT:
+                raise ConfigurationError(f"{path!r} has more than {DIRECTORY_LIMIT} files; give one with certificates alone")
+    return dict.fromkeys(sorted(names))
+
+
+def _pair(path: str, certificates: str, key: str) -> Source:
+    paths = (os.path.join(path, certificates), os.path.join(path, key))
+    return Source(",".join(paths), paths)
+
+
+def read_file(path: str) -> bytes:
+    """What is in a file.
+
+    :raises ConfigurationError: it cannot be read, is no file, or is too large.
+    """
+    try:
+        # Opening a pipe would wait for a writer.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigurationError(f"{path!r} is no file; it is read again when it changes, so give a path that stays")
+            data = file.read(FILE_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path!r} cannot be read: {reason}; give a PEM file that lbproxy may read") from None
+    if len(data) > FILE_LIMIT:
+        raise ConfigurationError(f"{path!r} is larger than {FILE_LIMIT >> 20} MiB; give a PEM file with one certificate's chain")
+    return data
+
+
+def stamps(path: str) -> tuple[tuple[str, Stamp], ...]:
+    """The state of every file that an operator's path comprises. Nothing is read but the directory."""
+    try:
+        sources = find_sources(path)
+    except ConfigurationError:
+        sources = []
+    return tuple((file, stamp(file)) for file in dict.fromkeys((path, *(file for source in sources for file in source.paths))))
+
+
+def stamp(path: str) -> Stamp:
+    """The state of one file, or of what a link leads to."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
