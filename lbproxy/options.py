@@ -57,7 +57,7 @@ class Options(usage.Options):
         *([option, None, default(option), text] for option, text in SETTINGS.items()),
         ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
         ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
-        ["probe", None, None, "tcp or tls, a connection; http:/path or https:/path, a GET [default: tcp, tls for https backends]"],
+        ["probe", None, None, "tcp or tls, a connection; http:/path or https:/path, a GET [default: tcp, tls to https backends]"],
         ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
         ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
         ["probe-host", None, None, "Host of their requests [default: the backend]"],

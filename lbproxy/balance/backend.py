@@ -186,9 +186,9 @@ def _split_options(text: str) -> tuple[str, dict[str, str | None]]:
     return place, options
 
 
-def _parse_options(text: str, options: dict[str, str | None], problems: list[str]) -> dict[str, int]:
+def _parse_options(text: str, options: dict[str, str | None], problems: list[str]) -> dict[str, Any]:
     """The options' values by name but for those of TLS; *problems* gets a line for each that is wrong."""
-    values: dict[str, int] = {}
+    values: dict[str, Any] = {}
     if "backup" in options:
         if options["backup"] is not None:
             problems.append(f"backend {text!r}: backup {options['backup']!r} was given; it takes no value")

@@ -56,16 +56,16 @@ class Line:
 
 
         def build() -> Guard:
-            return Guard(self, factory.buildProtocol(None))
+            return Guard(self, factory.buildProtocol(None))  # type: ignore[arg-type]
 
         connecting: Deferred[Any]
         if self._peer is not None:
             connecting = connect_tls(self._endpoint, build, self._peer, self._opening)
         else:
-            ours = Factory.forProtocol(build)  # type: ignore[arg-type]
+            ours = Factory.forProtocol(build)
             ours.noisy = False
-            connecting = self._endpoint.connect(ours)
-            connecting.addCallback(self._open)
+            opening: Deferred[Any] = self._endpoint.connect(ours)
+            connecting = opening.addCallback(self._open)
         return connecting.addCallback(lambda guard: guard.begin())
 
     def _open(self, guard: Guard) -> Guard:

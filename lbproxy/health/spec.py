@@ -44,8 +44,8 @@ class ProbeSpec:
     :ivar headers: further fields of the request, names and values.
     :ivar host: the request's Host; empty: the backend's own.
     :ivar port: where to connect to; 0: the backend's own port.
-    :ivar scheme: with a path, ``http`` or ``https``; without one ``tcp``, ``tls``, or empty for whichever the backend is spoken to
-        with.
+    :ivar scheme: with a path, ``http`` or ``https``; without one ``tcp``, ``tls``, or empty for whichever the backend is spoken
+        to with.
     """
 
     path: str = ""

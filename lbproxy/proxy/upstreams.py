@@ -105,7 +105,7 @@ class Upstreams:
         if member.backend.tls:
             peer = self._tls.peer(member.backend)
             return connect_tls(endpoint, lambda: self._make(member.address, peer), peer, header)
-        factory = Factory.forProtocol(lambda: self._make(member.address, None))  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: self._make(member.address, None))
         factory.noisy = False
         return endpoint.connect(factory)
 

@@ -14,6 +14,8 @@ from zope.interface import implementer
 
 from ..balance.backend import Backend
 from ..errors import ConfigurationError
+from .certificates import read_certificates
+from .contexts import ClientAuthorities, show
 from .verification import Verification, is_address, verify
 
 __all__ = ["SESSION_LIFE", "BackendPeer", "BackendTls", "warn_of_unverified"]
@@ -87,19 +89,27 @@ class BackendTls:
             context.set_default_verify_paths()
             return []
         try:
-            with open(self.ca, "rb"):
-                pass
-            context.load_verify_locations(self.ca)
-        except OSError as error:
-            return [f"backend-ca: {self.ca!r} cannot be read: {error.strerror}; allowed is a PEM file with certificates"]
-        except SSL.Error:
-            return [f"backend-ca: {self.ca!r} holds no certificates that can be read; allowed is a PEM file with certificates"]
+            authorities = ClientAuthorities.read(self.ca, True).trusted
+        except ConfigurationError as error:
+            return [f"backend-ca: {error}"]
         store = context.get_cert_store()
         assert store is not None
-        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # whom the operator names is trusted, be it no root
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # who is given is trusted, be it a root or not
+        for authority in authorities:
+            store.add_cert(authority)
         return []
 
     def _show(self, context: SSL.Context) -> list[str]:
+        if self.certificate is None:
+            return []
+        try:
+            certificates = read_certificates(self.certificate, self.now())
+            if len({certificate.key_type for certificate in certificates}) < len(certificates):
+                raise ConfigurationError(f"{self.certificate!r} holds {len(certificates)} certificates; give one")
+            for certificate in certificates:
+                show(context, certificate)
+        except ConfigurationError as error:
+            return [f"backend-certificate: {line}" for line in str(error).splitlines()]
         return []
 
 

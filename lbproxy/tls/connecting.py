@@ -41,7 +41,7 @@ def connect_tls(
     :return: fires with the protocol, when something may be sent. Errbacks with a :class:`~.failures.HandshakeFailed`, with what
         was wrong in words for people, or with the endpoint's own errors. Can be cancelled.
     """
-    factory = Factory.forProtocol(lambda: Connecting(build(), peer, in_clear))  # type: ignore[arg-type]
+    factory = Factory.forProtocol(lambda: Connecting(build(), peer, in_clear))
     factory.noisy = False
     connecting: Deferred[Any] = endpoint.connect(factory)
     return connecting.addCallback(lambda layer: layer.secured)
@@ -114,7 +114,7 @@ class Connecting(TlsLayer):
         raise _in_words(failure.value)
 
 
-def _in_words(error: BaseException) -> HandshakeFailed:
+def _in_words(error: BaseException | None) -> HandshakeFailed:
     if isinstance(error, (ConnectionDone, ConnectionLost)):
         return HandshakeFailed("closed", _WORDS["closed"])
     failed = handshake_failed(error)
@@ -125,7 +125,7 @@ def _in_words(error: BaseException) -> HandshakeFailed:
     return HandshakeFailed(failed.cause, f"the TLS handshake failed: {failed}")
 
 
-def turned_away(error: BaseException) -> str:
+def turned_away(error: BaseException | None) -> str:
     """In TLS 1.3 a session has come about for us before the other side has looked at our certificate. What it says if it does not
     like it, or wants one, in words; empty for another end of the connection. It has processed nothing then."""
     alert = alert_of(error)
@@ -137,4 +137,4 @@ def session_of(transport: Any) -> SSL.Connection | None:
     """The TLS session's connection on a protocol's transport."""
     if isinstance(transport, TlsWire):
         return transport.tls
-    return transport.getHandle() if isinstance(transport, TLSMemoryBIOProtocol) else None  # type: ignore[no-any-return]
+    return transport.getHandle() if isinstance(transport, TLSMemoryBIOProtocol) else None

@@ -31,6 +31,9 @@ class BackendStatusTests(SynchronousTestCase):
         """It is up since it was added, and says so."""
         expected = {
             "address": "10.0.0.1:8000",
+            "scheme": "http",
+            "verify": None,
+            "verify_name": None,
             "state": "up",
             "up": True,
             "want": "ready",
