@@ -534,8 +534,8 @@ class MistakeTests(SynchronousTestCase):
         """Without backends there is nothing to do."""
         self.assert_message(
             "--retries 3",
-            "--backends: no backend was given; name at least one, as HOST:PORT, http://HOST:PORT, https://HOST:PORT, [IPV6]:PORT or "
-            "unix:/path, each with options such as :weight=5; or try --demo",
+            "--backends: no backend was given; name at least one, as HOST:PORT, http://HOST:PORT, https://HOST:PORT, "
+            "[IPV6]:PORT or unix:/path, each with options such as :weight=5; or try --demo",
         )
 
     def test_backend(self) -> None:

@@ -228,6 +228,7 @@ def _parse_tls(text: str, options: dict[str, str | None], host: str, problems: l
         problems.append(f"backend {text!r}: verify {given['verify']!r} was given; allowed is off, and nothing else")
     name = given.get("verify-name", "")
     name = (name[1:-1] if name.startswith("[") and name.endswith("]") else name).lower()
+    name = str(ipaddress.ip_address(name)) if _is_address(name) else name
     if "verify-name" in given and not (_is_address(name) or _is_name(name)):
         problems.append(
             f"backend {text!r}: verify-name {given['verify-name']!r} was given; allowed is {_TLS_OPTIONS['verify-name']}"

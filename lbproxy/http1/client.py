@@ -233,7 +233,8 @@ class UpstreamConnection(TwistedProtocol):
         self._owner.lost(self)
         secured, self.secured = self.secured, None
         if secured is not None:
-            secured.errback(reason)
+            if not secured.called:  # it may have been given up
+                secured.errback(reason)
         elif self._tunnel is not None:
             self._tunnel.lost(reason)
         elif waiting is not None:

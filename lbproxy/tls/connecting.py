@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -79,7 +80,8 @@ class Connecting(TlsLayer):
         else:
             if self._in_clear:
                 transport.write(self._in_clear)
-            self._inner = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(self, True, Factory()), upper)
+            # Without a clock, which only a buffering needs that is not used here, Twisted would take the reactor.
+            self._inner = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(self, True, Factory(), Clock()), upper)
             self._inner.makeConnection(transport)
 
     def _connect(self, socket: Any = None) -> SSL.Connection:

@@ -158,7 +158,8 @@ class ParsedBackends(SynchronousTestCase):
         if not backend.verify:
             text += ":verify=off"
         if backend.verify_name:
-            text += f":verify-name=[{backend.verify_name}]" if ":" in backend.verify_name else f":verify-name={backend.verify_name}"
+            name = backend.verify_name
+            text += f":verify-name=[{name}]" if ":" in name else f":verify-name={name}"
         if backend.proxy_protocol:
             text += f":proxy-protocol=v{backend.proxy_protocol}"
         if backend.tier:
