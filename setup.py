@@ -66,8 +66,8 @@ setup(
         # Twisted asks for less; before 26.0 an error in choosing a certificate let the handshake go on with the default one
         # (CVE-2026-27448).
         "pyOpenSSL>=26.0",
-        # Whether a certificate is for a name (RFC 9525), asked within the handshake with a backend. twisted[tls] brings it, but we
-        # import it ourselves; 24.1 is the first that says so of a certificate without any name.
+        # Whether a certificate is for a name (RFC 9525), asked within the handshake with a backend. twisted[tls] brings it, but
+        # we import it ourselves; 24.1 is the first that calls a certificate without names a bad one.
         "service-identity>=24.1",
         # llhttp, the parser of Node.js: strict, and 1.3 µs for a small request. 0.6.4 is the first with wheels for Python 3.13.
         "httptools>=0.6.4",

@@ -29,7 +29,7 @@ class BackendStatusTests(SynchronousTestCase):
 
     def test_one_that_nothing_has_happened_to(self) -> None:
         """It is up since it was added, and says so."""
-        expected = {
+        expected: dict[str, Any] = {
             "address": "10.0.0.1:8000",
             "scheme": "http",
             "verify": None,

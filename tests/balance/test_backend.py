@@ -111,7 +111,7 @@ hosts = st.one_of(
     st.ip_addresses(v=4).map(str),
     st.ip_addresses(v=6).map(str),
 )
-tls = st.one_of(
+tls: Any = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"tls": st.just(True), "verify": st.booleans(), "verify_name": hosts}),
     st.just({"tls": True, "verify": False}),

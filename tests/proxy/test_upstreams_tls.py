@@ -56,7 +56,7 @@ class Receiver:
 class AtHome:
     """Every name is this machine's."""
 
-    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *args: Any, **kwargs: Any) -> Any:
+    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *_: Any, **__: Any) -> Any:  # type: ignore[override]
         receiver.resolutionBegan(self)
         receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", portNumber))
         receiver.resolutionComplete()
@@ -207,14 +207,14 @@ class NotTls(UpstreamsCase):
         self.lost: list[Any] = []
 
         class Raw(Protocol):
-            def dataReceived(inner, data: bytes) -> None:  # noqa: N805
+            def dataReceived(inner, data: bytes) -> None:
                 assert inner.transport is not None
                 got.append(data)
                 inner.transport.write(answer)
                 if close:
                     inner.transport.loseConnection()
 
-            def connectionLost(inner, reason: Any = None) -> None:  # noqa: N805
+            def connectionLost(inner, reason: Any = None) -> None:
                 self.lost.append(reason)
 
         self.port = self.listen(Raw)

@@ -74,7 +74,7 @@ class ServerFactory(Factory):
     """
 
     noisy = False
-    protocol = Server
+    protocol = Server  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.connections: list[Any] = []
