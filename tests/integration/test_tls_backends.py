@@ -149,12 +149,18 @@ class PythonTests(TlsBackendCase):
         self.assertFalse([one for one in backend.seen()["requests"] if "GET" in one and "/count" not in one])
 
     def test_a_certificate_is_demanded(self) -> None:
-        """Without ours the server refuses, and /status says so; with it, it knows us."""
+        """Without ours the server refuses, and /status says so; with it, it knows us. In TLS 1.3 it refuses while our request is
+        on its way, and a reset for that may overtake its reason."""
         clients = self.write("clients.pem", self.theirs.cert_pem)
         port = self.serve(self.certificate("a.example"), clients)
         balancer = self.before(port, ":verify-name=a.example", "--probe", "tcp")
-        self.assertEqual(ask(balancer.port, "/").status, 503)
-        self.assertIn("certificate required", self.about(balancer)["reason"])
+
+
+        def told() -> bool:
+            self.assertIn(ask(balancer.port, "/").status, (502, 503))
+            return "certificate required" in self.about(balancer)["reason"]
+
+        eventually("it is told that a certificate is wanted", told)
         shown = self.certificate("balancer.example", by=self.theirs)
         known = self.before(port, ":verify-name=a.example", "--backend-certificate", shown)
         for reused in (False, True):

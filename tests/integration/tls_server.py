@@ -70,7 +70,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread."""
         with self.context.wrap_socket(request, server_side=True) as connection:
-            super().finish_request(connection, client_address)  # type: ignore[arg-type]
+            super().finish_request(connection, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Its socket has gone into the session's."""

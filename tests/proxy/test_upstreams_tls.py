@@ -404,7 +404,7 @@ class Bodies(UpstreamsCase):
         connection = self.connect()
         receiver = Receiver()
         heads: list[Any] = []
-        connection.request(request(ASKED), ASKED, True, receiver).addCallback(heads.append)  # type: ignore[arg-type]
+        connection.request(request(ASKED), ASKED, True, receiver).addCallback(heads.append)
         self.until(lambda: bool(heads))
         self.server.connections[0].transport.transport.loseConnection()  # below TLS
         self.until(lambda: bool(receiver.over))
