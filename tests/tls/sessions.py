@@ -193,7 +193,7 @@ class TlsCase(ReactorCase):
         self.logged: list[Any] = []
         self.acceptor = Acceptor()
         self.port = self.listen(self.factory())
-        globalLogPublisher.addObserver(self._heed)
+        globalLogPublisher.addObserver(self._heed)  # type: ignore[arg-type]
         self.addCleanup(self._nothing_logged)
 
     def _heed(self, event: Any) -> None:
@@ -201,7 +201,7 @@ class TlsCase(ReactorCase):
             self.logged.append(event)
 
     def _nothing_logged(self) -> None:
-        globalLogPublisher.removeObserver(self._heed)
+        globalLogPublisher.removeObserver(self._heed)  # type: ignore[arg-type]
         self.assertEqual(self.logged, [])
 
     def factory(self) -> Factory:

@@ -6,10 +6,8 @@ import contextlib
 import gc
 import random
 import socket
-import ssl
 import struct
 import threading
-import time
 from typing import Any
 from weakref import ref
 
@@ -26,11 +24,11 @@ from lbproxy.tls.failures import HandshakeFailed, forget_errors
 from lbproxy.tls.layer import TlsFactory
 from lbproxy.tls.renewals import RENEWALS
 from lbproxy.tls.wire import RECORD, TlsWire
-from lbproxy.wire import HIGH_WATER, Wire, half_close
+from lbproxy.wire import HIGH_WATER, half_close
 
 from ..support import given
 from ..test_wire import Producer
-from .sessions import DATA, HANDSHAKE, KEY_UPDATE, Session, TlsCase, TlsClient
+from .sessions import DATA, HANDSHAKE, KEY_UPDATE, TlsCase, TlsClient
 
 MEBIBYTE = 1 << 20
 RESET = struct.pack("ii", 1, 0)
@@ -442,17 +440,22 @@ class Reading(TlsCase):
             self.assertEqual(self.session.ends, 1)
 
     def test_some_new_keys_are_as_it_should_be(self) -> None:
-        """While much is on its way in the other direction, too. (Asked twice for new keys of ours while something waits for room,
-        OpenSSL breaks the session.)"""
+        """While much is on its way in the other direction, too. (Asked for new keys of ours
+        while something waits for room, OpenSSL breaks the session at the next renewal.)"""
         client = self.connected()
         records = client.records()
         data = lots()
         self.wire.write(data)
         for number in range(20):
-            client.peer.send(records.key_update(number == 0) + records.make(DATA, b"%d " % number))
+            client.peer.send(records.key_update() + records.make(DATA, b"%d " % number))
         self.until(lambda: self.session.data.endswith(b" 19 "))
         self.until(lambda: len(client.read()) == len(data))
         self.assertEqual(client.read(), data)
+        for _ in range(5):
+            client.peer.send(records.key_update(answered=True) + records.make(DATA, b"."))
+        self.until(lambda: self.session.data.endswith(b"....."))
+        self.wire.write(b"end")
+        self.until(lambda: client.read().endswith(b"end"))
 
     def test_renegotiation_is_refused(self) -> None:
         """In TLS 1.2; whoever insists is no more served, and nobody waits in circles."""
