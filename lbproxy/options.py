@@ -295,9 +295,7 @@ class Options(usage.Options):
 
     def _check_tls(self) -> list[str]:
         if not self["certificate"]:
-            needed = ("tls-listen", "default-certificate", "reject-unknown-names", "client-ca", "client-auth")
-            given = [name for name in needed if self[name]]
-            return [f"--{name}: it was given without --certificate; say which certificate to show as well" for name in given]
+            return self._check_no_tls()
         try:
             self["certificates"] = CertificateStore(
                 self["certificate"],
@@ -310,6 +308,15 @@ class Options(usage.Options):
         except ConfigurationError as error:
             return [f"--{line}" for line in str(error).splitlines()]
         return []
+
+    def _check_no_tls(self) -> list[str]:
+        """Without certificates, what goes with them is a mistake."""
+        if self["tls-profile"] not in PROFILES:
+            return [f"--tls-profile: {self['tls-profile']!r} was given; allowed are {' and '.join(PROFILES)}"]
+        unused = {"tls-listen": [], "reject-unknown-names": 0, "tls-profile": PROFILES[0]}
+        names = ("tls-listen", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth")
+        given = [name for name in names if self[name] != unused.get(name)]
+        return [f"--{name}: it was given without --certificate; say which certificate to show as well" for name in given]
 
     def _check_backend_tls(self) -> list[str]:
         try:

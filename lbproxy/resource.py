@@ -46,6 +46,10 @@ class LoadBalancerResource(ReverseProxyResource):
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
+    :param client_certificates: whether backends are told of the certificate that a client of :meth:`render` has shown
+        (``X-SSL-Client-Verify`` and the others). Only where its listener's TLS verifies them: what an endpoint with a
+        :class:`~lbproxy.tls.store.CertificateStore` or :class:`twisted.internet.ssl.CertificateOptions` with a ``trustRoot``
+        does, but a context whose own callback takes any certificate does not.
     :ivar limits: of a request's head.
     :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
         what its listeners count.
@@ -63,6 +67,7 @@ class LoadBalancerResource(ReverseProxyResource):
         probe: IProbe | Callable[[Backend], object] | None = None,
         observers: tuple[IExchangeObserver, ...] = (),
         backend_tls: BackendTls | None = None,
+        client_certificates: bool = False,
     ) -> None:
         Resource.__init__(self)
         self.reactor = reactor
@@ -70,6 +75,7 @@ class LoadBalancerResource(ReverseProxyResource):
         self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers, backend_tls=backend_tls)
         settings = self.balancer.settings
         self.limits = MessageLimits.of(settings)
+        self.client_certificates = client_certificates
         self.counters = ListenerCounters()
 
     def start(self) -> None:

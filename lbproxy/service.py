@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 
@@ -25,7 +26,9 @@ from .observe.events import EventLog
 from .resource import LoadBalancerResource
 from .settings import Settings
 from .tls.backends import BackendTls
+from .tls.identity import client_identity
 from .tls.store import CertificateStore
+from .tls.watch import CertificateWatch, Reload, in_thread_of
 
 __all__ = ["LoadBalancerService"]
 
@@ -108,6 +111,10 @@ class LoadBalancerService(MultiService):
         self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
         self.factory.gate = self._limit
         self.certificates = certificates
+        self._watch = None if certificates is None else self._make_watch(certificates, reactor)
+        if certificates is not None and certificates.client_auth is not None:
+            self.factory.identify = client_identity
+        balancer.https_port = self._https_port
         listen = (listen,) if isinstance(listen, str) else listen
         tls_listen = (tls_listen,) if isinstance(tls_listen, str) else tls_listen
         endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
@@ -115,24 +122,32 @@ class LoadBalancerService(MultiService):
             Listener(made, text, self.factory, self._clock)
             for made, text in zip(endpoints, (*listen, *tls_listen), strict=False)
         ]
+        self._tls_listeners = self._listeners[len(listen) :]
         self._admin_factory: Any = None
-        self._admin: Listener | None = None
-        if admin is not None:
-            # Wrapped, because a Site does not know its connections.
-            site = admin_site(
-                balancer,
-                self.counters,
-                self._clock.seconds,
-                reactor=self._clock,
-                draining=lambda: self.draining,
-                events=self.events,
-                writable=admin_writable,
-            )
-            self._admin_factory = WrappingFactory(site)
-            self._admin_factory.noisy = False
-            self._admin = Listener(endpoints[-1], admin, self._admin_factory, self._clock)
+        self._admin = None if admin is None else self._make_admin(endpoints[-1], admin, admin_writable)
         for listener in self._all_listeners():
             listener.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    def _make_watch(self, certificates: CertificateStore, reactor: Any) -> CertificateWatch:
+        """With the reactor's threads, and the service's clock."""
+        interval = self.resource.balancer.settings.certificate_check
+        return CertificateWatch(certificates, self._clock, interval, in_thread=partial(in_thread_of, reactor))
+
+    def _make_admin(self, endpoint: IStreamServerEndpoint, description: str, writable: bool) -> Listener:
+        site = admin_site(
+            self.resource.balancer,
+            self.counters,
+            self._clock.seconds,
+            reactor=self._clock,
+            draining=lambda: self.draining,
+            events=self.events,
+            writable=writable,
+            watch=self._watch,
+        )
+        # Wrapped, because a Site does not know its connections.
+        self._admin_factory = WrappingFactory(site)
+        self._admin_factory.noisy = False
+        return Listener(endpoint, description, self._admin_factory, self._clock)
 
     def addresses(self) -> list[IAddress]:
         """Where it listens for clients just now, in the order of the descriptions, with the real ports for port 0."""
@@ -144,6 +159,22 @@ class LoadBalancerService(MultiService):
 
     def _ports(self) -> list[Any]:
         return [listener.port for listener in self._listeners if listener.port is not None]
+
+    def reload_certificates(self) -> Deferred[Reload | None]:
+        """Read the certificates' files anew, whether or not they have changed. New connections are shown what is in them, all of
+        it or, when there is a mistake in one of them, nothing.
+
+        :return: fires with what came of it; with None where there are no certificates, or the service does not run.
+        """
+        if self._watch is None:
+            _log.info("there is nothing to be read anew: no certificates were given")
+            return succeed(None)
+        return self._watch.reload()
+
+    def _https_port(self) -> int | None:
+        """The first port at which TLS is listened for just now."""
+        ports = (getattr(listener.address, "port", None) for listener in self._tls_listeners)
+        return next((port for port in ports if port is not None), None)
 
     # The service's life.
 
@@ -183,6 +214,8 @@ class LoadBalancerService(MultiService):
         if self._access_log is not None:
             self._access_log.start()
         self.resource.start()
+        if self._watch is not None:
+            self._watch.start()
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
             listen=", ".join(listener.description for listener in self._listeners),
@@ -233,6 +266,8 @@ class LoadBalancerService(MultiService):
             self._drain = None
             self._bound = False
             self.resource.stop()
+            if self._watch is not None:
+                self._watch.stop()
             self.resource.pool.observers.remove(self.events)
             self.events.stop()
             self._close_access_log()

@@ -10,8 +10,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -22,6 +22,9 @@ from .balance.pool import Pool
 from .errors import LBProxyError, ListenError
 from .observe.access_log import AccessLog
 from .options import Options
+
+if TYPE_CHECKING:
+    from .service import LoadBalancerService
 
 __all__ = ["CannotStart", "Options", "makeService", "raise_file_limit"]
 
@@ -53,12 +56,19 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def on_signals(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
-    """From now on ``SIGTERM`` and ``SIGINT`` call *act*, in the reactor, and nothing else.
+def on_signals(
+    reactor: Any,
+    act: Callable[[], object],
+    numbers: Sequence[int] = (signal.SIGTERM, signal.SIGINT),
+    *,
+    though_ignored: bool = False,
+) -> Callable[[], None]:
+    """From now on these signals call *act*, in the reactor, and nothing else.
 
     Only the main thread can do that; in another one nothing happens. A signal that is ignored stays so, as a shell wants it for
     the ``SIGINT`` of what runs in its background.
 
+    :param though_ignored: whether one that is ignored is taken too.
     :return: puts the handlers back that there were.
     """
     before: dict[int, Any] = {}
@@ -71,19 +81,25 @@ def on_signals(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
             signal.signal(number, handler)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+        spared = (None,) if though_ignored else (None, signal.SIG_IGN)
+        for number in numbers:
+            if signal.getsignal(number) not in spared:
                 before[number] = signal.signal(number, received)
     return restore
 
 
 class _UnderTwistd(MultiService):
-    """Holds the load balancer, turns what it cannot start for into one message to the operator, and takes a second signal, which
-    Twisted answers with an error, for the wish to wait no longer."""
+    """Holds the load balancer, turns what it cannot start for into one message to the operator, reads certificates anew on
+    ``SIGHUP``, and takes a second signal to end, which Twisted answers with an error, for the wish to wait no longer.
+
+    :ivar balancers: whose certificates are meant.
+    """
 
     def __init__(self, reactor: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.balancers: list[LoadBalancerService] = []
         self._reactor = reactor
+        self._restore_hangup: Callable[[], None] = lambda: None
 
     def privilegedStartService(self) -> None:
         raise_file_limit()
@@ -94,13 +110,31 @@ class _UnderTwistd(MultiService):
         except LBProxyError as error:
             raise CannotStart(str(error)) from error
 
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        # Who started it with nohup wants it to outlive the terminal, and so it does; where there are certificates, that is no
+        # reason to be deaf to who renews them.
+        with_certificates = any(balancer.certificates is not None for balancer in self.balancers)
+        self._restore_hangup()
+        self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_certificates)
+
+    def _hung_up(self) -> None:
+        for balancer in self.balancers:
+            balancer.reload_certificates()
+
     def stopService(self) -> Deferred[Any]:
         stopping: Deferred[Any] = maybeDeferred(super().stopService)
+        stopping.addBoth(self._stopped)
         if not stopping.called:
             _log.info("stopping; another SIGTERM or SIGINT ends it at once")
             restore = on_signals(self._reactor, self._stop_now)
             stopping.addBoth(lambda _: restore())
         return stopping
+
+    def _stopped(self, result: Any) -> Any:
+        self._restore_hangup()
+        self._restore_hangup = lambda: None
+        return result
 
     def _stop_now(self) -> None:
         _log.info("another signal: nothing is waited for any longer")
@@ -124,7 +158,7 @@ def makeService(options: Options) -> IService:
     settings = options.settings()
 
     def balancer(backends: list[Backend]) -> LoadBalancerService:
-        return LoadBalancerService(
+        made = LoadBalancerService(
             Pool(backends, policy=options["policy"], settings=settings),
             options["listen"],
             tls_listen=options["tls-listen"],
@@ -137,6 +171,8 @@ def makeService(options: Options) -> IService:
             access_log=access_log,
             probe=make_probe(options["probe"], reactor, options["backend-tls"]),
         )
+        service.balancers.append(made)
+        return made
 
     service: Any = _UnderTwistd(reactor)
     try:
@@ -153,5 +189,5 @@ def makeService(options: Options) -> IService:
             service.addService(balancer(options["backends"]))
     except LBProxyError as error:
         sys.exit(f"twistd lbproxy: {error}")
-    made: IService = service
-    return made
+    under_twistd: IService = service
+    return under_twistd

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, ISSLTransport
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import NOT_DONE_YET, Request
@@ -18,6 +19,7 @@ from .http1.body import chunk
 from .http1.fields import pairs
 from .http1.head import ResponseHead
 from .interfaces import IDownstream
+from .tls.identity import client_identity
 from .web_request import request_head
 
 if TYPE_CHECKING:
@@ -73,7 +75,10 @@ class WebDownstream:
             rejected = resource.counters.rejected
             rejected[error.cause] = rejected.get(error.cause, 0) + 1
             self._close_after()
-            self.respond(*own_answer(error.status, why=str(error)), complete=True)
+            answer, text = own_answer(error.status, why=str(error))
+            if request.isSecure():
+                answer.fields += resource.balancer.hsts
+            self.respond(answer, text, complete=True)
             return NOT_DONE_YET
         resource.counters.fields_dropped += head.fields_dropped
         if not head.keep_alive:
@@ -252,7 +257,24 @@ class WebDownstream:
 def _client(resource: LoadBalancerResource, request: Any) -> Client:
     """Who asks, as the lean listener knows it."""
     peer = request.getClientAddress()
-    return resource.client(address_text(peer), request.isSecure(), place(peer), place(request.getHost()))
+    secure = request.isSecure()
+    identity = _identity(request) if secure and resource.client_certificates else b""
+    return resource.client(address_text(peer), secure, place(peer), place(request.getHost()), identity)
+
+
+#: What backends are told of the certificate of a connection, which has one request after the other.
+_identities: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+
+
+def _identity(request: Any) -> bytes:
+    channel = request.channel
+    transport = getattr(channel, "_conn", channel).transport  # of HTTP/2 the stream's connection; there is no public way to it
+    if not ISSLTransport.providedBy(transport):
+        return b""  # somebody else has ended TLS, and the request was told so
+    lines = _identities.get(transport)
+    if lines is None:
+        lines = _identities[transport] = client_identity(transport)
+    return lines
 
 
 _DEFAULTS = frozenset((b"Server", b"Date", b"Connection"))

@@ -231,6 +231,9 @@ class Peer(StringTransport):
     def loseWriteConnection(self) -> None:
         self.half_closed = True
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits here anyway."""
+
     def unregisterProducer(self) -> None:
         self.producer = None
 

@@ -44,19 +44,23 @@ def certificate(name: str) -> PrivateCertificate:
 
 
 class Browser:
-    """A TLS client in memory, connected with a listener."""
+    """A TLS client in memory, connected with a listener.
 
-    def __init__(self, rig: Rig, listener: Any, name: str) -> None:
+    :param context: what it knows and shows; nothing, if there is none.
+    """
+
+    def __init__(
+        self, rig: Rig, listener: Any, name: str, context: SSL.Context | None = None, address: str = "192.0.2.7"
+    ) -> None:
         self._rig = rig
-        context = SSL.Context(SSL.TLS_METHOD)
-        self._tls = SSL.Connection(context, None)
+        self._tls = SSL.Connection(SSL.Context(SSL.TLS_METHOD) if context is None else context, None)
         self._tls.set_tlsext_host_name(name.encode())
         self._tls.set_connect_state()
         self.shaken = False
         self.refused = False
         self.ended = False  # with TLS's own word of farewell
         self.data = b""
-        self.peer = Peer(rig.reactor).attach(listener.buildProtocol(None))
+        self.peer = Peer(rig.reactor, address).attach(listener.buildProtocol(None))
         self.pump()
 
     def pump(self) -> None:

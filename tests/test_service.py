@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+import lbproxy.service
 from lbproxy import Settings, Verdict
 from lbproxy.drain import DRAIN_LOOK, FIRST_REQUEST
 from lbproxy.errors import ConfigurationError, ListenError
@@ -30,6 +31,7 @@ from lbproxy.service import LoadBalancerService
 from lbproxy.testing import FakeBackend, Fault, MemoryBackends, RecordingObserver, StubProbe
 
 from .support import GET, Peer, status
+from .tls.fake_store import FakeStore, Threads
 
 
 @implementer(IListeningPort)
@@ -629,6 +631,87 @@ class ConnectionLimitTests(ServiceTestCase):
             Peer(self.reactor).attach(port.factory.buildProtocol(None))
         self.assertEqual(service.counters.limited, {"connections": 1})
         self.assertEqual([port.paused for port in self.reactor.ports], [True, True, False])
+
+
+class CertificateTests(ServiceTestCase):
+    """A service that has certificates."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.threads = Threads()
+        self.patch(lbproxy.service, "in_thread_of", lambda reactor, job: self.threads(job))
+        self.store = FakeStore()
+
+    def tls_service(self, *, start: bool = True, **options: Any) -> LoadBalancerService:
+        store: Any = self.store
+        make = self.started if start else self.service
+        return make("tcp:8080", tls_listen="tcp:8443", certificates=store, **options)
+
+    def stop(self, service: LoadBalancerService) -> None:
+        stopping = service.stopService()
+        self.reactor.pump([DRAIN_LOOK] * 2)
+        self.successResultOf(stopping)
+
+    def test_files_are_watched_while_it_runs(self) -> None:
+        """As often as the settings say, from its start to its end."""
+        service = self.tls_service(start=False, settings=Settings(certificate_check=3))
+        self.reactor.advance(30)
+        self.assertEqual(self.store.taken(), [])
+        service.startService()
+        self.reactor.advance(3)
+        self.assertEqual(self.store.taken(), ["changed"])
+        self.stop(service)
+        self.reactor.advance(30)
+        self.assertEqual((self.store.taken(), self.reactor.getDelayedCalls()), ([], []))
+
+    def test_while_it_drains(self) -> None:
+        """And while a client may still connect. A start that calls the drain off changes nothing of it."""
+        service = self.tls_service(settings=Settings(drain_delay=60))
+        service.stopService()
+        self.successResultOf(service.reload_certificates())
+        self.assertEqual(self.store.taken(), ["load", "swap"])
+        service.startService()
+        self.reactor.advance(10)
+        self.assertEqual(self.store.taken(), ["changed"])
+
+    def test_never(self) -> None:
+        """With --certificate-check 0 they are read when somebody asks."""
+        service = self.tls_service(settings=Settings(certificate_check=0))
+        self.reactor.pump([10] * 10)
+        self.assertEqual(self.store.taken(), [])
+        came = self.successResultOf(service.reload_certificates())
+        self.assertEqual((self.store.taken(), came and came.ok), (["load", "swap"], True))
+
+    def test_stopped_while_they_are_read(self) -> None:
+        """Who waits for it is told that nothing came of it."""
+        service = self.tls_service()
+        self.threads.held = True
+        reloading = service.reload_certificates()
+        self.stop(service)
+        self.assertIsNone(self.successResultOf(reloading))
+        self.threads.finish()
+        self.assertEqual(self.store.taken(), ["load"])
+
+    def test_without_certificates(self) -> None:
+        """There is nothing to be read, and the log says so."""
+        with capturedLogs() as events:
+            self.assertIsNone(self.successResultOf(self.started().reload_certificates()))
+        self.assertIn("there is nothing to be read anew: no certificates were given", said(events))
+
+    def test_operators_see_them(self) -> None:
+        """In /status and in /metrics."""
+        self.tls_service(admin="tcp:8081")
+        self.store.wrong = "certificate: '/a.pem' has no key"
+        self.reactor.advance(10)
+        site = self.reactor.ports[-1].factory
+        pages = {}
+        for path in (b"status", b"metrics"):
+            operator = Peer(self.reactor).attach(site.buildProtocol(None))
+            operator.send(b"GET /" + path + b" HTTP/1.0\r\n\r\n")
+            self.reactor.advance(0)
+            pages[path] = operator.received().partition(b"\r\n\r\n")[2]
+        self.assertEqual(json.loads(pages[b"status"])["tls"]["last_reload"]["errors"], [self.store.wrong])
+        self.assertIn(b'lbproxy_frontend_tls_reloads_total{result="failure"} 1.0\n', pages[b"metrics"])
 
 
 class ProxyProtocolTests(ServiceTestCase):

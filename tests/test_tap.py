@@ -302,7 +302,7 @@ class OptionsTests(SynchronousTestCase):
     def test_help(self) -> None:
         """The help has every option, and examples that can be copied as they stand."""
         text = str(Options())
-        for option in DEFAULTS:
+        for option in set(DEFAULTS) - {"certificates"}:  # which are what is read of --certificate
             self.assertIn(f"--{option}", text)
         for part in (":weight=5", ":proxy-protocol=v1", "k, m or g"):
             self.assertIn(part, " ".join(text.split()))
@@ -654,6 +654,16 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual(log._file.path, os.path.abspath("access.log"))
         self.assertFalse(os.path.exists("access.log"))
 
+    def test_hangup(self) -> None:
+        """Of the load balancer that is made, the demo's too, certificates are read anew when a signal says so."""
+        made: Any = makeService(parse("-b", "10.0.0.1:8000"))
+        self.assertEqual(made.balancers, list(made))
+        made = makeService(parse("--demo", "--listen", "tcp:0:interface=127.0.0.1"))
+        (demo,) = made
+        self.assertEqual(made.balancers, [])
+        demo.balancer = demo._make_balancer([Backend("10.0.0.1", 8000)])
+        self.assertEqual(made.balancers, [demo.balancer])
+
     def test_demo(self) -> None:
         """The demo is a service of its own around the load balancer."""
         made: Any = makeService(parse("--demo"))
@@ -699,12 +709,14 @@ class FileLimitTests(SynchronousTestCase):
 
 
 class SignalTests(SynchronousTestCase):
-    """The second signal. Whole processes get it in tests/integration/test_drain.py."""
+    """The second signal, and the one for new certificates. Whole processes get them in tests/integration/test_drain.py and
+    test_tls_reload.py."""
 
     def setUp(self) -> None:
         self.acted: list[str] = []
         # Handlers of its own: who runs the tests in a shell's background ignores SIGINT.
-        self.before = {number: signal.signal(number, self.missed) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self.before = {number: signal.signal(number, self.missed) for number in numbers}
 
     def missed(self, number: int, frame: object) -> None:
         self.acted.append("missed")
@@ -715,7 +727,7 @@ class SignalTests(SynchronousTestCase):
 
     def tearDown(self) -> None:
         found = [signal.signal(number, handler) for number, handler in self.before.items()]
-        self.assertEqual(found, [self.missed] * 2, "all is as it was before")
+        self.assertEqual(found, [self.missed] * 3, "all is as it was before")
 
     def act(self) -> None:
         self.acted.append("acted")
@@ -767,6 +779,57 @@ class SignalTests(SynchronousTestCase):
         self.assertNoResult(stopping)
         stops[0].callback(None)
         self.successResultOf(stopping)
+
+    def under_twistd(self, certificates: object) -> _UnderTwistd:
+        """A service under twistd that has certificates, or None."""
+        case = self
+
+        class Balancer(Service):
+            def __init__(self) -> None:
+                self.certificates = certificates
+
+            def reload_certificates(self) -> None:
+                case.acted.append("read")
+
+        service = _UnderTwistd(self)
+        balancer: Any = Balancer()
+        balancer.setServiceParent(service)
+        service.balancers.append(balancer)
+        return service
+
+    def test_hangup_reads_certificates_anew(self) -> None:
+        """As often as it comes, from the service's start to its end."""
+        service = self.under_twistd(object())
+        signal.raise_signal(signal.SIGHUP)
+        service.startService()
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.acted, ["missed", "read", "read"])
+
+    def test_hangup_while_it_drains(self) -> None:
+        """It ends nothing then either."""
+        service = self.under_twistd(object())
+        ending: Deferred[None] = Deferred()
+        self.patch(service.balancers[0], "stopService", lambda: ending)
+        service.startService()
+        stopping = service.stopService()
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(self.acted, ["read"])
+        ending.callback(None)
+        self.successResultOf(stopping)
+
+    def test_hangup_that_is_ignored(self) -> None:
+        """Under nohup it is heard where there are certificates, which ends nothing; elsewhere it stays ignored."""
+        for certificates, heard in ((object(), ["read"]), (None, [])):
+            before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            service = self.under_twistd(certificates)
+            service.startService()
+            signal.raise_signal(signal.SIGHUP)
+            self.successResultOf(service.stopService())
+            self.assertEqual(signal.signal(signal.SIGHUP, before), signal.SIG_IGN)
+            self.assertEqual(self.acted, heard)
+            self.acted.clear()
 
 
 class TwistdTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 from unittest import skipUnless
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +16,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import GzipEncoderFactory, Request, Site
 from twisted.web.static import Data
+from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
 from lbproxy.errors import BadMessage
@@ -596,8 +597,11 @@ def _text(value: str | bytes) -> str:
 class OverHTTP2(SynchronousTestCase):
     """The same over HTTP/2, which ``twisted.web`` speaks if it can and the client wants to."""
 
-    def ask(self, method: str = "GET", body: bytes = b"", more: tuple[tuple[str, str], ...] = ()) -> tuple[H2Client, WebRig, Any]:
-        rig = WebRig()
+    def ask(
+        self, method: str = "GET", body: bytes = b"", more: tuple[tuple[str, str], ...] = (), *, over_tls: bool = False
+    ) -> tuple[H2Client, WebRig, Any]:
+        rig = WebRig(hsts=60)
+        rig.resource.client_certificates = True
         fields = [(":method", method), (":scheme", "https"), (":authority", "example.org"), (":path", "/p?q"), *more]
         client = H2Client(fields, body)
         # What the site makes when TLS has agreed on h2; made here, because there it takes the global reactor.
@@ -606,7 +610,10 @@ class OverHTTP2(SynchronousTestCase):
         channel: Any = H2Connection(rig.reactor)
         channel.requestFactory, channel.site, channel.factory = rig.site.requestFactory, rig.site, rig.site
         channel.timeOut, channel.callLater = None, rig.reactor.callLater
-        server_end = iosim.FakeTransport(channel, isServer=True, peerAddress=Peer(rig.reactor).getPeer())
+        server_end: Any = iosim.FakeTransport(channel, isServer=True, peerAddress=Peer(rig.reactor).getPeer())
+        if over_tls:
+            directlyProvides(server_end, ISSLTransport)
+            server_end.getPeerCertificate = lambda: None
         link = iosim.connect(channel, server_end, client, iosim.FakeTransport(client, isServer=False), clock=rig.reactor)
         return client, rig, link
 
@@ -624,6 +631,16 @@ class OverHTTP2(SynchronousTestCase):
         self.assertNotIn("transfer-encoding", dict(client.fields))
         self.assertEqual(client.data, b"abc")
         self.assertIn("StreamEnded", client.events)
+
+    def test_over_tls_backends_and_browsers_are_told_so(self) -> None:
+        """The connection below the stream has the certificate; here it has none."""
+        for over_tls, identity, hsts in ((True, [b"NONE"], "max-age=60"), (False, [], None)):
+            client, rig, link = self.ask(over_tls=over_tls)
+            backend = rig.accept()
+            self.assertEqual(values(backend.received(), b"X-SSL-Client-Verify"), identity)
+            backend.send(OK)
+            link.flush()
+            self.assertEqual(dict(client.fields).get("strict-transport-security"), hsts)
 
     def test_a_body_without_a_length_gets_one(self) -> None:
         _, rig, _ = self.ask("POST", b"hello")

@@ -4,7 +4,7 @@ allows that backends are drained here."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,8 +18,9 @@ from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
+from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
-from .pages import CONTENTS, Answer, Node, Page, PartsPage, json_answer
+from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer, json_parts
 from .status import status
 from .wishes import WishPages
 
@@ -35,6 +36,7 @@ def admin_site(
     draining: Callable[[], bool] = lambda: False,
     events: EventLog | None = None,
     writable: bool = False,
+    watch: CertificateWatch | None = None,
 ) -> AdminSite:
     """The site for a balancer and the listener whose connections are counted in *counters*.
 
@@ -43,17 +45,18 @@ def admin_site(
     :param draining: whether the listener has been told to stop.
     :param events: the changes of the pool's state, which somebody else lets it observe; without it there are none to be shown.
     :param writable: whether the operator may tell here what is wanted of a backend.
+    :param watch: of the certificates that clients are shown; None: there are none.
     """
     started = seconds()
-    registry = metrics_registry(balancer, counters, __version__)
+    registry = metrics_registry(balancer, counters, __version__, watch)
 
-    def show_status() -> Answer:
-        return json_answer(status(balancer, counters, seconds(), __version__, started=started, draining=draining()))
+    def show_status() -> Iterator[bytes]:
+        return json_parts(status(balancer, counters, seconds(), __version__, started=started, draining=draining(), watch=watch))
 
     wishes = WishPages(balancer.pool, lambda member: backend_status(balancer, member, seconds()), writable)
     root = Node()
     root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
-    root.putChild(b"status", Page(lambda request: show_status()))
+    root.putChild(b"status", PartsPage(show_status, JSON, reactor))
     root.putChild(b"events", Page(lambda request: _events(events, request)))
     root.putChild(b"metrics", PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor))
     root.putChild(b"healthz", Page(lambda request: _health(balancer.pool, draining())))

@@ -9,7 +9,9 @@ from ..balance.pool import Pool
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..settings import Settings
+from ..tls.watch import CertificateWatch
 from .backend_status import backend_status, tier_name
+from .tls_status import tls_status
 
 __all__ = ["status"]
 
@@ -22,15 +24,18 @@ def status(
     *,
     started: float,
     draining: bool = False,
+    watch: CertificateWatch | None = None,
 ) -> dict[str, Any]:
     """Everything worth knowing at a glance, ready for JSON.
 
     :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
     :param draining: whether it has been told to stop.
-    :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` and ``connections``. These are clients' connections, with
-        ``limits`` (what is allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``,
-        ``policy``, whether its backends' health is ignored (``panicking``), its counters, ``tiers`` with the share of exchanges
-        that each takes, and ``backends`` (:func:`.backend_status.backend_status`).
+    :param watch: of the certificates that clients are shown; None: there are none.
+    :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools``, ``connections`` and ``tls``
+        (:func:`.tls_status.tls_status`; null: there are no certificates). Connections are clients', with ``limits`` (what is
+        allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``, ``policy``, whether its
+        backends' health is ignored (``panicking``), its counters, ``tiers`` with the share of exchanges that each takes, and
+        ``backends`` (:func:`.backend_status.backend_status`).
     """
     return {
         "version": version,
@@ -46,6 +51,7 @@ def status(
             "timed_out": dict(sorted(listener.timed_out.items())),
             "fields_dropped": listener.fields_dropped,
         },
+        "tls": None if watch is None else tls_status(watch, listener, now),
     }
 
 

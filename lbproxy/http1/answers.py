@@ -8,7 +8,7 @@ from math import ceil
 
 from .head import ResponseHead
 
-__all__ = ["last_answer", "own_answer"]
+__all__ = ["hsts_line", "last_answer", "own_answer"]
 
 #: What 405 says of the methods that are served here (RFC 9110 section 15.5.6): any of HTTP's but CONNECT.
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
@@ -49,7 +49,16 @@ def _phrase(status: int) -> str:
         return "Unknown"
 
 
-def last_answer(status: int, why: str) -> bytes:
-    """A whole response outside any exchange, after which the connection ends."""
+def last_answer(status: int, why: str, fields: bytes = b"") -> bytes:
+    """A whole response outside any exchange, after which the connection ends.
+
+    :param fields: further lines of its head, each ended by CRLF.
+    """
     head, body = own_answer(status, why=why)
-    return b"HTTP/1.1 %d %b\r\n%bConnection: close\r\n\r\n%b" % (status, head.reason, head.fields, body)
+    return b"HTTP/1.1 %d %b\r\n%b%bConnection: close\r\n\r\n%b" % (status, head.reason, head.fields, fields, body)
+
+
+def hsts_line(seconds: int) -> bytes:
+    """The line by which a response over TLS asks browsers to come over TLS only (RFC 6797 section 6.1), ended by CRLF; nothing
+    for 0 seconds. To be written in no response in the clear (section 7.2)."""
+    return b"Strict-Transport-Security: max-age=%d\r\n" % seconds if seconds else b""

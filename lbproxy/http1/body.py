@@ -197,7 +197,8 @@ class ChunkedBody:
         if self._fields < 0:
             raise BadMessage("trailer", "too many trailer fields", 431)
         name = found[1].lower()
-        if name not in NOT_IN_TRAILERS and (self._underscores or b"_" not in name):
+        # Many take _ for -, so where it is allowed the one must hide nothing either.
+        if name.replace(b"_", b"-") not in NOT_IN_TRAILERS and (self._underscores or b"_" not in name):
             self.trailers += line + b"\r\n"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
@@ -203,10 +204,15 @@ class ClientConnection(TwistedProtocol):
         elif waited_for in ("write", "handshake") or self._state == PROXY_HEADER or (self._responding and exchange is not None):
             self.abort()
         else:
-            self.transport.write(last_answer(408, f"the request's {waited_for} did not come in time"))
+            self._say_last(408, f"the request's {waited_for} did not come in time")
             self._linger()
 
     # Ends.
+
+    def _say_last(self, status: int, why: str) -> None:
+        """Answer outside any exchange."""
+        hsts = self.factory.hsts if ISSLTransport.providedBy(self.transport) else b""
+        self.transport.write(last_answer(status, why, hsts))
 
     def close(self) -> None:
         """Close when all that was written has been sent."""

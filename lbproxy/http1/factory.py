@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from ..settings import Settings
+from .answers import hsts_line
 from .connection import HANDSHAKE, PROXY_HEADER
 from .head import MessageLimits
 from .roles import ExchangeMaker, Gate, ListenerCounts
@@ -68,6 +69,7 @@ class ServerFactory(Factory):
         self.maker = maker
         self.limits = MessageLimits.of(settings)
         self.times = ClientTimes(settings)
+        self.hsts = hsts_line(settings.hsts)
         self.last_request = settings.connection_requests
         self.abort_on_close = settings.abort_on_close
         self.seconds = seconds

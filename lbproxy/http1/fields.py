@@ -30,10 +30,14 @@ __all__ = [
 _HOP_BY_HOP = (b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 
 # Who asks, by which way, and for what: a backend is to hear it from us.
+# Client-Cert and its chain are what RFC 9440 calls a client's certificate, X-Forwarded-Client-Cert is Envoy's word for it.
 _ABOUT_CLIENT = (
+    b"client-cert",
+    b"client-cert-chain",
     b"forwarded",
     b"true-client-ip",
     b"x-client-ip",
+    b"x-forwarded-client-cert",
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-port",
@@ -44,6 +48,10 @@ _ABOUT_CLIENT = (
     b"x-forwarded-ssl",
     b"x-real-ip",
     b"x-request-id",
+    b"x-ssl-client-s-dn",
+    b"x-ssl-client-san",
+    b"x-ssl-client-sha256",
+    b"x-ssl-client-verify",
 )
 
 #: The fields that mean something here, by lower-case name, and whether they go on. All others are copied.
@@ -78,6 +86,7 @@ NOT_IN_TRAILERS = frozenset(
         *(b"content-encoding", b"content-type", b"content-range", b"range", b"if-match", b"if-none-match", b"if-range"),
         *(b"if-modified-since", b"if-unmodified-since", b"cache-control", b"pragma", b"age", b"expires", b"vary"),
         *(b"retry-after", b"warning", b"allow", b"early-data", b"x-http-method-override", b"x-lbproxy-explain"),
+        b"strict-transport-security",
     )
 )
 
@@ -93,12 +102,20 @@ def lines_without(fields: bytes, names: Iterable[bytes]) -> bytes:
     return b"".join([line for line in lines if line[: line.index(b":")].lower() not in dropped])
 
 
-def without_underscores(fields: bytes) -> tuple[bytes, int]:
+def without_underscores(fields: bytes, allowed: bool = False) -> tuple[bytes, int]:
     """The lines of *fields* whose name has no underscore, and how many have: CGI and its heirs (WSGI, Rack, PHP) cannot tell
-    ``Content_Length`` from ``Content-Length``."""
+    ``Content_Length`` from ``Content-Length``.
+
+    :param allowed: whether such names may go on. Those that are then read as one of ours still do not: what is dropped as
+        ``X-SSL-Client-Verify`` must not come back by another spelling.
+    """
     lines = fields.splitlines(keepends=True)
-    kept = [line for line in lines if b"_" not in line[: line.index(b":")]]
+    kept = [line for line in lines if not _is_disguised(line[: line.index(b":")], allowed)]
     return b"".join(kept), len(lines) - len(kept)
+
+
+def _is_disguised(name: bytes, allowed: bool) -> bool:
+    return b"_" in name and not (allowed and KNOWN_IN_REQUEST.get(name.lower().replace(b"_", b"-"), True))
 
 
 def pairs(fields: bytes) -> list[tuple[bytes, bytes]]:

@@ -109,8 +109,7 @@ def parse_request_head(data: bytes, limits: MessageLimits) -> RequestHead:
         _request_rules(head, known, limits)
     if _request_collector.underscored:  # or it was when a head before this one was refused, which does no harm
         _request_collector.underscored = False
-        if not limits.underscores:
-            head.fields, head.fields_dropped = without_underscores(head.fields)
+        head.fields, head.fields_dropped = without_underscores(head.fields, limits.underscores)
     return head
 
 

@@ -17,7 +17,6 @@ from ..deadlines import NEVER
 from ..endpoints import address_text, place
 from ..errors import BadMessage
 from ..proxy_protocol import read_proxy_header
-from .answers import last_answer
 from .body import ChunkedBody, SizedBody
 from .connection import EXCHANGE, HANDSHAKE, IDLE, LINGERING, PROXY_HEADER, TUNNEL
 from .downstream import Downstream
@@ -300,7 +299,7 @@ class ServerConnection(Downstream):
     def _refuse(self, error: BadMessage) -> None:
         """Answer a malformed request, and end the connection: nothing after it can be trusted."""
         self._count_rejected(error)
-        self.transport.write(last_answer(error.status, str(error)))
+        self._say_last(error.status, str(error))
         self._linger()
 
     def _count_rejected(self, error: BadMessage) -> None:

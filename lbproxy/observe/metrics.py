@@ -20,10 +20,12 @@ from prometheus_client.registry import Collector
 
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
+from ..tls.watch import CertificateWatch
 from .access_log import AccessLog
 from .backend_metrics import backend_families
 from .families import from_zero, with_samples
 from .pool_metrics import pool_families
+from .tls_metrics import tls_families
 
 __all__ = ["CONTENT_TYPE", "PART_SAMPLES", "BalancerCollector", "metrics_registry", "render_metrics"]
 
@@ -38,14 +40,19 @@ _CAUSES = (
     "body-size", "chunk", "expect", "field-count", "framing", "head-size", "host", "method", "syntax", "target", "target-size",
     "trailer", "version",
 )  # fmt: skip
-_PHASES = ("body", "head", "idle", "write")
+_PHASES = ("body", "handshake", "head", "idle", "write")
 _LIMITS = ("connections", "drain", "requests")
 
 
-def metrics_registry(balancer: Balancer, listener: ListenerCounters, version: str) -> CollectorRegistry:
-    """A registry of this balancer's metrics and its process's. It is its own, so that several balancers live in one process."""
+def metrics_registry(
+    balancer: Balancer, listener: ListenerCounters, version: str, watch: CertificateWatch | None = None
+) -> CollectorRegistry:
+    """A registry of this balancer's metrics and its process's. It is its own, so that several balancers live in one process.
+
+    :param watch: of the certificates that clients are shown; None: there are none, and no metrics of TLS.
+    """
     registry = CollectorRegistry()
-    registry.register(BalancerCollector(balancer, listener, version))
+    registry.register(BalancerCollector(balancer, listener, version, watch))
     ProcessCollector(registry=registry)  # process_*: CPU seconds, memory, file descriptors; nothing where there is no /proc
     return registry
 
@@ -81,15 +88,20 @@ class _Only:
 class BalancerCollector(Collector):
     """Reads a balancer's and a listener's counters each time it is asked to collect."""
 
-    def __init__(self, balancer: Balancer, listener: ListenerCounters, version: str) -> None:
+    def __init__(
+        self, balancer: Balancer, listener: ListenerCounters, version: str, watch: CertificateWatch | None = None
+    ) -> None:
         self._balancer = balancer
         self._listener = listener
         self._version = version
+        self._watch = watch
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, with the values of now."""
         yield InfoMetricFamily("lbproxy_build", "The running version.", value={"version": self._version})
         yield from self._frontend()
+        if self._watch is not None:
+            yield from tls_families(self._watch, self._listener)
         yield from pool_families(self._balancer)
         yield from backend_families(self._balancer)
         yield self._access_log()

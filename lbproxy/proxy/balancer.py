@@ -20,6 +20,9 @@ from ..errors import AttemptFailed
 from ..health.probes import ConnectProbe
 from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
+from ..http1.answers import hsts_line
+from ..http1.fields import field_value
+from ..http1.head import ResponseHead
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
 from ..tls.backends import BackendTls, warn_of_unverified
@@ -56,6 +59,10 @@ class Balancer:
     :param observers: are told of every finished exchange.
     :param random: source of back-offs and of probes' jitter.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
+    :ivar forward: ``forward(exchange)`` carries an exchange: from here on its downstream is told what comes of it.
+    :ivar https_port: gives the port at which TLS is listened for; None where that is not known.
+    :ivar hsts: the line that every response over TLS gets, ended by CRLF; empty: none.
+    :ivar adds_fields: whether anything is added to every backend's response.
     :ivar forwarding: what backends are told of who asks.
     :ivar next_request_id: gives each request its id.
     :ivar explaining: whether every exchange is to remember what there was to decide.
@@ -102,17 +109,28 @@ class Balancer:
         self.careful = bool(self.timed or self.hedging or self.retry_statuses or self.sticky)
         self.explaining = any(getattr(observer, "explains", False) for observer in observers)
         self.forwarding = Forwarding.of(settings)
-        self.response_via = self.forwarding.response_via
+        self.hsts = hsts_line(settings.hsts)
+        self.adds_fields = bool(self.forwarding.response_via or self.hsts)
+        self.https_port: Callable[[], int | None] = lambda: None
+        self.forward = self._forward_over_tls if settings.redirect_to_https else self._forward
         self.next_request_id = request_ids(token_bytes(8))
         self.running = False
         self._pulse = LoopingCall(self.pulse)
         self._pulse.clock = self.clock
 
-    def forward(self, exchange: Exchange) -> None:
-        """Carry an exchange: from here on its downstream is told what comes of it."""
+    def _forward(self, exchange: Exchange) -> None:
         if not self.running:
             self.start()
         exchange.start(self)
+
+    def _forward_over_tls(self, exchange: Exchange) -> None:
+        """Where nothing is served in the clear."""
+        if exchange.client.secure:
+            self._forward(exchange)
+        else:
+            if not self.running:
+                self.start()
+            exchange.redirect(self)
 
     def start(self) -> None:
         """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
@@ -182,6 +200,14 @@ class Balancer:
     def survey(self, exchange: Exchange) -> Decision:
         """What there is to decide for an exchange."""
         return survey(exchange, self.pool, self.budget, self.counters.in_flight, len(self.line.waiting))
+
+    def response_fields(self, exchange: Exchange, head: ResponseHead) -> bytes:
+        """The fields that are added to every response of a backend. Its own Strict-Transport-Security stands: of two a browser
+        heeds the first alone (RFC 6797 section 8.1)."""
+        fields = self.forwarding.response_via
+        if self.hsts and exchange.client.secure and field_value(head.fields, b"strict-transport-security") is None:
+            fields += self.hsts
+        return fields
 
     def say_more(self, exchange: Exchange, member: BackendState) -> bytes:
         """The fields that are added to a backend's response: a sticky session's cookie, and the explanation for who may ask."""

@@ -247,8 +247,8 @@ class Exchange(Relay):
             self.responded = now
             self.status = head.status
             self.response_bytes = len(data)
-            if balancer.response_via:
-                head.fields += balancer.response_via
+            if balancer.adds_fields:
+                head.fields += balancer.response_fields(self, head)
             if head.status == 101:
                 self._switch(head, data)
                 return

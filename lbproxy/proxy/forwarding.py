@@ -39,7 +39,15 @@ _KEPT = (
     (b"x-real-ip", b"X-Real-IP: %b\r\n"),
     (b"x-client-ip", b"X-Client-IP: %b\r\n"),
     (b"true-client-ip", b"True-Client-IP: %b\r\n"),
+    (b"x-ssl-client-verify", b"X-SSL-Client-Verify: %b\r\n"),
+    (b"x-ssl-client-s-dn", b"X-SSL-Client-S-DN: %b\r\n"),
+    (b"x-ssl-client-san", b"X-SSL-Client-SAN: %b\r\n"),
+    (b"x-ssl-client-sha256", b"X-SSL-Client-SHA256: %b\r\n"),
+    (b"x-forwarded-client-cert", b"X-Forwarded-Client-Cert: %b\r\n"),
+    (b"client-cert", b"Client-Cert: %b\r\n"),
+    (b"client-cert-chain", b"Client-Cert-Chain: %b\r\n"),
 )
+_KEPT_NAMES = frozenset(name for name, _ in _KEPT)
 
 #: A peer on a Unix socket is a process of this machine, as one that comes from here is: it is trusted when one of these is.
 _HERE = (ip_address("127.0.0.1"), ip_address("::1"))
@@ -136,7 +144,8 @@ class Forwarding:
         own = b"" if chain and peer.address == "unix" else peer.address.encode("ascii")
         lines = _listed(b"X-Forwarded-For", chain, own)
         lines += b"X-Forwarded-Proto: %b\r\n" % (known.get(b"x-forwarded-proto") or _proto(secure))
-        lines += b"".join([line % known[name] for name, line in _KEPT if known.get(name)])
+        if not _KEPT_NAMES.isdisjoint(known):
+            lines += b"".join([line % known[name] for name, line in _KEPT if known.get(name)])
         lines += self._added(peer, head, forwarded)
         request_id = known.get(b"x-request-id", b"")
         return _client(peer, address, secure, lines, host, request_id if _REQUEST_ID.match(request_id) else b"")

@@ -23,6 +23,7 @@ from ..http1.head import RequestHead, ResponseHead
 from ..interfaces import IDownstream
 from .attempt import Attempt
 from .client import Client
+from .redirect import secure_location
 from .replay import RequestBody
 from .tunnel import Tunnel
 
@@ -56,7 +57,8 @@ class Relay:
         long); ``truncated`` (the backend cut its response short); ``no-backend`` (none was up); ``queue-full`` and
         ``queue-timeout`` (all were busy, and too many waited already, or it had waited for too long); ``exchange-timeout`` (no
         response in the time that an exchange may take in all); ``bad-request`` (the request's body broke its framing);
-        ``too-large`` (the request's body was); ``tunnel-idle`` (neither side of a tunnel said anything for too long); ``drain``
+        ``too-large`` (the request's body was); ``redirect`` (it came in the clear and was sent to ``https``, or could not be,
+        since it named no host); ``tunnel-idle`` (neither side of a tunnel said anything for too long); ``drain``
         (the balancer was stopping and could wait no longer); ``bug`` (an error of ours, with a traceback in the log); or the
         cause of the last failed attempt: ``refused``, ``connect-timeout``, ``no-socket``, ``stale``, ``lost``,
         ``response-timeout``, ``attempt-timeout``, ``bad-response``. Empty while it runs.
@@ -270,11 +272,32 @@ class Relay:
         seconds = self._balancer.settings.queue_timeout
         self._answer_with(503, end, seconds, "All backends have as many requests as they may.")
 
-    def _answer_with(self, status: int, end: str, retry_after: float | None = None, why: str = "") -> None:
+    def redirect(self, balancer: Balancer) -> None:
+        """Answer a request that came in the clear with where to come instead; no backend hears of it."""
+        self._balancer = balancer
+        self.request_id = self.client.request_id or balancer.next_request_id()
+        self.started = balancer.seconds()
+        balancer.counters.in_flight += 1
+        try:
+            location = secure_location(self.request, self.client, balancer.https_port())
+            if location is None:
+                self._answer_with(400, "redirect", why="This is served over https only, and no host was named.")
+            else:
+                fields = b"Location: %b\r\n" % location
+                self._answer_with(308, "redirect", why="This is served over https only.", fields=fields)
+        except Exception:
+            self._bug(Failure())
+
+    def _answer_with(
+        self, status: int, end: str, retry_after: float | None = None, why: str = "", fields: bytes = b""
+    ) -> None:
         self.status = status
         if self.waits is not None:
             self.waits.leave_line()
         head, data = own_answer(status, why=why, retry_after=retry_after)
+        head.fields += fields
+        if self._balancer.hsts and self.client.secure:
+            head.fields += self._balancer.hsts
         if self.decision is not None:
             head.fields += self._balancer.explanation(self, end)  # type: ignore[arg-type]  # it is an Exchange
         if self.request.method == b"HEAD":

@@ -71,8 +71,8 @@ def read_certificates(path: str, now: float) -> list[Certificate]:
 class CertificateReader:
     """Reads certificates, but not those again that have not changed.
 
-    What has been read stays as it is while its files do, even when it has run out meanwhile: it is for who changes one of
-    many not to be refused because of another.
+    What has been read stays as it is while its files do, even when it has run out meanwhile: who changes one of many is not to be
+    refused for another.
 
     :param now: seconds since the epoch.
     :param known: what another one has read.
@@ -105,19 +105,21 @@ class CertificateReader:
         stamps = tuple(map(stamp, source.paths))
         kept = self._before.get(source)
         if kept is None or kept[0] != stamps:
-            kept = (stamps, _read(source, self._now))
+            # A file of a directory that had a certificate in it is one that is meant, and may be half written.
+            meant = not source.found or (kept is not None and kept[1] is not None)
+            kept = (stamps, _read(source, self._now, meant))
         self.known[source] = kept
         return kept[1]
 
 
-def _read(source: Source, now: float) -> Certificate | None:
-    """The certificate; None where there is none, and none need be."""
+def _read(source: Source, now: float, meant: bool) -> Certificate | None:
+    """The certificate; None where there is none, and none is meant to be."""
     data = [read_file(path) for path in source.paths]
     blocks = [_blocks(one) for one in data]
     # Of a pair, each file is read for its own part: some write the chain behind the key.
     certificates = [block for label, block in blocks[0] if label in _CERTIFICATES]
     keys = [block for label, block in blocks[-1] if label.endswith(b"PRIVATE KEY")]
-    if source.found and not (certificates and keys):
+    if not meant and not (certificates and keys):
         return None
     _expect(certificates, keys, source.paths, data)
     chain = [_certificate(block, source.paths[0]) for block in certificates]
@@ -210,25 +212,29 @@ def _made(source: Source, certificates: list[x509.Certificate], key: Key, now: f
 
 def _leaf(source: Source, certificates: list[x509.Certificate], key: Key) -> x509.Certificate:
     for certificate in certificates:
-        try:
-            if certificate.public_key() == key.public_key():
-                return _tried(source, certificate, key)
-        except (ValueError, UnsupportedAlgorithm):
-            continue  # an authority's key may be what it likes
+        if _belongs(key, certificate):
+            _try_key(source, key)
+            return certificate
     raise ConfigurationError(
         f"{source.paths[-1]!r} has a private key that is not the certificate's in {source.paths[0]!r}; give the key that it was "
         f"made with"
     )
 
 
-def _tried(source: Source, certificate: x509.Certificate, key: Key) -> x509.Certificate:
+def _belongs(key: Key, certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False  # an authority's key may be what it likes
+
+
+def _try_key(source: Source, key: Key) -> None:
     """:raises ConfigurationError: what an RSA key signs is not good."""
     if isinstance(key, rsa.RSAPrivateKey):
         try:
             key.public_key().verify(key.sign(b"lbproxy", padding.PKCS1v15(), SHA256()), b"lbproxy", padding.PKCS1v15(), SHA256())
         except (ValueError, InvalidSignature, InternalError):
             raise ConfigurationError(f"{source.paths[-1]!r} has a private key in it that is damaged") from None
-    return certificate
 
 
 def _chain(leaf: x509.Certificate, certificates: list[x509.Certificate]) -> Iterator[x509.Certificate]:

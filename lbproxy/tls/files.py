@@ -30,7 +30,7 @@ class Source:
 
     :ivar name: as an operator would call it.
     :ivar paths: the file; or that of the certificates, and that of the key.
-    :ivar found: in a directory, among others: where there is no certificate or no key in it, it is not meant.
+    :ivar found: in a directory, among others: it may be something else.
     """
 
     name: str

@@ -88,6 +88,18 @@ class CertificateStore:
         return self._loaded.default
 
     @property
+    def profile(self) -> str:
+        """One of :data:`~.profiles.PROFILES`."""
+        return self._wanted.profile
+
+    @property
+    def client_auth(self) -> str | None:
+        """One of :data:`CLIENT_AUTH`; None: clients are not asked for certificates."""
+        if self._wanted.client_ca is None:
+            return None
+        return CLIENT_AUTH[0] if self._wanted.client_required else CLIENT_AUTH[1]
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the certificates that are served, a line each."""
         return self._loaded.warnings
@@ -129,8 +141,8 @@ def _check(paths: Sequence[str], default: str | None, profile: str, client_ca: s
     mistakes = []
     if isinstance(paths, str) or not paths:
         mistakes.append(f"certificate: {paths!r} was given; allowed is a list of paths")
-    if "" in (*paths, default, client_ca):
-        mistakes.append("certificate: '' was given; allowed is a path")
+    given = [*(("certificate", path) for path in paths), ("default-certificate", default), ("client-ca", client_ca)]
+    mistakes += [f"{option}: '' was given; allowed is a path" for option, path in given if path == ""]
     if profile not in PROFILES:
         mistakes.append(f"tls-profile: {profile!r} was given; allowed are {' and '.join(PROFILES)}")
     if client_auth is not None and client_auth not in CLIENT_AUTH:

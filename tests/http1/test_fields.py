@@ -149,3 +149,8 @@ class Lines(SynchronousTestCase):
     def test_names_with_underscores_go(self) -> None:
         """Values may have them; what went is counted."""
         self.assertEqual(without_underscores(self.fields), (b"A: b_c\r\na:2\r\n", 2))
+
+    def test_allowed_names_with_underscores_hide_none_of_ours(self) -> None:
+        """In whatever case, and wherever the underscores are; the others go on."""
+        hidden = b"X_SSL_Client_Verify: SUCCESS\r\nx-ssl_client-s-dn: CN=a\r\nCLIENT_CERT: b\r\nX_Forwarded_For: c\r\n"
+        self.assertEqual(without_underscores(self.fields + hidden, True), (self.fields, 4))

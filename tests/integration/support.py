@@ -311,7 +311,7 @@ class Backend:
 class LoadBalancer:
     """A ``twistd -n lbproxy`` with a listener and an administration listener on free ports.
 
-    :param options: further command line options.
+    :param options: further command line options, with ``{tls_port}`` for the port of a listener for TLS.
     :param backends: what stands behind it: backends, or their places with options.
     :param listen: the listener's description, with ``{port}`` for its port.
     :param twistd: options of ``twistd`` itself.
@@ -328,9 +328,10 @@ class LoadBalancer:
         places = [backend if isinstance(backend, str) else backend.place for backend in backends]
         named = ["--backends", ",".join(places)] if places else []
         for _ in range(5):  # what was a free port may be taken a moment later
-            self.port, self.admin_port = free_port(), free_port()
+            self.port, self.admin_port, self.tls_port = free_port(), free_port(), free_port()
+            given = [option.replace("{tls_port}", str(self.tls_port)) for option in options]
             listening = ["--listen", listen.format(port=self.port), "--admin", f"tcp:{self.admin_port}:interface={LOOPBACK}"]
-            self.process = Process(case, [*TWISTD, *twistd, "-n", "--pidfile=", "lbproxy", *named, *listening, *options])
+            self.process = Process(case, [*TWISTD, *twistd, "-n", "--pidfile=", "lbproxy", *named, *listening, *given])
             eventually("the load balancer answers", lambda: self.process.ended or self._answers())
             if not self.process.ended:
                 break

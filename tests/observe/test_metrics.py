@@ -108,7 +108,7 @@ class MetricsTests(MetricsCase):
         """What has not struck yet is 0, so that its first time shows as an increase; every cause of a refusal is among it."""
         for name, label, words in (
             ("rejected", "cause", set(re.findall(r'BadMessage\("([a-z-]+)"', SOURCES)) - {"interim", "upgrade"}),
-            ("timeouts", "phase", {"idle", "head", "body", "write"}),
+            ("timeouts", "phase", {"idle", "head", "body", "write", "handshake"}),
             ("limits", "limit", {"connections", "requests", "drain"}),
         ):
             self.assertGreaterEqual(len(words), 3)

@@ -26,7 +26,8 @@ SOURCE, DESTINATION = ("192.0.2.7", 50000), ("198.51.100.1", 80)
 
 SAID = (
     "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-prefix",
-    "x-real-ip", "forwarded", "x-request-id",
+    "x-real-ip", "forwarded", "x-request-id", "x-ssl-client-verify", "x-ssl-client-s-dn", "x-ssl-client-san",
+    "x-ssl-client-sha256", "client-cert", "client-cert-chain", "x-forwarded-client-cert",
 )  # fmt: skip
 
 # What llhttp lets a field's value be.
@@ -114,6 +115,17 @@ class UntrustedPeers(SynchronousTestCase):
         self.assertIs(first.forwarded, second.forwarded)
         self.assertEqual((first.source, second.source, first.destination), ((CLIENT, 1), (CLIENT, 2), DESTINATION))
         self.assertEqual(lines(first), [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https"])
+
+    def test_what_it_has_shown_stands_in_each_of_its_requests(self) -> None:
+        """Whether they share a client or not; and nothing of it in a connection without a certificate."""
+        shown = b"X-SSL-Client-Verify: SUCCESS\r\nX-SSL-Client-S-DN: CN=jane\r\n"
+        for forwarding in (Forwarding(TRUSTED), Forwarding(TRUSTED, forwarded=True, via="lb")):
+            for identity in (shown, b""):
+                client = forwarding.client(SOURCE, DESTINATION, True, CLIENT, identity)
+                said = head({"x-ssl-client-verify": b"SUCCESS", "x-ssl-client-s-dn": b"CN=admin", "client-cert": b":AA==:"})
+                client = forwarding.of_request(client, said) if client.varies else client
+                told = [each for each in lines(client) if "Client" in each]
+                self.assertEqual(told, identity.decode().splitlines())
 
     def test_only_what_is_an_address_is_written_as_one(self) -> None:
         """A PROXY protocol header may hold anything, in an IPv6 zone too."""
@@ -235,6 +247,31 @@ class TrustedPeers(SynchronousTestCase):
                 'Forwarded: for=192.0.2.7;host="a,b"',
             ],
         )
+
+    def test_what_it_says_of_its_clients_certificate_is_kept(self) -> None:
+        """In its words, whatever it has shown itself."""
+        said = {
+            "x-ssl-client-verify": b"SUCCESS",
+            "x-ssl-client-s-dn": b"CN=jane",
+            "x-ssl-client-san": b"DNS:a, DNS:b",
+            "x-ssl-client-sha256": b"00ff",
+            "x-forwarded-client-cert": b"Hash=00ff",
+            "client-cert": b":AA==:",
+            "client-cert-chain": b":AB==:, :AC==:",
+        }
+        kept = [
+            "X-SSL-Client-Verify: SUCCESS",
+            "X-SSL-Client-S-DN: CN=jane",
+            "X-SSL-Client-SAN: DNS:a, DNS:b",
+            "X-SSL-Client-SHA256: 00ff",
+            "X-Forwarded-Client-Cert: Hash=00ff",
+            "Client-Cert: :AA==:",
+            "Client-Cert-Chain: :AB==:, :AC==:",
+        ]
+        about = [f"X-Forwarded-For: {PROXY}", "X-Forwarded-Proto: https"]
+        for words, written in ((said, [*about, *kept]), ({}, about)):
+            client = self.forwarding.client(SOURCE, DESTINATION, True, PROXY, b"X-SSL-Client-S-DN: CN=proxy\r\n")
+            self.assertEqual(lines(self.forwarding.of_request(client, head(words))), written)
 
     def test_the_host_it_names_is_kept(self) -> None:
         """Where it names none, it is the request's own, which whoever writes the request knows."""
