@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -71,10 +72,10 @@ class Connecting(TlsLayer):
         transport: Any = self.transport
         upper = self._upper
         if has_socket(transport):
-            wire = TlsWire(transport, upper, self._connect, in_clear=bool(self._in_clear))
             if self._in_clear:
-                wire.write(self._in_clear)  # a new connection takes so little at once
-                wire.start_tls()
+                with suppress(OSError):  # as will be seen in the handshake; so little a new connection takes at once
+                    transport.getHandle().send(self._in_clear)
+            wire = TlsWire(transport, upper, self._connect)
             upper.makeConnection(wire)
             wire.begin()
         else:
