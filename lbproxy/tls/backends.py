@@ -16,7 +16,7 @@ from ..balance.backend import Backend
 from ..errors import ConfigurationError
 from .certificates import read_certificates
 from .contexts import ClientAuthorities, show
-from .verification import Verification, is_address, verify
+from .verification import Verification, VerifiedConnection, is_address, verify
 
 __all__ = ["SESSION_LIFE", "BackendPeer", "BackendTls", "warn_of_unverified"]
 
@@ -130,14 +130,13 @@ class BackendPeer:
         self._resume = resume
         self._session: tuple[SSL.Session, float] | None = None
 
-    def connect(self, socket: Any = None) -> SSL.Connection:
+    def connect(self, socket: Any = None) -> VerifiedConnection:
         """A session with it, in the state to connect.
 
         :param socket: the connected socket; None: bytes go through memory.
         """
-        connection = SSL.Connection(self._tls.context, socket)
         session, until = self._resumable()
-        connection.set_app_data(Verification(self._verify, until))
+        connection = VerifiedConnection(self._tls.context, socket, Verification(self._verify, until))
         if self._sni:
             connection.set_tlsext_host_name(self._sni)
         if not self._verified:
@@ -147,7 +146,7 @@ class BackendPeer:
             connection.set_session(session)
         return connection
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> VerifiedConnection:
         """The same for Twisted's TLS."""
         return self.connect()
 
@@ -156,10 +155,10 @@ class BackendPeer:
             self._session = None
         return (None, None) if self._session is None else self._session
 
-    def keep(self, connection: SSL.Connection) -> None:
+    def keep(self, connection: VerifiedConnection) -> None:
         """Let the next connection resume this one's session, after something has been read on it: TLS 1.3 tells the tickets with
         the first bytes."""
-        verification: Verification = connection.get_app_data()
+        verification = connection.verification
         if not self._resume or not verification.passed:
             return
         until = verification.until

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
@@ -19,6 +18,7 @@ from zope.interface import implementer
 from .backends import BackendPeer
 from .failures import HandshakeFailed, alert_of, handshake_failed
 from .layer import TlsLayer, has_socket
+from .verification import VerifiedConnection
 from .wire import TlsWire
 
 __all__ = ["Connecting", "connect_tls", "session_of", "turned_away"]
@@ -62,7 +62,7 @@ class Connecting(TlsLayer):
         super().__init__(protocol)
         self._peer = peer
         self._in_clear = in_clear
-        self._tls: SSL.Connection | None = None
+        self._tls: VerifiedConnection | None = None
         self.secured: Deferred[Any] = Deferred(self._give_up)
         self.secured.addCallbacks(self._check, self._explain)
         protocol.secured = self.secured
@@ -85,11 +85,11 @@ class Connecting(TlsLayer):
             self._inner = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(self, True, Factory(), Clock()), upper)
             self._inner.makeConnection(transport)
 
-    def _connect(self, socket: Any = None) -> SSL.Connection:
+    def _connect(self, socket: Any = None) -> VerifiedConnection:
         self._tls = tls = self._peer.connect(socket)
         return tls
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> VerifiedConnection:
         """For Twisted's TLS."""
         return self._connect()
 
@@ -100,7 +100,7 @@ class Connecting(TlsLayer):
         """The callback of the verification has been asked, or this is a session from before. It cannot be otherwise, and nothing
         is sent if it is."""
         tls, self._tls = self._tls, None
-        if tls is None or not tls.get_app_data().passed:
+        if tls is None or not tls.verification.passed:
             self._give_up(None)
             raise HandshakeFailed("certificate", "the backend's certificate was not verified")
         return protocol
@@ -111,7 +111,7 @@ class Connecting(TlsLayer):
         if failure.check(CancelledError):
             return failure
         self._peer.forget()
-        problem = "" if tls is None else tls.get_app_data().problem
+        problem = "" if tls is None else tls.verification.problem
         if problem:
             raise HandshakeFailed("certificate", problem)
         raise _in_words(failure.value)
@@ -136,8 +136,7 @@ def turned_away(error: BaseException | None) -> str:
     return f"the backend refused the TLS handshake: {alert}" if about_us else ""
 
 
-def session_of(transport: Any) -> SSL.Connection | None:
-    """The TLS session's connection on a protocol's transport."""
-    if isinstance(transport, TlsWire):
-        return transport.tls
-    return transport.getHandle() if isinstance(transport, TLSMemoryBIOProtocol) else None
+def session_of(transport: Any) -> VerifiedConnection | None:
+    """The TLS session's connection on the transport of a protocol that was connected here; None where it has gone."""
+    tls = transport.tls if isinstance(transport, TlsWire) else transport.getHandle()
+    return tls if isinstance(tls, VerifiedConnection) else None

@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
-__all__ = ["Verification", "is_address", "verify"]
+__all__ = ["Verification", "VerifiedConnection", "is_address", "verify"]
 
 #: Names of a certificate that are shown where it is for another.
 SHOWN_NAMES = 3
@@ -60,12 +60,20 @@ class Verification:
         return not self.name or (not self.problem and (self.expires is not None or self.until is not None))
 
 
-def verify(connection: SSL.Connection, certificate: Any, error: int, depth: int, ok: int) -> bool:
-    """OpenSSL's verify callback of a context whose connections have a :class:`Verification` as their ``app_data``.
+class VerifiedConnection(SSL.Connection):
+    """A session that knows what is to be verified in it. (Twisted has a use of its own for the ``app_data``.)"""
+
+    def __init__(self, context: SSL.Context, socket: Any, verification: Verification) -> None:
+        super().__init__(context, socket)
+        self.verification = verification
+
+
+def verify(connection: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:
+    """OpenSSL's verify callback of a context of :class:`VerifiedConnection`.
 
     It must not raise: whatever goes wrong here is a certificate that is not good.
     """
-    verification: Verification = connection.get_app_data()
+    verification: Verification = connection.verification
     try:
         shown: x509.Certificate = certificate.to_cryptography()
         if not ok:

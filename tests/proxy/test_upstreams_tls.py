@@ -300,7 +300,7 @@ class Sessions(UpstreamsCase):
         """Whether the certificate was not shown again."""
         tls = session_of(connection.transport)
         assert tls is not None
-        return tls.get_app_data().expires is None
+        return tls.verification.expires is None
 
     def use(self, member: BackendState | None = None) -> bool:
         """An exchange over a new connection; gives whether the session was one from before."""
