@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from ..balance.backend import Backend
 from ..deadlines import NEVER
 from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, TlsFailed, UpstreamLost
 from ..tls.backends import BackendPeer
@@ -54,6 +55,7 @@ class UpstreamConnection(TwistedProtocol):
     :ivar address: of the backend that it leads to, so that it is never used for another.
     :ivar host: the Host that a request gets whose client, being HTTP/1.0, sent none.
     :ivar single: whether it may carry one exchange only.
+    :ivar backend: that backend, as it was described when the connection was made, or taken again.
     :ivar peer: whom TLS is spoken with on it; None: it is not.
     :ivar secured: while the TLS handshake lasts, fires when it is over.
     :ivar uses: exchanges begun on it.
@@ -61,6 +63,7 @@ class UpstreamConnection(TwistedProtocol):
     """
 
     transport: Any
+    backend: Backend | None = None
     peer: BackendPeer | None = None
     secured: Deferred[Any] | None = None
 

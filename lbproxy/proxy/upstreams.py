@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ..balance.backend import Backend
 from ..balance.state import BackendState
 from ..deadlines import DeadlineSweep
 from ..endpoints import client_endpoint
@@ -68,14 +69,19 @@ class Upstreams:
         backend = member.backend
         if not kept or backend.proxy_protocol:
             return None
-        connection = kept.pop()
-        peer = self._tls.peer(backend) if backend.tls else None
-        while connection.peer is not peer:
-            connection.close()
-            if not kept:
-                return None
+        while kept:
             connection = kept.pop()
-        return connection
+            if connection.backend is backend or self._fits(connection, backend):
+                return connection
+            connection.close()
+        return None
+
+    def _fits(self, connection: UpstreamConnection, backend: Backend) -> bool:
+        """Whether a connection that was made before its backend was configured anew is what would be made now."""
+        if connection.peer is not (self._tls.peer(backend) if backend.tls else None):
+            return False
+        connection.backend = backend
+        return True
 
     def idle_count(self, address: str) -> int:
         """How many idle connections are kept for the backend."""
@@ -102,15 +108,17 @@ class Upstreams:
         return connecting
 
     def _begin(self, endpoint: IStreamClientEndpoint, member: BackendState, header: bytes) -> Deferred[Any]:
-        if member.backend.tls:
-            peer = self._tls.peer(member.backend)
-            return connect_tls(endpoint, lambda: self._make(member.address, peer), peer, header)
-        factory = Factory.forProtocol(lambda: self._make(member.address, None))
+        backend = member.backend
+        if backend.tls:
+            peer = self._tls.peer(backend)
+            return connect_tls(endpoint, lambda: self._make(backend, peer), peer, header)
+        factory = Factory.forProtocol(lambda: self._make(backend, None))
         factory.noisy = False
         return endpoint.connect(factory)
 
-    def _make(self, address: str, peer: BackendPeer | None) -> UpstreamConnection:
-        connection = UpstreamConnection(self, address, self._limits, self._times, self._clock.seconds)
+    def _make(self, backend: Backend, peer: BackendPeer | None) -> UpstreamConnection:
+        connection = UpstreamConnection(self, backend.address, self._limits, self._times, self._clock.seconds)
+        connection.backend = backend
         connection.peer = peer
         return connection
 

@@ -354,11 +354,11 @@ class Sessions(UpstreamsCase):
 
     def test_none_after_a_failure(self) -> None:
         """It may have been the session's fault."""
-        self.serve("a.example")
+        acceptor = self.serve("a.example")
         self.use()
-        peer = self.tls.peer(self.member().backend)
-        self.assertIsNotNone(peer._session)
-        peer.forget()
+        context, acceptor.context = acceptor.context, SSL.Context(SSL.TLS_SERVER_METHOD)  # without a certificate
+        self.assertIsInstance(self.connect(), TlsFailed)
+        acceptor.context = context
         self.assertFalse(self.use())
 
     def test_a_server_that_knows_no_session_any_more(self) -> None:
@@ -382,6 +382,8 @@ class KeptConnections(UpstreamsCase):
         member = self.member(":verify=off")
         self.assertEqual(self.upstreams.idle_count(member.address), 1)
         self.assertIs(self.upstreams.idle(member), connection)
+        self.upstreams.release(connection)
+        self.assertIs(self.upstreams.idle(self.member(":verify=off:weight=5")), connection)
         self.upstreams.release(connection)
         self.assertIsNone(self.upstreams.idle(self.member()))
         self.assertEqual(self.upstreams.idle_count(member.address), 0)
