@@ -85,7 +85,7 @@ class ClientCertificateTests(ContextTestCase):
         """A certificate that has run out is refused, and one that is not good yet."""
         past, future = datetime(2001, 1, 1, tzinfo=timezone.utc), datetime(2900, 1, 1, tzinfo=timezone.utc)
         for when in ({"not_after": past}, {"not_before": future}):
-            certificate = issued("x.client", root="clients", **when)  # type: ignore[arg-type]
+            certificate = issued("x.client", root="clients", **when)
             self.assertTrue(self.refused(Client(certificate=certificate).connect(self.store("optional"), b"b.example")))
 
     def test_intermediate_authority(self) -> None:
