@@ -69,6 +69,9 @@ setup(
         # What stands in a certificate: names, keys, until when it is good. pyOpenSSL brings it, but we import it ourselves;
         # 42 is the first that tells times with their zone.
         "cryptography>=42",
+        # Whether a certificate is for a name (RFC 9525), asked within the handshake with a backend. twisted[tls] brings it, but
+        # we import it ourselves; 24.1 is the first that calls a certificate without names a bad one.
+        "service-identity>=24.1",
         # llhttp, the parser of Node.js: strict, and 1.3 µs for a small request. 0.6.4 is the first with wheels for Python 3.13.
         "httptools>=0.6.4",
         # Frozen values with validated fields: settings, backends, verdicts.

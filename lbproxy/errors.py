@@ -22,6 +22,7 @@ __all__ = [
     "NoSocket",
     "ResponseTimedOut",
     "StaleConnection",
+    "TlsFailed",
     "UpstreamLost",
 ]
 
@@ -90,6 +91,16 @@ class ConnectTimedOut(AttemptFailed):
     sent = False
     status = 504
     cause = "connect-timeout"
+    kind = "connect"
+
+
+class TlsFailed(AttemptFailed):
+    """No TLS session with the backend came about, or it is not the one it should be: nothing was sent that it has processed.
+    (503 as Envoy and HAProxy have it, as for one that cannot be connected to; nginx: 502.)"""
+
+    sent = False
+    status = 503
+    cause = "tls"
     kind = "connect"
 
 

@@ -57,7 +57,7 @@ class Options(usage.Options):
         *([option, None, default(option), text] for option, text in SETTINGS.items()),
         ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
         ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
-        ["probe", None, "tcp", "how backends are probed: tcp, a connection; or http:/path, a GET"],
+        ["probe", None, None, "tcp or tls, a connection; http:/path or https:/path, a GET [default: tcp, tls to https backends]"],
         ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
         ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
         ["probe-host", None, None, "Host of their requests [default: the backend]"],
@@ -112,9 +112,10 @@ class Options(usage.Options):
         return f"{options_help(self.docs, self.defaults, values, width)}\n{sizes}\n{EXAMPLES}"
 
     def opt_backends(self, text: str) -> None:
-        """comma-separated backends, each HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, followed if need be by
-        :weight=5 (1 to 1000), :tier=1 (0 to 99; takes what the tiers before it cannot), :backup (the last tier),
-        :max-in-flight=20 and :proxy-protocol=v1 or v2; may be repeated"""
+        """comma-separated backends, each HOST:PORT, http://HOST:PORT, https://HOST:PORT, [IPV6]:PORT or unix:/path, followed if
+        need be by :weight=5 (1 to 1000), :tier=1 (0 to 99; takes what the tiers before it cannot), :backup (the last tier),
+        :max-in-flight=20, :proxy-protocol=v1 or v2, and with https by :verify-name=app.example (whose certificate it must have,
+        if not the host's) or :verify=off; may be repeated"""
         self["backends"].append(text)
 
     opt_b = opt_backends

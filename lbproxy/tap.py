@@ -169,7 +169,7 @@ def makeService(options: Options) -> IService:
             admin=options["admin"],
             admin_writable=options["admin-writable"],
             access_log=access_log,
-            probe=make_probe(options["probe"], reactor),
+            probe=make_probe(options["probe"], reactor, options["backend-tls"]),
         )
         service.balancers.append(made)
         return made

@@ -181,14 +181,21 @@ class Wire:
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection has ended: hand the socket back to its transport, which closes it and tells the protocol."""
+        if not self._lost:
+            self.let_go()
+            self._transport.connectionLost(reason)
+
+    def let_go(self) -> None:
+        """The socket is this wire's no more. It forgets the protocol, which knows it: nothing of it is left to the collector."""
         if self._lost:
             return
         self._lost = True
+        self._reading = False
         self._unsent = self._producer = None
         self._poll.removeReader(self)
         self._poll.removeWriter(self)
         self._fd = -1
-        self._transport.connectionLost(reason)
+        del self._protocol, self._recv, self._send
 
     def read_in_bulk(self) -> None:
         """From now on the protocol is *lent* what is read, as a view of a buffer that the next read of any wire overwrites: for

@@ -291,7 +291,15 @@ class Rig:
     :ivar ended: the finished exchanges.
     """
 
-    def __init__(self, backends: str = "10.0.0.1:8000", *, probe: Any = None, policy: Any = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        backends: str = "10.0.0.1:8000",
+        *,
+        probe: Any = None,
+        policy: Any = None,
+        backend_tls: Any = None,
+        **settings: Any,
+    ) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(START)
         self.settings = Settings(**{"probe_interval": 86400, "probe_timeout": 86400, "backoffs": 0, **settings})
@@ -303,6 +311,7 @@ class Rig:
             settings=self.settings,
             probe=self.probe,
             observers=(self,),  # type: ignore[arg-type]
+            backend_tls=backend_tls,
         )
         self.balancer = self.resource.balancer
         self.counters = self.balancer.counters

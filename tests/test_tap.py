@@ -347,7 +347,8 @@ class MistakeTests(SynchronousTestCase):
 
     def test_option_of_a_backend(self) -> None:
         """What is said of a single backend is no option, and where it belongs is told."""
-        for option, said in (("tier", "tier=1"), ("backup", "backup"), ("max-in-flight", "max-in-flight=20")):
+        options = (("tier", "tier=1"), ("backup", "backup"), ("max-in-flight", "max-in-flight=20"), ("verify", "verify=off"))
+        for option, said in options:
             self.assert_message(
                 f"-b a:1 --{option} 3",
                 f"option --{option} not recognized; it is said of a backend: --backends HOST:PORT:{said}",
@@ -359,7 +360,7 @@ class MistakeTests(SynchronousTestCase):
             "-b a:1:max_in_flight=3,[::1]:80:tier",
             *(
                 f"--backends: backend {given!r} cannot be read: {rest!r} is none of its options. Allowed are :weight=5, :tier=1, "
-                ":backup, :max-in-flight=20, :proxy-protocol=v2"
+                ":backup, :max-in-flight=20, :proxy-protocol=v2, :verify-name=app.example, :verify=off"
                 for given, rest in (("a:1:max_in_flight=3", "max_in_flight=3"), ("[::1]:80:tier", "tier"))
             ),
         )
@@ -412,7 +413,8 @@ class MistakeTests(SynchronousTestCase):
     def test_probe(self) -> None:
         """An HTTP probe that is written in another way is understood well enough to be answered with the right one."""
         allowed = (
-            "allowed is tcp, or http:/path with a path that begins with one /, at most 8000 visible ASCII characters without #"
+            "allowed is tcp, tls, http:/path or https:/path with a path that begins with one /, at most 8000 visible ASCII "
+            "characters without #"
         )
         for given, meant in (
             ("/healthz", "did you mean http:/healthz? "),
@@ -420,6 +422,14 @@ class MistakeTests(SynchronousTestCase):
             ("http", ""),
         ):
             self.assert_message(f"-b a:1 --probe {given}", f"--probe: {given!r} was given; {meant}{allowed}")
+
+    def test_authorities_and_certificates_for_backends(self) -> None:
+        """What cannot be read is known at the start: the file and the cause."""
+        self.assert_message(
+            "-b https://a:1 --backend-ca /none.pem --backend-certificate /none.key",
+            "--backend-ca: '/none.pem' cannot be read: No such file or directory; give a PEM file that lbproxy may read",
+            "--backend-certificate: '/none.key' cannot be read: No such file or directory; give a PEM file that lbproxy may read",
+        )
 
     def test_explanations_without_their_log(self) -> None:
         """Explanations stand in a JSON log only."""
@@ -524,8 +534,8 @@ class MistakeTests(SynchronousTestCase):
         """Without backends there is nothing to do."""
         self.assert_message(
             "--retries 3",
-            "--backends: no backend was given; name at least one, as HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, "
-            "each with options such as :weight=5; or try --demo",
+            "--backends: no backend was given; name at least one, as HOST:PORT, http://HOST:PORT, https://HOST:PORT, "
+            "[IPV6]:PORT or unix:/path, each with options such as :weight=5; or try --demo",
         )
 
     def test_backend(self) -> None:
@@ -533,7 +543,7 @@ class MistakeTests(SynchronousTestCase):
         self.assert_message(
             "-b 10.0.0.1:8000,10.0.0.2",
             "--backends: backend '10.0.0.2' cannot be read: it has no port. Allowed are HOST:PORT, http://HOST:PORT, "
-            "[IPV6]:PORT or unix:/path, each with options such as :weight=5",
+            "https://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5",
         )
 
     def test_backend_twice(self) -> None:
@@ -590,7 +600,7 @@ class MistakeTests(SynchronousTestCase):
             "--retries: 'x' was given; allowed is a whole number from 0 to 100",
             "--idle-timeout: '0' was given; allowed is a number from 0.01 to 86400 (seconds)",
             "--backends: backend '10.0.0.1:0' cannot be read: '0' is no port; allowed is 1 to 65535. Allowed are HOST:PORT, "
-            "http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5",
+            "http://HOST:PORT, https://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..balance.backend import BACKUP_TIER
+from ..balance.backend import BACKUP_TIER, Backend
 from ..balance.state import BackendState
 from ..observe.times import iso_time
 from ..proxy.balancer import Balancer
@@ -16,17 +16,19 @@ def backend_status(balancer: Balancer, member: BackendState, now: float) -> dict
     """Everything that is known of a backend, ready for JSON.
 
     :param now: seconds since the epoch.
-    :return: what the operator said of it: ``address``, ``weight``, ``tier`` (a number, or ``backup``), ``max_in_flight`` (null:
-        any number). How it is: ``state`` (``up``, ``down``, ``draining`` or ``maintenance``), its health alone (``up``), what the
-        operator wants of it (``want``). Why: who says so (``source``) and with which evidence (``reason``), what each of them has
-        to say (``evidence``), since when (``last_change``, ISO 8601 in UTC), and the last ``probe`` (null: none yet).
-        What it gets: ``effective_weight``, and for how many more seconds that is less than its whole one (``warming``; null: it
-        is not). Its counters; ``failing`` is failures in a row, ``latency`` the mean of seconds to a response's head (null: no
-        response yet).
+    :return: what the operator said of it: ``address``, ``scheme`` (``http`` or ``https``), of the latter whether its
+        certificate is verified (``verify``) and for which name (``verify_name``), both null for the former; ``weight``,
+        ``tier`` (a number, or ``backup``), ``max_in_flight`` (null: any number). How it is: ``state`` (``up``, ``down``,
+        ``draining`` or ``maintenance``), its health alone (``up``), what the operator wants of it (``want``). Why: who says so
+        (``source``) and with which evidence (``reason``), what each of them has to say (``evidence``), since when
+        (``last_change``, ISO 8601 in UTC), and the last ``probe`` (null: none yet). What it gets: ``effective_weight``, and for
+        how many more seconds that is less than its whole one (``warming``; null: it is not). Its counters; ``failing`` is
+        failures in a row, ``latency`` the mean of seconds to a response's head (null: no response yet).
     """
     source, reason = _why(member)
     return {
         "address": member.address,
+        **_tls(member.backend),
         "state": member.state,
         "up": member.up,
         "want": member.want,
@@ -57,6 +59,12 @@ def _why(member: BackendState) -> tuple[str, str]:
     if member.state in ("draining", "maintenance"):
         return "operator", member.evidence.get("operator") or f"the operator wants it so: {member.want}"
     return member.source, member.reason
+
+
+def _tls(backend: Backend) -> dict[str, Any]:
+    if not backend.tls:
+        return {"scheme": "http", "verify": None, "verify_name": None}
+    return {"scheme": "https", "verify": backend.verify, "verify_name": backend.verify_name or backend.host}
 
 
 def tier_name(tier: int) -> int | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
@@ -20,8 +21,8 @@ BACKUP_TIER = 100
 #: More than a process can have connections.
 MAX_IN_FLIGHT = 1_000_000
 
-_FORMS = "HOST:PORT, http://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
-_OPTION = re.compile(r":(?:([a-z][a-z0-9-]*)=([^:,]*)|(backup)(?![^:]))")
+_FORMS = "HOST:PORT, http://HOST:PORT, https://HOST:PORT, [IPV6]:PORT or unix:/path, each with options such as :weight=5"
+_OPTION = re.compile(r":(?:([a-z][a-z0-9-]*)=(\[[^\]:,]*(?::[^\]:,]*)*\]|[^:,]*)|(backup)(?![^:]))")
 
 #: How each option is written, its number being the group; the lowest and the highest it may be; and the same in words.
 _OPTIONS = {
@@ -33,8 +34,14 @@ _OPTIONS = {
 #: What may follow a backend's place, as it is written.
 BACKEND_OPTIONS = {
     "weight": "weight=5", "tier": "tier=1", "backup": "backup", "max-in-flight": "max-in-flight=20",
-    "proxy-protocol": "proxy-protocol=v2",
+    "proxy-protocol": "proxy-protocol=v2", "verify-name": "verify-name=app.example", "verify": "verify=off",
 }  # fmt: skip
+#: The options that go with https alone, and what they may be.
+_TLS_OPTIONS = {"verify-name": "a host name, or an address", "verify": "off"}
+_NO_NAME = (
+    "its certificate is for a name, and this is an address; add the name as :verify-name=app.example, or :verify=off to take "
+    "any certificate"
+)
 #: A place with a port, and something behind it that is no part of an IPv6 address.
 _WITH_REST = re.compile(r"(?:\[[^]]*\]|[^:\[\]/]*):[0-9]+:([^:]*[^0-9A-Fa-f:.%].*)")
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
@@ -51,6 +58,9 @@ class Backend:
     :ivar max_in_flight: how many attempts may run at it at once; 0: any number.
     :ivar proxy_protocol: the version of the PROXY protocol header that begins its connections, 1 or 2; 0: none does. As the
         header names the client, each of these connections carries one exchange only and is never kept for another.
+    :ivar tls: whether TLS is spoken with it.
+    :ivar verify: whether its certificate must be good, and for the right name.
+    :ivar verify_name: for whom the certificate must be, and who is asked for; empty: ``host``, unless that is an address.
     """
 
     host: str
@@ -59,6 +69,9 @@ class Backend:
     proxy_protocol: int = attrs.field(default=0)
     tier: int = attrs.field(default=0, kw_only=True)
     max_in_flight: int = attrs.field(default=0, kw_only=True)
+    tls: bool = attrs.field(default=False, kw_only=True)
+    verify: bool = attrs.field(default=True, kw_only=True)
+    verify_name: str = attrs.field(default="", kw_only=True)
 
     @weight.validator
     def _check_weight(self, attribute: attrs.Attribute[int], value: int) -> None:
@@ -81,6 +94,31 @@ class Backend:
             verb = "are" if "," in allowed else "is"
             raise ConfigurationError(f"backend {self.address}: {name} {value!r} was given; allowed {verb} {allowed}")
 
+    @tls.validator
+    @verify.validator
+    def _check_flag(self, attribute: attrs.Attribute[bool], value: bool) -> None:
+        if not isinstance(value, bool):
+            raise ConfigurationError(
+                f"backend {self.address}: {attribute.name} {value!r} was given; allowed are True and False"
+            )
+
+    @verify_name.validator
+    def _check_verify_name(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if not isinstance(value, str) or (value and not (_is_address(value) or _is_name(value))):
+            allowed = _TLS_OPTIONS["verify-name"]
+            raise ConfigurationError(f"backend {self.address}: verify-name {value!r} was given; allowed is {allowed}")
+
+    def __attrs_post_init__(self) -> None:
+        problem = ""
+        if self.tls and self.port is None:
+            problem = "TLS was asked for; it is not spoken over a Unix socket"
+        elif not self.tls and (self.verify_name or not self.verify):
+            problem = "what is verified was said without TLS; it goes with https alone"
+        elif self.tls and self.verify and not self.verify_name and _is_address(self.host):
+            problem = _NO_NAME
+        if problem:
+            raise ConfigurationError(f"backend {self.address}: {problem}")
+
     @property
     def address(self) -> str:
         """Its identity in words: ``10.0.0.1:8000``, ``[::1]:8000`` or ``unix:/run/app.sock``."""
@@ -96,8 +134,12 @@ class Backend:
         """
         place, options = _split_options(text.strip())
         host, port = _parse_place(text, place)
-        values = _parse_options(text, options)
-        return cls(host, port, **{name.replace("-", "_"): value for name, value in values.items()})
+        problems: list[str] = []
+        values = _parse_options(text, options, problems)
+        tls = _parse_tls(text, options, host if place.startswith("https://") else "", problems)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return cls(host, port, **{name.replace("-", "_"): value for name, value in values.items()}, **tls)
 
 
 def parse_backends(texts: Iterable[str]) -> list[Backend]:
@@ -144,10 +186,9 @@ def _split_options(text: str) -> tuple[str, dict[str, str | None]]:
     return place, options
 
 
-def _parse_options(text: str, options: dict[str, str | None]) -> dict[str, int]:
-    """The options' values by name; what is wrong with each stands on a line of its own."""
-    values: dict[str, int] = {}
-    problems = []
+def _parse_options(text: str, options: dict[str, str | None], problems: list[str]) -> dict[str, Any]:
+    """The options' values by name but for those of TLS; *problems* gets a line for each that is wrong."""
+    values: dict[str, Any] = {}
     if "backup" in options:
         if options["backup"] is not None:
             problems.append(f"backend {text!r}: backup {options['backup']!r} was given; it takes no value")
@@ -155,10 +196,11 @@ def _parse_options(text: str, options: dict[str, str | None]) -> dict[str, int]:
             problems.append(f"backend {text!r}: both tier and backup were given; backup is the last tier, so give one of them")
         values["tier"] = BACKUP_TIER
     for name, given in options.items():
-        if name == "backup" or given is None:
+        if name == "backup" or given is None or name in _TLS_OPTIONS:
             continue
         if name not in _OPTIONS:
-            known = ", ".join(f"{name} ({allowed})" for name, (*_, allowed) in _OPTIONS.items())
+            allowed_of = {**{name: allowed for name, (*_, allowed) in _OPTIONS.items()}, **_TLS_OPTIONS}
+            known = ", ".join(f"{name} ({allowed})" for name, allowed in allowed_of.items())
             problems.append(f"backend {text!r}: option {name!r} is not known; known are {known} and backup")
             continue
         pattern, lowest, highest, allowed = _OPTIONS[name]
@@ -168,18 +210,41 @@ def _parse_options(text: str, options: dict[str, str | None]) -> dict[str, int]:
             problems.append(f"backend {text!r}: {name} {shown} was given; allowed is {allowed}")
         else:
             values[name] = int(number[1])
-    if problems:
-        raise ConfigurationError("\n".join(problems))
     return values
+
+
+def _parse_tls(text: str, options: dict[str, str | None], host: str, problems: list[str]) -> dict[str, Any]:
+    """What is said of TLS; the same with what is wrong.
+
+    :param host: where TLS is spoken; empty: it is not.
+    """
+    given = {name: options[name] or "" for name in _TLS_OPTIONS if name in options}
+    if not host:
+        problems += [
+            f"backend {text!r}: {name} {value!r} was given; it goes with https://HOST:PORT alone" for name, value in given.items()
+        ]
+        return {}
+    if given.get("verify", "off") != "off":
+        problems.append(f"backend {text!r}: verify {given['verify']!r} was given; allowed is off, and nothing else")
+    name = given.get("verify-name", "")
+    name = (name[1:-1] if name.startswith("[") and name.endswith("]") else name).lower()
+    name = str(ipaddress.ip_address(name)) if _is_address(name) else name
+    if "verify-name" in given and not (_is_address(name) or _is_name(name)):
+        problems.append(
+            f"backend {text!r}: verify-name {given['verify-name']!r} was given; allowed is {_TLS_OPTIONS['verify-name']}"
+        )
+    if not given and _is_address(host):
+        problems.append(f"backend {text!r}: {_NO_NAME}")
+    return {"tls": True, "verify": "verify" not in given, "verify_name": name}
 
 
 def _parse_place(text: str, place: str) -> tuple[str, int | None]:
     if place.startswith("unix:"):
         return _parse_socket_path(text, place[len("unix:") :]), None
-    if place.startswith("http://"):
-        place = place[len("http://") :].removesuffix("/")
+    if place.startswith(("http://", "https://")):
+        place = place.partition("://")[2].removesuffix("/")
     elif "://" in place:
-        raise _malformed(text, f"scheme {place.partition('://')[0]!r} is not served; only http is")
+        raise _malformed(text, f"scheme {place.partition('://')[0]!r} is not served; only http and https are")
     rest = _WITH_REST.fullmatch(place)
     if rest is not None:
         known = ", ".join(f":{option}" for option in BACKEND_OPTIONS.values())
@@ -212,9 +277,23 @@ def _parse_host(text: str, host: str) -> str:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise _malformed(text, f"{host!r} is no IPv4 address") from None
-    if not 0 < len(host) <= 253 or not all(_HOST_LABEL.match(label) for label in host.removesuffix(".").split(".")):
+    if not _is_name(host):
         raise _malformed(text, f"{host!r} is no host name or address")
     return host.lower()
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be a host's name; one of digits alone would be taken for an address."""
+    labels = text.removesuffix(".").split(".")
+    return 0 < len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text) and all(_HOST_LABEL.match(label) for label in labels)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_port(text: str, port: str) -> int:

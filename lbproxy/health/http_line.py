@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IHandshakeListener, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import URI, ResponseDone, ResponseFailed, ResponseNeverReceived
@@ -14,6 +14,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ..tls.backends import BackendPeer
+from ..tls.connecting import connect_tls
 from .probes import NotWell
 
 __all__ = ["BODY_LIMIT", "HEAD_LIMIT", "INTERIM_LIMIT", "Body", "Line"]
@@ -32,11 +34,14 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 class Line:
     """The way to one backend for one request, and a guard on it.
 
+    :param opening: what the connection begins with.
+    :param peer: whom TLS is spoken with after that; None: it is not.
     :ivar answered: whether the final response's head has come.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint, opening: bytes) -> None:
-        self.opening = opening
+    def __init__(self, endpoint: IStreamClientEndpoint, opening: bytes, peer: BackendPeer | None = None) -> None:
+        self._opening = opening
+        self._peer = peer
         self.answered = False
         self.problem = ""
         self._endpoint = endpoint
@@ -48,10 +53,25 @@ class Line:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect with a guard before the agent's protocol."""
-        ours = Factory.forProtocol(lambda: Guard(self, factory.buildProtocol(None)))  # type: ignore[arg-type]
-        ours.noisy = False
-        connecting: Deferred[Any] = self._endpoint.connect(ours)
-        return connecting.addCallback(lambda guard: guard.inner)
+
+
+        def build() -> Guard:
+            return Guard(self, factory.buildProtocol(None))  # type: ignore[arg-type]
+
+        connecting: Deferred[Any]
+        if self._peer is not None:
+            connecting = connect_tls(self._endpoint, build, self._peer, self._opening)
+        else:
+            ours = Factory.forProtocol(build)
+            ours.noisy = False
+            opening: Deferred[Any] = self._endpoint.connect(ours)
+            connecting = opening.addCallback(self._open)
+        return connecting.addCallback(lambda guard: guard.begin())
+
+    def _open(self, guard: Guard) -> Guard:
+        if self._opening:
+            self._transport.write(self._opening)
+        return guard
 
     def connected(self, transport: Any) -> None:
         """It is there."""
@@ -73,21 +93,35 @@ class Line:
         return failure
 
 
+@implementer(IHandshakeListener)
 class Guard(Protocol):
-    """Between the connection and the agent's protocol, which would take a head of any length."""
+    """Between the connection and the agent's protocol, which would take a head of any length.
+
+    :ivar secured: with TLS, fires when the handshake is over.
+    """
+
+    transport: Any
+    secured: Deferred[Any] | None = None
 
     def __init__(self, line: Line, inner: Any) -> None:
-        self.inner = inner
+        self._begun = False
+        self._inner = inner
         self._line = line
         self._left = HEAD_LIMIT
         self._heads = 0
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        self._line.connected(transport)
-        if self._line.opening:
-            transport.write(self._line.opening)
-        self.inner.makeConnection(transport)
+        self._line.connected(self.transport)
+
+    def handshakeCompleted(self) -> None:
+        assert self.secured is not None
+        self.secured.callback(self)
+
+    def begin(self) -> Any:
+        """The connection is ready to be used; gives the agent's protocol."""
+        self._begun = True
+        self._inner.makeConnection(self.transport)
+        return self._inner
 
     def dataReceived(self, data: bytes) -> None:
         while data and not (self._line.answered or self._line.problem):
@@ -96,10 +130,10 @@ class Guard(Protocol):
             piece, data = data[:size], data[size:]
             self._left -= size
             self._heads += end is not None
-            self.inner.dataReceived(piece)
+            self._inner.dataReceived(piece)
             self._check()
         if data and not self._line.problem:
-            self.inner.dataReceived(data)
+            self._inner.dataReceived(data)
 
     def _check(self) -> None:
         if not self._line.answered:
@@ -109,7 +143,10 @@ class Guard(Protocol):
                 self._line.drop(f"more than {INTERIM_LIMIT} interim answers came, and no final one")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.inner.connectionLost(reason)
+        if self._begun:
+            self._inner.connectionLost(reason)
+        elif self.secured is not None and not self.secured.called:
+            self.secured.errback(reason)
 
 
 class Body(Protocol):

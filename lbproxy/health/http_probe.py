@@ -16,9 +16,9 @@ from zope.interface import implementer
 from ..balance.backend import Backend
 from ..endpoints import client_endpoint
 from ..interfaces import IProbe
-from ..proxy_protocol import proxy_header
+from ..tls.backends import BackendTls
 from .http_line import BODY_LIMIT, Body, Line
-from .probes import ConnectProbe, NotWell
+from .probes import OUR_OWN, ConnectProbe, NotWell
 from .spec import ProbeSpec
 
 __all__ = ["HttpProbe", "make_probe"]
@@ -26,13 +26,13 @@ __all__ = ["HttpProbe", "make_probe"]
 # What the agent is asked for: its host leads nowhere, since the endpoint is the backend's own.
 _URL = "http://backend"
 
-# Of the PROXY protocol, that this connection is the proxy's own: UNKNOWN, and the command LOCAL (sections 2.1 and 2.2).
-_OUR_OWN = {0: b"", 1: proxy_header(1, ("", 0), ("", 0)), 2: b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
 
+def make_probe(spec: ProbeSpec, reactor: Any, tls: BackendTls | None = None) -> IProbe:
+    """The probe that an operator wants.
 
-def make_probe(spec: ProbeSpec, reactor: Any) -> IProbe:
-    """The probe that an operator wants."""
-    return HttpProbe(reactor, spec) if spec.path else ConnectProbe(reactor)
+    :param tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
+    """
+    return HttpProbe(reactor, spec, tls) if spec.path else ConnectProbe(reactor, tls, spec.scheme)
 
 
 @implementer(IProbe)
@@ -42,23 +42,28 @@ class HttpProbe:
     Redirects are not followed: a redirect is a status like any other. No connection is kept. The body is read to its end, or to
     its first 256 KiB: who cannot send the page is not well. A backend whose connections begin with a PROXY protocol header gets
     one here too, unless the probe goes to another port (as HAProxy has it). For a Unix socket another port means nothing.
+
+    Whether it is asked over TLS is said by the probe (``https:/path``) and not by the backend; how its certificate is verified
+    is said by the backend.
     """
 
     about = "answers"
 
-    def __init__(self, reactor: Any, spec: ProbeSpec) -> None:
+    def __init__(self, reactor: Any, spec: ProbeSpec, tls: BackendTls | None = None) -> None:
         self._reactor = reactor
         self._spec = spec
+        self._tls = (BackendTls() if tls is None else tls) if spec.scheme == "https" else None
         self._pattern = re.compile(spec.body) if spec.body else None
         self._pool = HTTPConnectionPool(reactor, persistent=False)
 
     def check(self, backend: Backend) -> Deferred[str]:
         """Ask for the page."""
         began = self._reactor.seconds()
-        opening = b"" if self._spec.port else _OUR_OWN[backend.proxy_protocol]
+        opening = b"" if self._spec.port else OUR_OWN[backend.proxy_protocol]
         if self._spec.port and backend.port is not None:
             backend = attrs.evolve(backend, port=self._spec.port)
-        line = Line(client_endpoint(self._reactor, backend), opening)
+        peer = None if self._tls is None else self._tls.prober(backend)
+        line = Line(client_endpoint(self._reactor, backend), opening, peer)
         agent = Agent.usingEndpointFactory(self._reactor, line, self._pool)
         # A client of its own for each request: one that is kept keeps cookies.
         client = HTTPClient(_Asking(agent, line, _URL + self._spec.path, self._fields(backend)))
@@ -69,7 +74,8 @@ class HttpProbe:
 
     def _fields(self, backend: Backend) -> Headers:
         fields = Headers()
-        for name, value in (("Host", self._spec.host or _host(backend)), ("Accept", "*/*"), ("User-Agent", "lbproxy")):
+        host = self._spec.host or _host(backend, 80 if self._tls is None else 443)
+        for name, value in (("Host", host), ("Accept", "*/*"), ("User-Agent", "lbproxy")):
             fields.setRawHeaders(name, [value])
         for name, _ in self._spec.headers:
             fields.removeHeader(name)
@@ -94,12 +100,12 @@ class HttpProbe:
         return status
 
 
-def _host(backend: Backend) -> str:
+def _host(backend: Backend, default: int) -> str:
     """The Host field for a backend (RFC 9110 section 7.2). A zone means nothing to others (RFC 6874)."""
     if backend.port is None:
         return "localhost"
     host = f"[{backend.host.partition('%')[0]}]" if ":" in backend.host else backend.host
-    return host if backend.port == 80 else f"{host}:{backend.port}"
+    return host if backend.port == default else f"{host}:{backend.port}"
 
 
 @implementer(IAgent)

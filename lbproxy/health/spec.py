@@ -18,7 +18,7 @@ LONGEST_PATTERN = 1000
 LONGEST_PATH = 8000
 
 _HOST_HINT = "it goes to each backend, and with which Host is said with --probe-host; "
-_FORMS = "tcp, or http:/path with a path that begins with one /"
+_FORMS = "tcp, tls, http:/path or https:/path with a path that begins with one /"
 # Visible ASCII; a fragment is none of a request's business, and two slashes are where a host would stand.
 _PATH = re.compile(r"/(?!/)[!-\"$-~]*\Z")
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z")
@@ -44,6 +44,8 @@ class ProbeSpec:
     :ivar headers: further fields of the request, names and values.
     :ivar host: the request's Host; empty: the backend's own.
     :ivar port: where to connect to; 0: the backend's own port.
+    :ivar scheme: with a path, ``http`` or ``https``; without one ``tcp``, ``tls``, or empty for whichever the backend is spoken
+        to with.
     """
 
     path: str = ""
@@ -52,11 +54,12 @@ class ProbeSpec:
     headers: tuple[tuple[str, str], ...] = ()
     host: str = ""
     port: int = 0
+    scheme: str = ""
 
     @classmethod
     def parse(
         cls,
-        text: str,
+        text: str | None = None,
         *,
         status: str | None = None,
         body: str | None = None,
@@ -71,21 +74,22 @@ class ProbeSpec:
         """
         fields = list(headers)
         problems: list[str] = []
-        path = _path(text, problems)
-        if path == "":
+        scheme, path = _scheme_and_path(text, problems)
+        if not path and scheme is not None:
             given = {"status": status, "body": body, "header": fields or None, "host": host, "port": port}
             problems += [
-                f"--probe-{name}: {value!r} was given, which goes with --probe http:/path alone; --probe {text} was given"
+                f"--probe-{name}: {value!r} was given, which goes with --probe http:/path and https:/path alone"
                 for name, value in given.items()
                 if value is not None
             ]
         spec = cls(
-            path or "",
+            path,
             DEFAULT_STATUSES if status is None else _statuses(status, problems),
             "" if body is None else _pattern(body, problems),
             tuple(_field(field, problems) for field in fields),
             "" if host is None else _host(host, problems),
             0 if port is None else _port(port, problems),
+            scheme or "",
         )
         if problems:
             raise ConfigurationError("\n".join(problems))
@@ -101,22 +105,20 @@ class ProbeSpec:
         return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in self.statuses)
 
 
-def _path(text: str, problems: list[str]) -> str | None:
-    """The path of an HTTP probe; empty for another probe, None when it cannot be read."""
-    if text == "tcp":
-        return ""
-    kind, colon, path = text.partition(":")
-    if kind in ("tls", "https"):
-        problems.append(f"--probe: {text!r} was given; probes over TLS are not there yet. Allowed is {_FORMS}")
-    elif kind == "http" and colon and len(path) <= LONGEST_PATH and _PATH.match(path):
-        return path
-    else:
-        meant = f"did you mean http:{text}? " if _PATH.match(text) else _HOST_HINT if text.startswith("http://") else ""
-        problems.append(
-            f"--probe: {_shown(text)} was given; {meant}allowed is {_FORMS}, at most {LONGEST_PATH} visible ASCII characters "
-            "without #"
-        )
-    return None
+def _scheme_and_path(text: str | None, problems: list[str]) -> tuple[str | None, str]:
+    """What a probe speaks, and the path that it asks for if it does; no scheme when it cannot be read."""
+    if text is None or text in ("tcp", "tls"):
+        return text or "", ""
+    scheme, colon, path = text.partition(":")
+    if scheme in ("http", "https") and colon and len(path) <= LONGEST_PATH and _PATH.match(path):
+        return scheme, path
+    with_host = text.startswith(("http://", "https://"))
+    meant = f"did you mean http:{text}? " if _PATH.match(text) else _HOST_HINT if with_host else ""
+    problems.append(
+        f"--probe: {_shown(text)} was given; {meant}allowed is {_FORMS}, at most {LONGEST_PATH} visible ASCII characters "
+        "without #"
+    )
+    return None, ""
 
 
 def _statuses(given: str, problems: list[str]) -> tuple[tuple[int, int], ...]:

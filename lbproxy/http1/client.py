@@ -11,13 +11,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from ..balance.backend import Backend
 from ..deadlines import NEVER
-from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
+from ..errors import AttemptFailed, BadMessage, BadResponse, ResponseTimedOut, StaleConnection, TlsFailed, UpstreamLost
+from ..tls.backends import BackendPeer
+from ..tls.connecting import turned_away
 from ..wire import adopt
 from .body import LAST_CHUNK, ChunkedBody, SizedBody, UntilCloseBody, chunk, last_chunk
 from .head import MessageLimits, RequestHead, ResponseHead
@@ -41,7 +44,7 @@ class UpstreamTimes:
         self.idle = idle
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class UpstreamConnection(TwistedProtocol):
     """A connection to one backend.
 
@@ -52,11 +55,17 @@ class UpstreamConnection(TwistedProtocol):
     :ivar address: of the backend that it leads to, so that it is never used for another.
     :ivar host: the Host that a request gets whose client, being HTTP/1.0, sent none.
     :ivar single: whether it may carry one exchange only.
+    :ivar backend: that backend, as it was described when the connection was made, or taken again.
+    :ivar peer: whom TLS is spoken with on it; None: it is not.
+    :ivar secured: while the TLS handshake lasts, fires when it is over.
     :ivar uses: exchanges begun on it.
     :ivar deadline: when :meth:`deadline_passed` is due.
     """
 
     transport: Any
+    backend: Backend | None = None
+    peer: BackendPeer | None = None
+    secured: Deferred[Any] | None = None
 
     def __init__(
         self, owner: ConnectionOwner, address: str, limits: MessageLimits, times: UpstreamTimes, seconds: Callable[[], float]
@@ -90,6 +99,12 @@ class UpstreamConnection(TwistedProtocol):
         self.transport = adopt(self.transport, self)
         # The transport's word on a slow backend comes here as long as it lives; only push producers cost nothing a request.
         self.transport.registerProducer(self, True)
+
+    def handshakeCompleted(self) -> None:
+        """TLS with the backend has come about."""
+        secured, self.secured = self.secured, None
+        if secured is not None:
+            secured.callback(self)
 
     # What the exchange calls.
 
@@ -219,16 +234,26 @@ class UpstreamConnection(TwistedProtocol):
         stale = self.uses > 1 and not self._heard
         self._forget()
         self._owner.lost(self)
-        if self._tunnel is not None:
+        secured, self.secured = self.secured, None
+        if secured is not None:
+            if not secured.called:  # it may have been given up
+                secured.errback(reason)
+        elif self._tunnel is not None:
             self._tunnel.lost(reason)
         elif waiting is not None:
-            words = reason.getErrorMessage()
-            waiting.errback(StaleConnection(words) if stale else UpstreamLost(words))
+            waiting.errback(self._end_of_attempt(reason, stale))
         elif receiver is not None and body is not None:
             if isinstance(body, UntilCloseBody) and reason.check(ConnectionDone):
                 receiver.response_end(b"")
             else:
                 receiver.response_lost(reason.getErrorMessage())
+
+    def _end_of_attempt(self, reason: Failure, stale: bool) -> AttemptFailed:
+        """What it is that the connection has ended before a response's head came."""
+        if self.peer is not None and not self._heard and self.uses == 1 and (words := turned_away(reason.value)):
+            return TlsFailed(words)
+        words = reason.getErrorMessage()
+        return StaleConnection(words) if stale else UpstreamLost(words)
 
     def _head(self, data: bytes) -> None:
         """Bytes of a response's head, or of interim responses before it."""

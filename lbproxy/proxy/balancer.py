@@ -17,6 +17,7 @@ from ..balance.pool import Pool
 from ..balance.state import BackendState, Change, Verdict
 from ..deadlines import DeadlineSweep
 from ..errors import AttemptFailed
+from ..health.probes import ConnectProbe
 from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
 from ..http1.answers import hsts_line
@@ -24,7 +25,7 @@ from ..http1.fields import field_value
 from ..http1.head import ResponseHead
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
-from ..tls.backends import BackendTls
+from ..tls.backends import BackendTls, warn_of_unverified
 from .budget import RetryBudget
 from .counters import BalancerCounters
 from .exchange import Exchange
@@ -92,7 +93,9 @@ class Balancer:
         self.seconds = self.clock.seconds
         self.random = Random() if random is None else random
         self.sweep = DeadlineSweep(self.clock, _shortest(settings))
-        self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock, tls=backend_tls)
+        tls = BackendTls() if backend_tls is None else backend_tls
+        self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock, tls=tls)
+        probe = ConnectProbe(reactor, tls) if probe is None else probe
         self.probes = ProbeSchedule(pool, reactor, settings, probe, self.random, clock=self.clock)
         self.traffic = TrafficCheck(pool, settings, self.seconds)
         self.budget = RetryBudget(settings.retry_budget / 100, settings.retry_budget_least)
@@ -131,6 +134,7 @@ class Balancer:
 
     def start(self) -> None:
         """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
+        warn_of_unverified(self.pool.name, (member.backend for member in self.pool.members.values()))
         self.running = True
         if self._pool_changed not in self.pool.observers:
             self.pool.observers.append(self._pool_changed)

@@ -60,7 +60,7 @@ class Relay:
         ``too-large`` (the request's body was); ``redirect`` (it came in the clear and was sent to ``https``, or could not be,
         since it named no host); ``tunnel-idle`` (neither side of a tunnel said anything for too long); ``drain``
         (the balancer was stopping and could wait no longer); ``bug`` (an error of ours, with a traceback in the log); or the
-        cause of the last failed attempt: ``refused``, ``connect-timeout``, ``no-socket``, ``stale``, ``lost``,
+        cause of the last failed attempt: ``refused``, ``connect-timeout``, ``no-socket``, ``tls``, ``stale``, ``lost``,
         ``response-timeout``, ``attempt-timeout``, ``bad-response``. Empty while it runs.
     """
 

@@ -13,15 +13,18 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ..balance.backend import Backend
 from ..balance.state import BackendState
 from ..deadlines import DeadlineSweep
 from ..endpoints import client_endpoint
-from ..errors import ConnectFailed, ConnectTimedOut, NoSocket
+from ..errors import ConnectFailed, ConnectTimedOut, NoSocket, TlsFailed
 from ..http1.client import UpstreamConnection, UpstreamTimes
 from ..http1.head import MessageLimits
 from ..proxy_protocol import proxy_header
 from ..settings import Settings
-from ..tls.backends import BackendTls
+from ..tls.backends import BackendPeer, BackendTls
+from ..tls.connecting import connect_tls, session_of
+from ..tls.failures import HandshakeFailed
 from .client import Client
 
 __all__ = ["Upstreams"]
@@ -61,9 +64,24 @@ class Upstreams:
 
     def idle(self, member: BackendState) -> UpstreamConnection | None:
         """An idle connection to the backend, or None. One that is to be told by a PROXY protocol header who asks gets none: what
-        may be kept was made before its operator wanted that."""
+        may be kept was made before its operator wanted that. Nor is one given that was made with other words on TLS."""
         kept = self._idle.get(member.address)
-        return kept.pop() if kept and not member.backend.proxy_protocol else None
+        backend = member.backend
+        if not kept or backend.proxy_protocol:
+            return None
+        while kept:
+            connection = kept.pop()
+            if connection.backend is backend or self._fits(connection, backend):
+                return connection
+            connection.close()
+        return None
+
+    def _fits(self, connection: UpstreamConnection, backend: Backend) -> bool:
+        """Whether a connection that was made before its backend was configured anew is what would be made now."""
+        if connection.peer is not (self._tls.peer(backend) if backend.tls else None):
+            return False
+        connection.backend = backend
+        return True
 
     def idle_count(self, address: str) -> int:
         """How many idle connections are kept for the backend."""
@@ -74,23 +92,35 @@ class Upstreams:
 
         :param client: who asks, for a backend that is told so by a PROXY protocol header. Its connection then carries one
             exchange only.
-        :return: fires with it, or errbacks with :class:`ConnectFailed` or :class:`ConnectTimedOut`. Can be cancelled.
+        :return: fires with it, over TLS when that has come about, or errbacks with :class:`ConnectFailed`,
+            :class:`ConnectTimedOut` or :class:`TlsFailed`. Can be cancelled.
         """
         member.connects += 1
         address = member.address
         endpoint = self._endpoints.get(address)
         if endpoint is None:
             endpoint = self._endpoints[address] = client_endpoint(self._reactor, member.backend)
-        factory = Factory.forProtocol(
-            lambda: UpstreamConnection(self, address, self._limits, self._times, self._clock.seconds)
-        )
-        factory.noisy = False
-        connecting: Deferred[Any] = endpoint.connect(factory)
-        connecting.addTimeout(self._settings.connect_timeout, self._clock, _timed_out)
         version = member.backend.proxy_protocol
         header = proxy_header(version, client.source, client.destination) if version else b""
+        connecting = self._begin(endpoint, member, header)
+        connecting.addTimeout(self._settings.connect_timeout, self._clock, _timed_out)
         connecting.addCallbacks(self._connected, self._not_connected, callbackArgs=(header,))
         return connecting
+
+    def _begin(self, endpoint: IStreamClientEndpoint, member: BackendState, header: bytes) -> Deferred[Any]:
+        backend = member.backend
+        if backend.tls:
+            peer = self._tls.peer(backend)
+            return connect_tls(endpoint, lambda: self._make(backend, peer), peer, header)
+        factory = Factory.forProtocol(lambda: self._make(backend, None))
+        factory.noisy = False
+        return endpoint.connect(factory)
+
+    def _make(self, backend: Backend, peer: BackendPeer | None) -> UpstreamConnection:
+        connection = UpstreamConnection(self, backend.address, self._limits, self._times, self._clock.seconds)
+        connection.backend = backend
+        connection.peer = peer
+        return connection
 
     def _connected(self, connection: UpstreamConnection, header: bytes) -> UpstreamConnection:
         self._sweep.watched.add(connection)
@@ -99,10 +129,13 @@ class Upstreams:
             transport.setTcpNoDelay(True)
         if header:
             connection.single = True
-            transport.write(header)
+            if connection.peer is None:  # over TLS it has gone out before
+                transport.write(header)
         return connection
 
     def _not_connected(self, failure: Failure) -> None:
+        if failure.check(HandshakeFailed):
+            raise TlsFailed(failure.getErrorMessage())
         if failure.check(DeferredTimeoutError, ConnectTimeoutError):
             raise ConnectTimedOut(f"no connection within {self._settings.connect_timeout:g} s")
         if failure.check(ConnectBindError):
@@ -113,6 +146,8 @@ class Upstreams:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange is over."""
+        if connection.peer is not None:
+            _keep_session(connection, connection.peer)
         if self._closing or not self._settings.upstream_idle:
             connection.close()
             return
@@ -126,7 +161,9 @@ class Upstreams:
     def lost(self, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended."""
         self._sweep.watched.discard(connection)
-        self.closing(connection)
+        self._forget(connection)
+        if connection.peer is not None:
+            _keep_session(connection, connection.peer, over=True)
 
     def open(self) -> None:
         """Keep connections (again)."""
@@ -134,6 +171,11 @@ class Upstreams:
 
     def closing(self, connection: UpstreamConnection) -> None:
         """Hand out a connection no more that is about to be closed."""
+        self._forget(connection)
+        if connection.peer is not None:
+            _keep_session(connection, connection.peer)
+
+    def _forget(self, connection: UpstreamConnection) -> None:
         kept = self._idle.get(connection.address)
         if kept and connection in kept:
             kept.remove(connection)
@@ -144,6 +186,18 @@ class Upstreams:
         for kept in self._idle.values():
             while kept:
                 kept.pop().close()
+
+
+def _keep_session(connection: UpstreamConnection, peer: BackendPeer, *, over: bool = False) -> None:
+    """Let the next connection to the same backend resume the TLS session of a connection that has had its first exchange.
+
+    :param over: whether the connection has ended: then the session must have had its own end, without which it is void.
+    """
+    if connection.uses != 1:
+        return
+    tls = session_of(connection.transport)
+    if tls is not None and (not over or tls.get_shutdown()):
+        peer.keep(tls)
 
 
 def _timed_out(result: object, timeout: float) -> object:

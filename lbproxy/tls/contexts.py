@@ -22,7 +22,7 @@ from .certificates import Certificate
 from .files import read_file
 from .profiles import Profile, apply_profile
 
-__all__ = ["ClientAuthorities", "ContextMaker", "NamedConnection", "fail"]
+__all__ = ["ClientAuthorities", "ContextMaker", "NamedConnection", "fail", "show"]
 
 HTTP = (b"http/1.1",)
 
@@ -80,7 +80,7 @@ class ContextMaker:
         context.set_alpn_select_callback(self._choose_protocol)
         self._ask_for_certificates(context)
         for certificate in certificates:
-            _show(context, certificate)
+            show(context, certificate)
         if choose_certificate is not None:
             context.set_tlsext_servername_callback(choose_certificate)
         return context
@@ -98,11 +98,13 @@ class ContextMaker:
             context.add_client_ca(certificate)
 
 
-def _show(context: SSL.Context, certificate: Certificate) -> None:
+def show(context: SSL.Context, certificate: Certificate) -> None:
     """Add a certificate with its chain and its key.
 
     A chain that is read from a file is that of its certificate, and OpenSSL checks it; ``add_extra_chain_cert`` would add to one
     that certificates of all key types share, unchecked until a handshake fails for it.
+
+    :raises ConfigurationError: OpenSSL does not take it.
     """
     try:
         with NamedTemporaryFile(suffix=".pem") as file:

@@ -44,7 +44,11 @@ class TlsLayer(TwistedProtocol):
         self._inner.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """The connection has ended."""
+        """The connection has ended. Where Twisted has ended it itself, the wire hears of it here: OpenSSL knows the socket by its
+        number, which may be another's from now on."""
+        wire = getattr(self._upper, "transport", None)
+        if isinstance(wire, TlsWire):
+            wire.let_go()
         self._inner.connectionLost(reason)
 
 
@@ -66,9 +70,16 @@ class _Accepting(TlsLayer):
         transport: Any = self.transport
         upper = self._upper
         if has_socket(transport):
-            accept = self._acceptor.accept
-            upper.makeConnection(TlsWire(transport, upper, accept, in_clear=self._in_clear, to_http=self._to_http))
+            self._inner = TwistedProtocol()  # until there is a wire: if there never is, the other one hears of nothing
+            try:
+                wire = TlsWire(transport, upper, self._acceptor.accept, in_clear=self._in_clear, to_http=self._to_http)
+            except Exception:
+                transport.abortConnection()
+                raise
+            self._inner = upper
+            upper.makeConnection(wire)
         elif self._in_clear:
+            self._inner = TwistedProtocol()
             transport.abortConnection()
         else:
             factory = TLSMemoryBIOFactory(cast(IOpenSSLServerConnectionCreator, self._acceptor), False, Factory())

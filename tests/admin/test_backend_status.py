@@ -29,8 +29,11 @@ class BackendStatusTests(SynchronousTestCase):
 
     def test_one_that_nothing_has_happened_to(self) -> None:
         """It is up since it was added, and says so."""
-        expected = {
+        expected: dict[str, Any] = {
             "address": "10.0.0.1:8000",
+            "scheme": "http",
+            "verify": None,
+            "verify_name": None,
             "state": "up",
             "up": True,
             "want": "ready",
@@ -56,6 +59,18 @@ class BackendStatusTests(SynchronousTestCase):
         }
         self.assertEqual(self.report(), expected)
         self.assertEqual(json.loads(json.dumps(expected)), expected)
+
+    def test_how_tls_is_spoken_with_it(self) -> None:
+        """Whether it is, whether its certificate is verified, and for whom it must be."""
+        for place, expected in (
+            ("http://a:443", ("http", None, None)),
+            ("https://a:443", ("https", True, "a")),
+            ("https://a:443:verify-name=b", ("https", True, "b")),
+            ("https://a:443:verify=off", ("https", False, "a")),
+        ):
+            self.rig = Rig(place)
+            report = self.report("a:443")
+            self.assertEqual((report["scheme"], report["verify"], report["verify_name"]), expected)
 
     def test_one_that_refused(self) -> None:
         """It is down, with the reason, who found it, and when; the other one took over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,6 +36,13 @@ FORMS = [
     ("a:80:proxy-protocol=v1", Backend("a", 80, proxy_protocol=1), "a:80"),
     ("unix:/run/app.sock:proxy-protocol=v2", Backend("/run/app.sock", proxy_protocol=2), "unix:/run/app.sock"),
     ("[::1]:80:proxy-protocol=v2:weight=3", Backend("::1", 80, weight=3, proxy_protocol=2), "[::1]:80"),
+    ("https://App.example:443", Backend("app.example", 443, tls=True), "app.example:443"),
+    ("https://a:443/:verify=off", Backend("a", 443, tls=True, verify=False), "a:443"),
+    ("https://a:443:weight=2:verify-name=B.example", Backend("a", 443, weight=2, tls=True, verify_name="b.example"), "a:443"),
+    ("https://10.0.0.1:443:verify-name=a", Backend("10.0.0.1", 443, tls=True, verify_name="a"), "10.0.0.1:443"),
+    ("https://10.0.0.1:443:verify-name=10.0.0.1", Backend("10.0.0.1", 443, tls=True, verify_name="10.0.0.1"), "10.0.0.1:443"),
+    ("https://[::1]:1:verify-name=[0::1]:weight=2", Backend("::1", 1, weight=2, tls=True, verify_name="::1"), "[::1]:1"),
+    ("https://[::1]:443:verify=off:verify-name=a", Backend("::1", 443, tls=True, verify=False, verify_name="a"), "[::1]:443"),
 ]
 
 # What is given, and words that the message must hold: what is wrong, and what is allowed.
@@ -56,7 +65,19 @@ MISTAKES = [
     ("::1:80", "an IPv6 address must stand in brackets", "[IPV6]:PORT"),
     ("[::g]:80", "'::g' is no IPv6 address", "[IPV6]:PORT"),
     ("[::1]", "", "[IPV6]:PORT"),
-    ("https://a:443", "scheme 'https' is not served", "http://HOST:PORT"),
+    ("https://a", "it has no port", "https://HOST:PORT"),
+    ("https://unix:/run/app.sock", "cannot be read", "https://HOST:PORT"),
+    ("https+unix:/run/app.sock", "cannot be read", "https://HOST:PORT"),
+    ("https://10.0.0.1:443", "this is an address", ":verify-name=app.example, or :verify=off"),
+    ("https://[::1]:443", "this is an address", ":verify-name=app.example, or :verify=off"),
+    ("https://a:443:verify=on", "verify 'on' was given", "allowed is off"),
+    ("https://a:443:verify=", "verify '' was given", "allowed is off"),
+    ("https://a:443:verify-name=", "verify-name '' was given", "a host name, or an address"),
+    ("https://a:443:verify-name=a b", "verify-name 'a b' was given", "a host name, or an address"),
+    ("https://a:443:verify-name=10.0.0", "verify-name '10.0.0' was given", "a host name, or an address"),
+    ("a:80:verify=off", "verify 'off' was given", "https://HOST:PORT alone"),
+    ("http://a:80:verify-name=b", "verify-name 'b' was given", "https://HOST:PORT alone"),
+    ("unix:/run/app.sock:verify=off", "verify 'off' was given", "https://HOST:PORT alone"),
     ("ftp://a:21", "scheme 'ftp' is not served", "http://HOST:PORT"),
     ("http://a:80/path", "is no port", "http://HOST:PORT"),
     ("unix:run/app.sock", "must begin with a slash", "unix:/path"),
@@ -90,8 +111,20 @@ hosts = st.one_of(
     st.ip_addresses(v=4).map(str),
     st.ip_addresses(v=6).map(str),
 )
+tls: Any = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"tls": st.just(True), "verify": st.booleans(), "verify_name": hosts}),
+    st.just({"tls": True, "verify": False}),
+)
+
+
+def backend(tls: dict[str, Any], **values: Any) -> Backend:
+    return Backend(**values, **tls)
+
+
 backends = st.builds(
-    Backend,
+    backend,
+    tls,
     host=hosts,
     port=st.integers(1, 65535),
     weight=st.integers(1, MAX_WEIGHT),
@@ -121,7 +154,12 @@ class ParsedBackends(SynchronousTestCase):
     @given(backends)
     def test_an_address_reads_back_as_the_same_backend(self, backend: Backend) -> None:
         """What lbproxy prints of a backend can be given to it again."""
-        text = f"{backend.address}:weight={backend.weight}"
+        text = f"{'https://' * backend.tls}{backend.address}:weight={backend.weight}"
+        if not backend.verify:
+            text += ":verify=off"
+        if backend.verify_name:
+            name = backend.verify_name
+            text += f":verify-name=[{name}]" if ":" in name else f":verify-name={name}"
         if backend.proxy_protocol:
             text += f":proxy-protocol=v{backend.proxy_protocol}"
         if backend.tier:
@@ -151,6 +189,31 @@ class ParsedBackends(SynchronousTestCase):
             self.assertIn(repr(version), str(error))
         self.assertEqual([Backend("a", 80, proxy_protocol=version).proxy_protocol for version in (0, 1, 2)], [0, 1, 2])
         self.assertEqual(Backend.parse("a:80").proxy_protocol, 0)
+
+    def test_a_backend_made_in_code_has_what_is_said_of_tls_checked(self) -> None:
+        """It goes with TLS alone, which goes with a port; and it must be known for whom a certificate is to be."""
+        for host, options, words in (
+            ("a", {"verify": False}, "https alone"),
+            ("a", {"verify_name": "b"}, "https alone"),
+            ("a", {"tls": "yes"}, "tls 'yes' was given"),
+            ("a", {"tls": True, "verify": "off"}, "verify 'off' was given"),
+            ("a", {"tls": True, "verify_name": "a b"}, "verify-name 'a b' was given"),
+            ("a", {"tls": True, "verify_name": None}, "verify-name None was given"),
+            ("10.0.0.1", {"tls": True}, "this is an address"),
+            ("::1", {"tls": True}, "this is an address"),
+        ):
+            error = self.assertRaises(ConfigurationError, lambda: Backend(host, 443, **options))  # noqa: B023 - called at once
+            self.assertIn(words, str(error))
+        self.assertRaises(ConfigurationError, lambda: Backend("/run/app.sock", tls=True))
+
+    def test_all_mistakes_about_tls_are_told_at_once(self) -> None:
+        """A line for each, with those of the other options."""
+        text = "https://a:443:verify=no:verify-name=:weight=0"
+        lines = str(self.assertRaises(ConfigurationError, Backend.parse, text)).splitlines()
+        self.assertEqual([next(word for word in ("weight 0", "verify 'no'", "verify-name ''") if word in line) for line in lines],
+                         ["weight 0", "verify 'no'", "verify-name ''"])  # fmt: skip
+        lines = str(self.assertRaises(ConfigurationError, Backend.parse, "https://10.0.0.1:443:weight=0")).splitlines()
+        self.assertEqual(len(lines), 2)
 
     def test_a_backend_cannot_be_changed(self) -> None:
         """Backends are values: equal ones are one key, and none changes under its user."""

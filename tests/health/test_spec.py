@@ -17,13 +17,16 @@ class WellFormed(SynchronousTestCase):
     """What is read."""
 
     def test_a_connection(self) -> None:
-        """Without a path a connection is all that is tried."""
-        self.assertEqual(ProbeSpec.parse("tcp"), ProbeSpec())
+        """Without a path a connection is all that is tried, with TLS or without; unless that is said, as the backend has it."""
+        for text in ("tcp", "tls"):
+            self.assertEqual(ProbeSpec.parse(text), ProbeSpec(scheme=text))
+        self.assertEqual(ProbeSpec.parse(), ProbeSpec())
 
     def test_a_page(self) -> None:
         """2xx and 3xx are well, as with nginx Plus."""
         spec = ProbeSpec.parse("http:/health?deep=1")
-        self.assertEqual((spec.path, spec.allowed), ("/health?deep=1", "200-399"))
+        self.assertEqual((spec.scheme, spec.path, spec.allowed), ("http", "/health?deep=1", "200-399"))
+        self.assertEqual(ProbeSpec.parse("https:/health"), ProbeSpec("/health", scheme="https"))
         self.assertEqual([spec.allows(status) for status in (199, 200, 399, 400)], [False, True, True, False])
 
     def test_all_options(self) -> None:
@@ -38,7 +41,15 @@ class WellFormed(SynchronousTestCase):
         )
         self.assertEqual(
             spec,
-            ProbeSpec("/", ((200, 299), (404, 404)), "ok|fine", (("X-A", "1"), ("X-A", "2"), ("x-b", "c:d")), "[::1]:80", 8081),
+            ProbeSpec(
+                "/",
+                ((200, 299), (404, 404)),
+                "ok|fine",
+                (("X-A", "1"), ("X-A", "2"), ("x-b", "c:d")),
+                "[::1]:80",
+                8081,
+                "http",
+            ),
         )
         self.assertEqual(spec.allowed, "200-299,404")
         self.assertEqual([spec.allows(status) for status in (200, 299, 300, 404)], [True, True, False, True])
@@ -59,6 +70,9 @@ class Mistakes(SynchronousTestCase):
             "http:",
             "http:x",
             "http://host/path",
+            "https://host/path",
+            "https:",
+            "tls:/health",
             "http:/a b",
             "http:/a#b",
             "http:/é",
@@ -68,13 +82,8 @@ class Mistakes(SynchronousTestCase):
             (problem,) = self.problems(text)
             self.assertTrue(problem.startswith("--probe: "), problem)
             self.assertIn(repr(text), problem)
-            self.assertIn("tcp, or http:/path", problem)
+            self.assertIn("tcp, tls, http:/path or https:/path", problem)
         self.assertLess(len(self.problems("http:/" + "x" * 9000)[0]), 400)
-
-    def test_tls_is_not_there_yet(self) -> None:
-        """Who asks for it is told so."""
-        for text in ("tls", "https:/health"):
-            self.assertIn("not there yet", self.problems(text)[0])
 
     def test_statuses(self) -> None:
         """Final ones, and ranges that are not upside down."""
@@ -113,7 +122,7 @@ class Mistakes(SynchronousTestCase):
             ["--probe-status", "--probe-body", "--probe-header", "--probe-host", "--probe-port"],
         )
         for problem in problems:
-            self.assertIn("goes with --probe http:/path alone", problem)
+            self.assertIn("goes with --probe http:/path and https:/path alone", problem)
 
     def test_all_at_once(self) -> None:
         """A line for each."""
