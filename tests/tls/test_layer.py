@@ -73,7 +73,7 @@ class InMemory(SynchronousTestCase):
 
     def connect(self, **settings: Any) -> Peer:
         factory = Factory()
-        factory.buildProtocol = lambda addr: self.protocol  # type: ignore[method-assign, assignment]
+        factory.buildProtocol = lambda addr: self.protocol  # type: ignore[method-assign]
         return Peer(self.clock).attach(TlsFactory(factory, Acceptor(), **settings).buildProtocol(None))
 
     def test_twisteds_tls_is_given(self) -> None:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import random
 import socket
 import struct
 from typing import Any
 from weakref import ref
 
 from OpenSSL import SSL
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from lbproxy.admission import ConnectionLimit
+from lbproxy.balance.backend import parse_backends
+from lbproxy.balance.pool import Pool
 from lbproxy.deadlines import DeadlineSweep
 from lbproxy.drain import DRAIN_LOOK, FIRST_REQUEST, Drain
-from lbproxy.http1.factory import ServerFactory
+from lbproxy.http1.factory import SecureFactory, ServerFactory
 from lbproxy.listener import check_endpoints
 from lbproxy.proxy.counters import BalancerCounters, ListenerCounters
+from lbproxy.resource import LoadBalancerResource
 from lbproxy.settings import Settings
+from lbproxy.tls.layer import TlsFactory
 from lbproxy.wire import HIGH_WATER
 
 from ..http1.support import FakeMaker
 from ..support import GET, OK, START, post, split, status
-from .sessions import TlsCase, TlsClient
+from .sessions import Session, TlsCase, TlsClient
 
 V1 = b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(
@@ -433,3 +440,72 @@ class BehindAProxy(ServerCase):
         peer.close()
         self.until(self.none_open)
         self.assertEqual((self.counters.handshakes, self.counters.handshakes_failed), (0, {}))
+
+
+class Tunnels(TlsCase):
+    """After a 101 the session carries whatever both sides say."""
+
+    def factory(self) -> Any:
+        pool = Pool(parse_backends([self.backend()]))
+        settings = Settings(probe_interval=86400.0)
+        self.resource = LoadBalancerResource(pool, reactor=self.reactor, settings=settings)
+        self.addCleanup(self.resource.stop)
+        sweep = self.resource.balancer.sweep
+        server = ServerFactory(self.resource, settings, self.reactor.seconds, sweep.watched, ListenerCounters())
+        return TlsFactory(SecureFactory(server, False), self.acceptor)
+
+    def backend(self) -> str:
+        """A backend that switches, and then says back what it hears."""
+        self.backends: list[Any] = []
+
+        class Echo(Session):
+            def dataReceived(echo, data: bytes) -> None:
+                if not echo.data.endswith(b"\r\n\r\n"):
+                    echo.data += data
+                    if echo.data.endswith(b"\r\n\r\n"):
+                        self.backends.append(echo)
+                        echo.transport.registerProducer(Reader(echo.transport), True)
+                        echo.transport.write(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                else:
+                    echo.transport.write(data)
+
+        return f"127.0.0.1:{super().listen(Echo)}"
+
+    def test_large_messages_go_both_ways(self) -> None:
+        """Byte for byte, although the client reads late."""
+        client = self.client()
+        self.until(client.shake)
+        client.tls.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.until(lambda: client.read().endswith(b"\r\n\r\n"))
+        client.data.clear()
+        data = random.Random(3).randbytes(8 << 20)
+        sent = 0
+
+        def pump() -> bool:
+            nonlocal sent
+            with contextlib.suppress(SSL.WantWriteError, SSL.WantReadError):
+                while sent < len(data):
+                    sent += client.tls.send(data[sent : sent + 50000])
+            return sent > 4 << 20 and len(client.read()) == len(data)
+
+        self.until(pump)
+        self.assertEqual(bytes(client.data), data)
+        client.tls.shutdown()
+        self.until(lambda: bool(self.backends[0].ends))
+        self.until(lambda: bool(client.read() and client.ended))
+        self.assertEqual(client.ended, "notified")
+
+
+@implementer(IPushProducer)
+class Reader:
+    """Reads from where it writes to as fast as that takes it."""
+
+    def __init__(self, transport: Any) -> None:
+        self.pauseProducing = transport.pauseProducing
+        self.resumeProducing = transport.resumeProducing
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def stopProducing(self) -> None: ...
