@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from OpenSSL import crypto
@@ -22,6 +22,7 @@ from lbproxy.http1.factory import ProxyProtocolFactory, ServerFactory
 from lbproxy.listener import BACKLOG, check_endpoints
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.settings import Settings
+from lbproxy.tls.layer import Acceptor, TlsFactory
 from lbproxy.wire import Wire
 
 from .http1.support import FakeMaker
@@ -154,6 +155,49 @@ class ProxyProtocolTests(SynchronousTestCase):
             self.assertIn(f"--listen: {description!r} was given, which cannot be used (", str(error))
         error = self.assertRaises(ConfigurationError, check_endpoints, Sockets(), ["haproxy:haproxy:tcp:80"])
         self.assertIn("a connection has one PROXY protocol header", str(error))
+
+
+class TlsTests(SynchronousTestCase):
+    """``--tls-listen`` puts TLS on any plain endpoint."""
+
+    def refused(self, description: str, acceptor: Any = True) -> str:
+        """What is said of a description that cannot be used."""
+        error = self.assertRaises(ConfigurationError, check_endpoints, Sockets(), [], tls_listen=[description], acceptor=acceptor)
+        self.assertTrue(str(error).startswith(f"--tls-listen: {description!r} was given, which cannot be used ("), error)
+        return str(error)
+
+    def test_what_it_opens_is_what_the_description_says(self) -> None:
+        """With our backlog, behind the PROXY protocol or not."""
+        for description, place in (
+            ("tcp:8443", ["tcp", 8443, ""]),
+            (r"tcp:8443:interface=\:\:1", ["tcp", 8443, "::1"]),
+            ("HAProxy:tcp:8443", ["tcp", 8443, ""]),
+            ("haproxy:unix:/run/x.sock:mode=600", ["unix", "/run/x.sock", 0o600]),
+        ):
+            reactor = Sockets()
+            (endpoint,) = check_endpoints(reactor, [], tls_listen=[description], acceptor=cast(Acceptor, object()))
+            endpoint.listen(Factory())
+            *opened, factory = reactor.opened[-1]
+            self.assertEqual(opened, place)
+            self.assertIsInstance(factory, TlsFactory)
+            self.assertFalse(factory.noisy)
+
+    def test_they_come_after_the_plain_ones(self) -> None:
+        """And before the admin listener."""
+        reactor = Sockets()
+        made = check_endpoints(reactor, ["tcp:1"], "tcp:3", tls_listen=["tcp:2"], acceptor=cast(Acceptor, object()))
+        for endpoint in made:
+            endpoint.listen(Factory())
+        self.assertEqual([opened[1] for opened in reactor.opened], [1, 2, 3])
+
+    def test_what_cannot_be_used_is_named(self) -> None:
+        """And why."""
+        for description in ("ssl:8443:privateKey=x", "TLS:/x:8443", "haproxy:ssl:8443", "txacme:/x:tcp:1"):
+            self.assertIn("TLS is spoken here anyway", self.refused(description))
+        self.assertIn("a connection has one PROXY protocol header", self.refused("haproxy:haproxy:tcp:1"))
+        self.assertIn("there is no certificate for it", self.refused("tcp:8443", None))
+        self.refused("nonsense:1")
+        self.refused("haproxy:")
 
 
 class SocketTests(ReactorCase):

@@ -14,9 +14,11 @@ from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.http1.factory import ProxyProtocolFactory
+from lbproxy.http1.factory import ProxyProtocolFactory, SecureFactory
+from lbproxy.tls.layer import TlsFactory
 
 from .support import GET, OK, Peer, Rig, split, status, values
+from .tls.sessions import Acceptor
 
 
 @cache
@@ -190,3 +192,52 @@ class ProxyProtocolInsideTls(SynchronousTestCase):
         asked = rig.accept().received()
         self.assertEqual(values(asked, b"X-Forwarded-For"), [b"203.0.113.9"])
         self.assertEqual(values(asked, b"X-Forwarded-Proto"), [b"https"])
+
+
+class WithoutSockets(SynchronousTestCase):
+    """Where a transport has no socket that a wire could take over, Twisted's TLS does the same, and is counted alike."""
+
+    def setUp(self) -> None:
+        made = certificate("default.example")
+        context = CertificateOptions(privateKey=made.privateKey.original, certificate=made.original).getContext()
+        self.rig = Rig()
+        self.factory = TlsFactory(SecureFactory(self.rig.factory, False), Acceptor(context))
+        self.counters = self.rig.listener
+
+    def counted(self) -> tuple[int, dict[str, int], dict[str, int], int]:
+        counters = self.counters
+        return counters.handshakes, counters.handshakes_failed, counters.timed_out, counters.open
+
+    def test_a_request_reaches_a_backend(self) -> None:
+        """After one handshake."""
+        browser = Browser(self.rig, self.factory, "default.example")
+        browser.send(GET)
+        backend = self.rig.accept()
+        self.assertEqual(values(backend.received(), b"X-Forwarded-Proto"), [b"https"])
+        backend.send(OK)
+        browser.pump()
+        self.assertEqual(status(browser.data), 200)
+        self.assertEqual(self.counted(), (1, {}, {}, 1))
+
+    def test_a_client_that_leaves_is_counted(self) -> None:
+        """However it does."""
+        for leave in ("hang_up", "reset"):
+            peer = Peer(self.rig.reactor).attach(self.factory.buildProtocol(None))
+            getattr(peer, leave)()
+            self.rig.turn()
+        self.assertEqual(self.counted(), (0, {"closed": 2}, {}, 0))
+
+    def test_a_silent_one_is_dropped(self) -> None:
+        """After ten seconds."""
+        peer = Peer(self.rig.reactor).attach(self.factory.buildProtocol(None))
+        self.rig.wait(9)
+        self.assertFalse(peer.aborted)
+        self.rig.wait(3)
+        self.assertTrue(peer.aborted)
+        self.assertEqual(self.counted(), (0, {"timeout": 1}, {"handshake": 1}, 0))
+
+    def test_one_that_speaks_no_tls_is_counted_once(self) -> None:
+        """By what it speaks."""
+        Peer(self.rig.reactor).attach(self.factory.buildProtocol(None)).send(GET)
+        self.rig.turn()
+        self.assertEqual(self.counted(), (0, {"plain-http": 1}, {}, 0))

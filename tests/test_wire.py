@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import socket
 from typing import Any
+from weakref import ref
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, IReadWriteDescriptor, ITransport
@@ -408,6 +410,27 @@ class Ending(LoopbackCase):
         self.assertFalse(self.lost())
         self.wire.abortConnection()
         self.until(self.lost)
+
+    def test_nothing_is_left_to_the_garbage_collector(self) -> None:
+        """However it ends: a busy listener's connections are freed as they go."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for end in ("loseConnection", "abortConnection", "loseWriteConnection"):
+            peer = self.dial(self.port)
+            self.made.clear()
+            self.until(lambda: bool(self.made))
+            protocol = self.made[-1]
+            del protocol.given
+            protocol.transport.write(b"hello")
+            getattr(protocol.transport, end)()
+            peer.close()
+            self.until(lambda protocol=protocol: protocol.lost is not None)  # type: ignore[misc]
+            gone = [ref(protocol)]
+            self.made.clear()
+            del protocol
+            self.turn()
+            self.assertEqual([left() for left in gone], [None], end)
 
     def test_twisteds_own_count_stays_right(self) -> None:
         """The listener knows that the connection is over."""

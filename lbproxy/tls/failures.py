@@ -32,6 +32,7 @@ _REASONS = (
     ("version too low", "version"),
     ("no protocols available", "version"),
     ("wrong version number", "not-tls"),
+    ("bad record mac", "other"),
     ("record", "not-tls"),
     ("packet length", "not-tls"),
     ("unexpected message", "not-tls"),

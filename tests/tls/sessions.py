@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel, globalLogPublisher
+from zope.interface import implementer
 
 from lbproxy.polling import poll_of
 from lbproxy.tls.layer import TlsFactory
@@ -56,6 +58,7 @@ def server_context() -> SSL.Context:
     return context
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class Acceptor:
     """Makes sessions for a listener, with one context."""
 
