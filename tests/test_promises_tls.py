@@ -229,6 +229,7 @@ class WithoutSockets(SynchronousTestCase):
 
     def test_a_silent_one_is_dropped(self) -> None:
         """After ten seconds."""
+        self.rig.balancer.sweep.start()
         peer = Peer(self.rig.reactor).attach(self.factory.buildProtocol(None))
         self.rig.wait(9)
         self.assertFalse(peer.aborted)

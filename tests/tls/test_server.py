@@ -459,6 +459,8 @@ class Tunnels(TlsCase):
         self.backends: list[Any] = []
 
         class Echo(Session):
+            transport: Any
+
             def dataReceived(echo, data: bytes) -> None:
                 if not echo.data.endswith(b"\r\n\r\n"):
                     echo.data += data
@@ -501,11 +503,13 @@ class Reader:
     """Reads from where it writes to as fast as that takes it."""
 
     def __init__(self, transport: Any) -> None:
-        self.pauseProducing = transport.pauseProducing
-        self.resumeProducing = transport.resumeProducing
+        self._transport = transport
 
-    def pauseProducing(self) -> None: ...
+    def pauseProducing(self) -> None:
+        self._transport.pauseProducing()
 
-    def resumeProducing(self) -> None: ...
+    def resumeProducing(self) -> None:
+        self._transport.resumeProducing()
 
-    def stopProducing(self) -> None: ...
+    def stopProducing(self) -> None:
+        """The transport is gone."""
