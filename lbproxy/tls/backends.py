@@ -16,6 +16,7 @@ from ..balance.backend import Backend
 from ..errors import ConfigurationError
 from .certificates import read_certificates
 from .contexts import ClientAuthorities, show
+from .renewals import limit_renewals
 from .verification import Verification, VerifiedConnection, is_address, verify
 
 __all__ = ["SESSION_LIFE", "BackendPeer", "BackendTls", "warn_of_unverified"]
@@ -78,6 +79,7 @@ class BackendTls:
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # we keep them by backend
         context.set_alpn_protos([b"http/1.1"])
+        limit_renewals(context)
         context.set_verify(SSL.VERIFY_PEER, verify)
         problems = [*self._trust(context), *self._show(context)]
         if problems:

@@ -21,8 +21,9 @@ from ..errors import ConfigurationError
 from .certificates import Certificate
 from .files import read_file
 from .profiles import Profile, apply_profile
+from .renewals import limit_renewals
 
-__all__ = ["ClientAuthorities", "ContextMaker", "NamedConnection", "fail", "show"]
+__all__ = ["ClientAuthorities", "ContextMaker", "NamedConnection", "ServerConnection", "fail", "show"]
 
 HTTP = (b"http/1.1",)
 
@@ -78,6 +79,7 @@ class ContextMaker:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         apply_profile(context, self._profile)
         context.set_alpn_select_callback(self._choose_protocol)
+        limit_renewals(context)
         self._ask_for_certificates(context)
         for certificate in certificates:
             show(context, certificate)
@@ -141,7 +143,20 @@ def fail(reason: str) -> NoReturn:
     raise SSL.Error([("lbproxy", "", reason)])
 
 
-class NamedConnection(SSL.Connection):
+class ServerConnection(SSL.Connection):
+    """A session that keeps the context which it began with, also when it goes on with another one for its name: OpenSSL calls
+    that one's callbacks to the end of the handshake, and pyOpenSSL frees them with it. (Seen to end the process, where a store
+    was read anew in the middle of a handshake.)
+
+    :ivar begun_with: that context.
+    """
+
+    def __init__(self, context: SSL.Context, socket: Any = None) -> None:
+        super().__init__(context, socket)
+        self.begun_with = context
+
+
+class NamedConnection(ServerConnection):
     """A session that ends when the client has asked for a name which is not served.
 
     pyOpenSSL has one way to end it in the callback itself, which is to raise there; it prints a traceback for it. So the

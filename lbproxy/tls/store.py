@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ..errors import ConfigurationError
 from .certificates import Certificate
-from .contexts import NamedConnection
+from .contexts import NamedConnection, ServerConnection
 from .files import absolute
 from .loading import LoadedCertificates, Wanted, load
 from .profiles import PROFILES
@@ -76,7 +76,7 @@ class CertificateStore:
             protocols=None if protocols is None else tuple(protocols),
         )
         self._now = now
-        self._connection: type[SSL.Connection] = NamedConnection if reject_unknown_names else SSL.Connection
+        self._connection: type[SSL.Connection] = NamedConnection if reject_unknown_names else ServerConnection
         self._seen = self._wanted.stamps()
         self._loaded = load(self._wanted, now())
         self._front = self._loaded.front

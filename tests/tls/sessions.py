@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,10 @@ from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from lbproxy.polling import poll_of
+from lbproxy.tls.certificates import read_certificates
+from lbproxy.tls.contexts import ContextMaker
 from lbproxy.tls.layer import TlsFactory
-from lbproxy.tls.renewals import limit_renewals
+from lbproxy.tls.profiles import profile_named
 
 from ..support import ReactorCase, Recorder
 
@@ -46,16 +49,11 @@ def pem() -> bytes:
 
 def server_context() -> SSL.Context:
     """As a certificate store makes them."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     with TemporaryDirectory() as folder:
         path = Path(folder, "a.pem")
         path.write_bytes(pem())
-        context.use_certificate_chain_file(str(path))
-        context.use_privatekey_file(str(path))
-    limit_renewals(context)
-    return context
+        certificates = read_certificates(str(path), time.time())
+    return ContextMaker(profile_named("intermediate"), None, None).make(certificates)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
