@@ -45,7 +45,8 @@ class LoadBalancerResource(ReverseProxyResource):
     :param probe: how backends are probed: an :class:`~lbproxy.interfaces.IProbe`, or a function that gets a backend and says, at
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
-    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
+    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities. Nothing here
+        reads its files anew: see there.
     :param client_certificates: whether backends are told of the certificate that a client of :meth:`render` has shown
         (``X-SSL-Client-Verify`` and the others). Only where its listener's TLS verifies them: what an endpoint with a
         :class:`~lbproxy.tls.store.CertificateStore` or :class:`twisted.internet.ssl.CertificateOptions` with a ``trustRoot``

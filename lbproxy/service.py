@@ -45,7 +45,8 @@ class LoadBalancerService(MultiService):
         must begin with a PROXY protocol header, which is believed.
     :param tls_listen: where clients connect that speak TLS: descriptions of plain endpoints, such as ``tcp:8443``.
     :param certificates: what they are shown there.
-    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
+    :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities. Its files are
+        watched, as those of *certificates* are.
     :param reactor: connects and listens.
     :param clock: gives the time and runs time-outs and probes; the reactor does if there is none.
     :param settings: retries, time-outs, limits.
@@ -111,7 +112,7 @@ class LoadBalancerService(MultiService):
         self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
         self.factory.gate = self._limit
         self.certificates = certificates
-        self._watch = None if certificates is None else self._make_watch(certificates, reactor)
+        self._watch = self._make_watch(certificates, backend_tls, reactor)
         if certificates is not None and certificates.client_auth is not None:
             self.factory.identify = client_identity
         balancer.https_port = self._https_port
@@ -128,10 +129,17 @@ class LoadBalancerService(MultiService):
         for listener in self._all_listeners():
             listener.setServiceParent(self)  # type: ignore[no-untyped-call]
 
-    def _make_watch(self, certificates: CertificateStore, reactor: Any) -> CertificateWatch:
-        """With the reactor's threads, and the service's clock."""
+    def _make_watch(
+        self, certificates: CertificateStore | None, backend_tls: BackendTls | None, reactor: Any
+    ) -> CertificateWatch | None:
+        """With the reactor's threads, and the service's clock; None where no file was given."""
+        if backend_tls is not None and not backend_tls.files:
+            backend_tls = None
+        if certificates is None and backend_tls is None:
+            return None
         interval = self.resource.balancer.settings.certificate_check
-        return CertificateWatch(certificates, self._clock, interval, in_thread=partial(in_thread_of, reactor))
+        threads = partial(in_thread_of, reactor)
+        return CertificateWatch(certificates, self._clock, interval, backend_tls=backend_tls, in_thread=threads)
 
     def _make_admin(self, endpoint: IStreamServerEndpoint, description: str, writable: bool) -> Listener:
         site = admin_site(
@@ -160,11 +168,16 @@ class LoadBalancerService(MultiService):
     def _ports(self) -> list[Any]:
         return [listener.port for listener in self._listeners if listener.port is not None]
 
-    def reload_certificates(self) -> Deferred[Reload | None]:
-        """Read the certificates' files anew, whether or not they have changed. New connections are shown what is in them, all of
-        it or, when there is a mistake in one of them, nothing.
+    @property
+    def reloads(self) -> bool:
+        """Whether there are files that :meth:`reload_certificates` reads."""
+        return self._watch is not None
 
-        :return: fires with what came of it; with None where there are no certificates, or the service does not run.
+    def reload_certificates(self) -> Deferred[Reload | None]:
+        """Read the certificates' files anew, whether or not they have changed, those of TLS with backends too. New connections go
+        by what is in them, all of it or, when there is a mistake in one of them, nothing.
+
+        :return: fires with what came of it; with None where no file was given, or the service does not run.
         """
         if self._watch is None:
             _log.info("there is nothing to be read anew: no certificates were given")

@@ -114,7 +114,7 @@ class _UnderTwistd(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         # Who started it with nohup wants it to outlive the terminal, and so it does; where there are certificates, that is no
         # reason to be deaf to who renews them.
-        with_certificates = any(balancer.certificates is not None for balancer in self.balancers)
+        with_certificates = any(balancer.reloads for balancer in self.balancers)
         self._restore_hangup()
         self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_certificates)
 

@@ -786,7 +786,7 @@ class SignalTests(SynchronousTestCase):
 
         class Balancer(Service):
             def __init__(self) -> None:
-                self.certificates = certificates
+                self.reloads = certificates is not None
 
             def reload_certificates(self) -> None:
                 case.acted.append("read")

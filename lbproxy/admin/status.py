@@ -30,9 +30,9 @@ def status(
 
     :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
     :param draining: whether it has been told to stop.
-    :param watch: of the certificates that clients are shown; None: there are none.
+    :param watch: of certificates; None: there are none.
     :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools``, ``connections`` and ``tls``
-        (:func:`.tls_status.tls_status`; null: there are no certificates). Connections are clients', with ``limits`` (what is
+        (:func:`.tls_status.tls_status`; null: no file was given for it). Connections are clients', with ``limits`` (what is
         allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``, ``policy``, whether its
         backends' health is ignored (``panicking``), its counters, ``tiers`` with the share of exchanges that each takes, and
         ``backends`` (:func:`.backend_status.backend_status`).

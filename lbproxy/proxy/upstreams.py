@@ -64,14 +64,16 @@ class Upstreams:
 
     def idle(self, member: BackendState) -> UpstreamConnection | None:
         """An idle connection to the backend, or None. One that is to be told by a PROXY protocol header who asks gets none: what
-        may be kept was made before its operator wanted that. Nor is one given that was made with other words on TLS."""
+        may be kept was made before its operator wanted that. Nor is one given that was made with other words on TLS, or by other
+        files."""
         kept = self._idle.get(member.address)
         backend = member.backend
         if not kept or backend.proxy_protocol:
             return None
         while kept:
             connection = kept.pop()
-            if connection.backend is backend or self._fits(connection, backend):
+            peer = connection.peer
+            if (connection.backend is backend and (peer is None or not peer.retired)) or self._fits(connection, backend):
                 return connection
             connection.close()
         return None

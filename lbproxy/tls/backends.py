@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509StoreFlags
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..balance.backend import Backend
 from ..errors import ConfigurationError
-from .certificates import read_certificates
-from .contexts import ClientAuthorities, show
-from .renewals import limit_renewals
-from .verification import Verification, VerifiedConnection, is_address, verify
+from .backend_loading import BackendFiles, LoadedBackendTls, load_backend_tls
+from .certificates import Certificate
+from .files import absolute
+from .verification import Verification, VerifiedConnection, is_address
 
 __all__ = ["SESSION_LIFE", "BackendPeer", "BackendTls", "warn_of_unverified"]
 
@@ -31,6 +31,9 @@ class BackendTls:
     """How TLS is spoken with backends: TLS 1.2 or 1.3, HTTP/1.1, no renegotiation.
 
     What it needs of the system's authorities is read when it is first used, and all of it that the operator has named at once.
+    When these files change, somebody has to read them anew: a :class:`~lbproxy.service.LoadBalancerService` does; a
+    :class:`~lbproxy.resource.LoadBalancerResource` alone does not, but goes by what a :class:`~.watch.CertificateWatch` reads
+    that was given the same object: ``CertificateWatch(None, reactor, 10, backend_tls=tls)``.
 
     :param ca: a PEM file with the authorities of their certificates; None: the system's.
     :param certificate: what they are shown, as for a :class:`~.store.CertificateStore`; None: nothing.
@@ -41,23 +44,58 @@ class BackendTls:
     def __init__(
         self, *, ca: str | None = None, certificate: str | None = None, now: Callable[[], float] = time.time
     ) -> None:
-        self.ca = ca
-        self.certificate = certificate
+        empty = [option for option, path in (("backend-ca", ca), ("backend-certificate", certificate)) if path == ""]
+        if empty:
+            raise ConfigurationError("\n".join(f"{option}: '' was given; allowed is a path" for option in empty))
+        self.files = BackendFiles(
+            None if ca is None else os.path.abspath(ca), None if certificate is None else absolute(certificate)
+        )
         self.now = now
-        self._context: SSL.Context | None = None
+        self._loaded: LoadedBackendTls | None = None
         self._peers: dict[tuple[str, bool, str], BackendPeer] = {}
-        if ca is not None or certificate is not None:
-            self._context = self._make_context()
+        self._seen = self.files.stamps()
+        if self.files:
+            self._loaded = load_backend_tls(self.files, now())
 
     @property
     def context(self) -> SSL.Context:
         """What every session with a backend is made of: one for all, since sessions are resumed within one alone."""
-        if self._context is None:
-            self._context = self._make_context()
-        return self._context
+        if self._loaded is None:
+            self._loaded = load_backend_tls(self.files, self.now())
+        return self._loaded.context
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What backends are shown just now: nothing, or one of each key type."""
+        return () if self._loaded is None else self._loaded.certificates
+
+    def changed(self) -> bool:
+        """Whether any file has changed since it was looked at last, for better or worse. Blocking; safe in a thread."""
+        return self.files.stamps() != self._seen
+
+    def load(self) -> LoadedBackendTls:
+        """Read the files, if they are others than those in use, and make a whole new context. What is in use stays as it is.
+        Blocking; safe in a thread.
+
+        :raises ConfigurationError: as at the start; but a certificate that has expired is no mistake while its file has not
+            changed.
+        """
+        self._seen = self.files.stamps()
+        return load_backend_tls(self.files, self.now(), self._loaded)
+
+    def swap(self, loaded: LoadedBackendTls) -> None:
+        """Make sessions of *loaded* from now on. Exchanges that run are ended as they began; after them no session from before is
+        resumed, and no connection used: who vouched for its backend may not be trusted any more."""
+        if loaded is self._loaded:
+            return
+        self._loaded = loaded
+        peers, self._peers = self._peers, {}
+        for peer in peers.values():
+            peer.retire()
 
     def peer(self, backend: Backend) -> BackendPeer:
-        """The backend as it is to be verified. It is the same object for the same backend, verified in the same way.
+        """The backend as it is to be verified. It is the same object for the same backend, verified in the same way, until other
+        files are gone by.
 
         :raises ConfigurationError: when it is not known for whom its certificate should be.
         """
@@ -72,48 +110,6 @@ class BackendTls:
         """The same for a probe: its certificate is to be shown each time."""
         return BackendPeer(self, *_wanted(backend, (backend.verify_name or backend.host).removesuffix(".")), resume=False)
 
-    def _make_context(self) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # we keep them by backend
-        context.set_alpn_protos([b"http/1.1"])
-        limit_renewals(context)
-        context.set_verify(SSL.VERIFY_PEER, verify)
-        problems = [*self._trust(context), *self._show(context)]
-        if problems:
-            raise ConfigurationError("\n".join(problems))
-        return context
-
-    def _trust(self, context: SSL.Context) -> list[str]:
-        if self.ca is None:
-            context.set_default_verify_paths()
-            return []
-        try:
-            authorities = ClientAuthorities.read(self.ca, True).trusted
-        except ConfigurationError as error:
-            return [f"backend-ca: {error}"]
-        store = context.get_cert_store()
-        assert store is not None
-        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # who is given is trusted, be it a root or not
-        for authority in authorities:
-            store.add_cert(authority)
-        return []
-
-    def _show(self, context: SSL.Context) -> list[str]:
-        if self.certificate is None:
-            return []
-        try:
-            certificates = read_certificates(self.certificate, self.now())
-            if len({certificate.key_type for certificate in certificates}) < len(certificates):
-                raise ConfigurationError(f"{self.certificate!r} holds {len(certificates)} certificates; give one")
-            for certificate in certificates:
-                show(context, certificate)
-        except ConfigurationError as error:
-            return [f"backend-certificate: {line}" for line in str(error).splitlines()]
-        return []
-
 
 @implementer(IOpenSSLClientConnectionCreator)
 class BackendPeer:
@@ -122,7 +118,10 @@ class BackendPeer:
     :param name: the name it is asked for, and must have a certificate for; empty: neither.
     :param verified: whether its certificate is verified.
     :param resume: whether sessions are resumed.
+    :ivar retired: whether other files are gone by since: what was made for it is not to be used again.
     """
+
+    retired = False
 
     def __init__(self, tls: BackendTls, name: str, verified: bool, *, resume: bool = True) -> None:
         self._tls = tls
@@ -172,6 +171,12 @@ class BackendPeer:
 
     def forget(self) -> None:
         """Resume no session from before: a handshake has failed."""
+        self._session = None
+
+    def retire(self) -> None:
+        """Resume none at all any more, and have no connection used again."""
+        self.retired = True
+        self._resume = False
         self._session = None
 
 

@@ -27,9 +27,13 @@ _log = Logger()
 
 
 class ExpiryNotices:
-    """Says of each certificate that it will expire, or has expired: at once, and then once a day as long as it is served."""
+    """Says of each certificate that it will expire, or has expired: at once, and then once a day as long as it is served.
 
-    def __init__(self) -> None:
+    :param called: what such a certificate is called.
+    """
+
+    def __init__(self, called: str = "certificate") -> None:
+        self._called = called
         self._due: dict[tuple[str, str, bool], float] = {}
 
     def look(self, certificates: Iterable[Certificate], now: float) -> None:
@@ -45,22 +49,23 @@ class ExpiryNotices:
                 due[about] = self._due.get(about, now)
                 if due[about] <= now:
                     due[about] = now + AGAIN
-                    _say(certificate, now)
+                    _say(self._called, certificate, now)
         self._due = due
 
 
-def _say(certificate: Certificate, now: float) -> None:
+def _say(called: str, certificate: Certificate, now: float) -> None:
     left = certificate.not_after - now
     about = {
+        "called": called,
         "names": _shown(certificate.names),
         "source": certificate.source,
         "until": datetime.fromtimestamp(certificate.not_after, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "days": f"{abs(left) / _DAY:.1f}",
     }
     if left < 0:
-        _log.error("the certificate for {names} expired at {until}, {days} days ago: {source}", **about)
+        _log.error("the {called} for {names} expired at {until}, {days} days ago: {source}", **about)
     else:
-        _log.warn("the certificate for {names} expires at {until}, in {days} days: {source}", **about)
+        _log.warn("the {called} for {names} expires at {until}, in {days} days: {source}", **about)
 
 
 def _shown(names: tuple[str, ...]) -> str:
@@ -74,12 +79,20 @@ def say_warnings(warnings: Iterable[str]) -> None:
         _log.warn("{line}", line=line)
 
 
-def say_unreadable(certificates: Iterable[Certificate]) -> None:
+def say_unreadable(option: str, paths: Iterable[str]) -> None:
     """Say which files cannot be read any more, since ``twistd --uid`` has taken rights away: otherwise it would show only when a
-    certificate is renewed. Blocking, as a look at each file is."""
-    for path in dict.fromkeys(path for one in certificates for path in one.source.split(",")):
+    certificate is renewed. Blocking, as a look at each file is.
+
+    :param option: what they were given as.
+    """
+    for path in dict.fromkeys(paths):
         if os.path.exists(path) and not os.access(path, os.R_OK):
-            _log.warn("certificate: {path!r} was read, but what changes in it cannot be: {whom}", path=path, whom=whom_to_allow())
+            _log.warn(
+                "{option}: {path!r} was read, but what changes in it cannot be: {whom}",
+                option=option,
+                path=path,
+                whom=whom_to_allow(),
+            )
 
 
 def whom_to_allow() -> str:

@@ -1,10 +1,10 @@
-"""Keeps the certificates that clients are shown as new as their files: reads them anew when those change or when it is asked to,
-has ticket keys rotated, and says in the log when a certificate's time runs out."""
+"""Keeps certificates as new as their files, those that clients are shown and what TLS with backends goes by: reads them anew when
+the files change or when it is asked to, has ticket keys rotated, and says in the log when a certificate's time runs out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EACCES
 from functools import partial
 from typing import Any
@@ -18,6 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from .backends import BackendTls
+from .certificates import Certificate
 from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow
 from .store import CertificateStore
 
@@ -51,12 +53,14 @@ class Reload:
 
 
 class CertificateWatch:
-    """Keeps a store as new as its files. Files are looked at and read in a thread, one at a time, off every handshake's way; what
-    was read is swapped in all at once, or not at all: while there is a mistake in a file, what is served stays as it is.
+    """Keeps a store as new as its files, and TLS with backends. Files are looked at and read in a thread, one at a time, off
+    every handshake's way; what was read is swapped in all at once, or not at all: while there is a mistake in a file, what is
+    served stays as it is.
 
-    :param store: the certificates.
+    :param store: the certificates that clients are shown; None: there are none.
     :param clock: gives the time, and runs what is to be done from time to time.
     :param interval: seconds between two looks at the files; 0: they are read when :meth:`reload` is called, and never else.
+    :param backend_tls: how TLS is spoken with backends; None: nobody need look at its files.
     :param in_thread: runs a function in a thread and gives its result by a Deferred; by default in *clock*'s thread pool, if that
         is a reactor.
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
@@ -66,13 +70,16 @@ class CertificateWatch:
 
     def __init__(
         self,
-        store: CertificateStore,
+        store: CertificateStore | None,
         clock: IReactorTime,
         interval: float,
         *,
+        backend_tls: BackendTls | None = None,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
         self.store = store
+        self.backend_tls = backend_tls
+        self._sources = [source for source in (store, backend_tls) if source is not None]
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
@@ -81,6 +88,7 @@ class CertificateWatch:
         self._jobs = ((self._begin, interval), (self._look_for_expiry, EXPIRY_LOOK), (self._rotate, ROTATION))
         self._loops: list[LoopingCall] = []
         self._notices = ExpiryNotices()
+        self._backend_notices = ExpiryNotices("backend certificate")
         self._life = 0  # which grows when it is stopped: what was begun before is nobody's any more
         self._busy = False
         self._asked: list[Deferred[Reload | None]] = []  # who wants a reload
@@ -103,7 +111,7 @@ class CertificateWatch:
                 loop.clock = self._clock
                 self._loops.append(loop)
                 loop.start(interval, now=False)
-        _guarded(partial(say_unreadable, self.store.certificates))
+        _guarded(self._say_unreadable)
         _guarded(self._say_what_is_served)
 
     def stop(self) -> None:
@@ -135,7 +143,7 @@ class CertificateWatch:
         self._busy = True
         self._waiting = self._take_asked()
         # A mistake may be none the next time though its file is as it was: the process may have had no file left to open.
-        reading = maybeDeferred(self._in_thread, partial(_read, self.store, self._behind or bool(self._waiting)))
+        reading = maybeDeferred(self._in_thread, partial(_read, self._sources, self._behind or bool(self._waiting)))
         reading.addCallback(self._serve, self._life)
         reading.addErrback(self._fail, self._life)
         reading.addCallback(self._end)
@@ -146,11 +154,12 @@ class CertificateWatch:
         if life != self._life:
             self._behind = True
             return None
-        self.store.swap(loaded)
+        for source, read in loaded:
+            source.swap(read)
         self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
-        _log.info("certificates were read anew, {count} in all", count=len(self.store.certificates))
+        self._say_what_was_read([source for source, _ in loaded])
         self._say_what_is_served()
         return self._count(Reload(self.read_at, True))
 
@@ -190,20 +199,55 @@ class CertificateWatch:
 
     # What else is to be done from time to time.
 
+    def _say_unreadable(self) -> None:
+        if self.store is not None:
+            say_unreadable("certificate", _paths(self.store.certificates))
+        if self.backend_tls is not None:
+            say_unreadable("backend-certificate", _paths(self.backend_tls.certificates))
+            say_unreadable("backend-ca", filter(None, [self.backend_tls.files.ca]))
+
+    def _say_what_was_read(self, sources: list[CertificateStore | BackendTls]) -> None:
+        if self.store is not None and self.store in sources:
+            _log.info("certificates were read anew, {count} in all", count=len(self.store.certificates))
+        if self.backend_tls is not None and self.backend_tls in sources:
+            _log.info("what TLS with backends goes by was read anew")
+
     def _say_what_is_served(self) -> None:
-        say_warnings(self.store.warnings)
+        if self.store is not None:
+            say_warnings(self.store.warnings)
         self._look_for_expiry()
 
     def _look_for_expiry(self) -> None:
-        self._notices.look(self.store.certificates, self._clock.seconds())
+        now = self._clock.seconds()
+        if self.store is not None:
+            self._notices.look(self.store.certificates, now)
+        if self.backend_tls is not None:
+            self._backend_notices.look(self.backend_tls.certificates, now)
 
     def _rotate(self) -> None:
-        self.store.rotate()
+        if self.store is not None:
+            self.store.rotate()
 
 
-def _read(store: CertificateStore, anyway: bool) -> Any:
-    """In a thread: what the files have now; None if they are as they were."""
-    return store.load() if anyway or store.changed() else None
+def _read(sources: Iterable[CertificateStore | BackendTls], anyway: bool) -> Any:
+    """In a thread: who has other files now, each with what is in them; None if all are as they were.
+
+    :raises ConfigurationError: all their mistakes.
+    """
+    loaded, mistakes = [], []
+    for source in sources:
+        try:
+            if anyway or source.changed():
+                loaded.append((source, source.load()))
+        except ConfigurationError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))
+    return loaded or None
+
+
+def _paths(certificates: Iterable[Certificate]) -> Iterable[str]:
+    return (path for certificate in certificates for path in certificate.source.split(","))
 
 
 def _explained(line: str) -> str:
