@@ -29,9 +29,11 @@ from lbproxy.observe.access_log import AccessLog
 from lbproxy.resource import LoadBalancerResource
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import FakeBackend, Fault, MemoryBackends, RecordingObserver, StubProbe
+from lbproxy.tls.backends import BackendTls
 
 from .support import GET, Peer, status
 from .tls.fake_store import FakeStore, Threads
+from .tls.servers import authority, authority_file, replace
 
 
 @implementer(IListeningPort)
@@ -697,6 +699,30 @@ class CertificateTests(ServiceTestCase):
         with capturedLogs() as events:
             self.assertIsNone(self.successResultOf(self.started().reload_certificates()))
         self.assertIn("there is nothing to be read anew: no certificates were given", said(events))
+
+    def test_files_for_backends(self) -> None:
+        """They are watched as well, be there certificates for clients or not."""
+        ca = authority_file(self)
+        tls = BackendTls(ca=ca)
+        service = self.started(backend_tls=tls)
+        context = tls.context
+        replace(ca, authority("theirs").cert_pem)
+        self.assertTrue(service.reloads)
+        self.reactor.advance(10)
+        self.assertIsNot(tls.context, context)
+        came = self.successResultOf(service.reload_certificates())
+        self.assertEqual(came and came.ok, True)
+        self.stop(service)
+        self.reactor.advance(30)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_without_files(self) -> None:
+        """Nothing runs for it."""
+        for tls in (None, BackendTls()):
+            service = self.started(backend_tls=tls)
+            self.assertFalse(service.reloads)
+            self.assertIsNone(self.successResultOf(service.reload_certificates()))
+            self.stop(service)
 
     def test_operators_see_them(self) -> None:
         """In /status and in /metrics."""

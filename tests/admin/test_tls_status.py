@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -11,10 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.admin.pages import json_parts
 from lbproxy.admin.status import status
 from lbproxy.admin.tls_status import tls_status
+from lbproxy.tls.backends import BackendTls
 from lbproxy.tls.watch import CertificateWatch
 
 from ..support import START, Rig
 from ..tls.fake_store import DAY, FakeStore, Shown, Threads
+from ..tls.servers import authority_file, certificate_file, issued
 
 
 class TlsStatusTests(SynchronousTestCase):
@@ -57,6 +60,25 @@ class TlsStatusTests(SynchronousTestCase):
         """It has less than no days left."""
         self.store.certificates = (Shown(not_after=START - 2 * DAY),)
         self.assertEqual(self.status()["certificates"][0]["days_left"], -2)
+
+    def test_backends(self) -> None:
+        """Who vouches for them, and what they are shown; with certificates for clients, and without."""
+        self.assertIsNone(self.status()["backends"])
+        store: Any = self.store
+        ca, ours = authority_file(self), certificate_file(self, issued("balancer.example"))
+        tls = BackendTls(ca=ca, certificate=ours)
+        for self.watch in (
+            CertificateWatch(store, Clock(), 0, backend_tls=tls, in_thread=Threads()),
+            CertificateWatch(None, Clock(), 0, backend_tls=tls, in_thread=Threads()),
+        ):
+            backends = self.status()["backends"]
+            self.assertEqual(backends["ca"], os.path.abspath(ca))
+            (shown,) = backends["certificates"]
+            self.assertEqual((shown["names"], shown["source"]), (["balancer.example"], os.path.abspath(ours)))
+            self.assertNotIn("default", shown)
+        report = self.status()
+        self.assertEqual((report["profile"], report["client_auth"]), (None, None))
+        self.assertEqual((report["certificates"], report["warnings"]), ([], []))
 
     def test_handshakes(self) -> None:
         """How many came about, and how many did not, by why."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timezone
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -10,11 +12,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.observe.metrics import BalancerCollector, render_metrics
+from lbproxy.tls.backends import BackendTls
 from lbproxy.tls.failures import CAUSES
 from lbproxy.tls.watch import CertificateWatch
 
 from ..support import START, Rig
 from ..tls.fake_store import FakeStore, Shown, Threads
+from ..tls.servers import authority_file, certificate_file, issued
 
 PREFIX = "lbproxy_frontend_tls_"
 
@@ -77,6 +81,18 @@ class TlsMetricsTests(SynchronousTestCase):
         self.assertEqual([self.value("reloads_total", result=result) for result in ("success", "failure")], [1, 1])
         self.assertEqual(self.value("last_reload_successful"), 0)
         self.assertEqual(self.value("last_reload_success_timestamp_seconds"), START + 5)
+
+    def test_backends(self) -> None:
+        """What they are shown has a series of its own; without certificates for clients there are no handshakes with any."""
+        end = datetime(2031, 1, 1, tzinfo=timezone.utc)
+        path = certificate_file(self, issued("balancer.example", not_after=end))
+        tls = BackendTls(ca=authority_file(self), certificate=path)
+        self.watch = CertificateWatch(None, self.clock, 0, backend_tls=tls, in_thread=Threads())
+        samples = self.samples()
+        labels = frozenset({"source": os.path.abspath(path), "name": "balancer.example"}.items())
+        self.assertEqual(samples["lbproxy_backend_tls_certificate_not_after_seconds", labels], end.timestamp())
+        self.assertEqual(self.value("reloads_total", result="success"), 0)
+        self.assertIsNone(self.value("handshakes_total"))
 
     def test_without_certificates(self) -> None:
         """There is nothing to be told of TLS."""

@@ -24,7 +24,18 @@ from lbproxy.tls.backends import BackendTls
 from lbproxy.tls.connecting import session_of
 
 from ..support import ReactorCase, request
-from ..tls.servers import FAR_OFF, LONG_AGO, Acceptor, ServerFactory, authority_file, certificate_file, issued, over_tls
+from ..tls.servers import (
+    FAR_OFF,
+    LONG_AGO,
+    Acceptor,
+    ServerFactory,
+    authority,
+    authority_file,
+    certificate_file,
+    issued,
+    over_tls,
+    replace,
+)
 
 ASKED = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
@@ -351,6 +362,23 @@ class Sessions(UpstreamsCase):
             found.append(self.use())
             now[0] += 1500
         self.assertEqual(found, [False, True, True, False, True])
+
+    def test_none_by_other_files(self) -> None:
+        """A session from before was verified by those. One that was in use meanwhile leaves none either."""
+        ca = authority_file(self)
+        self.tls = BackendTls(ca=ca)
+        self.make(Settings())
+        self.serve("a.example")
+        self.use()
+        running = self.connect()
+        self.assertTrue(self.resumed(running))
+        replace(ca, authority("theirs").cert_pem)
+        self.tls.swap(self.tls.load())
+        self.assertEqual(self.exchange(running), b"ok")
+        self.assertRefused_after(":verify-name=a.example", "signed by no authority that is trusted here")
+        replace(ca, authority("ours").cert_pem)
+        self.tls.swap(self.tls.load())
+        self.assertEqual([self.use(), self.use()], [False, True])
 
     def test_none_after_a_failure(self) -> None:
         """It may have been the session's fault."""

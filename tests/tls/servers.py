@@ -39,6 +39,13 @@ def authority_file(case: Any, name: str = "ours") -> str:
     return str(path)
 
 
+def replace(path: str, blob: trustme.Blob) -> None:
+    """Put something else into a file, as a new one, so that its state differs from that of any before it."""
+    written = Path(f"{path}.new")
+    blob.write_to_path(written)
+    written.replace(path)
+
+
 def certificate_file(case: Any, certificate: trustme.LeafCert) -> str:
     """A file with a certificate and its key."""
     path = Path(f"{case.mktemp()}.pem")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +20,7 @@ from lbproxy.errors import ConfigurationError
 from lbproxy.tls.backends import BackendTls
 
 from ..support import GET, OK, Peer, Rig, given, status
-from .servers import LONG_AGO, Acceptor, authority_file, certificate_file, issued
+from .servers import LONG_AGO, Acceptor, authority, authority_file, certificate_file, issued, replace
 
 A = "https://10.0.0.1:8000:verify-name=a.example"
 B = "https://10.0.0.2:8000:verify-name=b.example"
@@ -146,6 +148,55 @@ class InMemory(SynchronousTestCase):
         self.assertNotIn(b"ecret", sent)
 
 
+class Renewed(SynchronousTestCase):
+    """Files that are gone by from some moment on."""
+
+    def setUp(self) -> None:
+        self.ca = authority_file(self)
+        self.tls = BackendTls(ca=self.ca)
+        self.rig = Rig(A, backend_tls=self.tls)
+        self.client = self.rig.client()
+        self.client.send(GET)
+        self.backend = TlsServer(self.rig, Acceptor(issued("a.example")))
+
+    def renew(self, name: str = "ours") -> None:
+        """Trust this authority alone."""
+        replace(self.ca, authority(name).cert_pem)
+        self.tls.swap(self.tls.load())
+
+    def test_an_exchange_that_runs(self) -> None:
+        """It is answered; its connection, made by the old ones, is used no more."""
+        self.renew()
+        self.backend.answer(OK)
+        self.assertTrue(self.client.received().endswith(b"ok"))
+        self.client.send(GET)
+        TlsServer(self.rig, Acceptor(issued("a.example"))).answer(OK)
+        self.assertTrue(self.client.received().endswith(b"ok"))
+        self.assertEqual(self.backend.received.count(b"GET / HTTP/1.1\r\n"), 1)
+        self.backend.pump()
+        self.assertTrue(self.backend.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN)
+
+    def test_a_kept_connection(self) -> None:
+        """Nor is one that was idle: its backend may be vouched for by nobody who is trusted."""
+        self.backend.answer(OK)
+        self.client.received()
+        self.renew("theirs")
+        self.client.send(GET)
+        TlsServer(self.rig, Acceptor(issued("a.example")))
+        self.assertEqual(status(self.client.received()), 503)
+        self.assertEqual(self.backend.received.count(b"GET / HTTP/1.1\r\n"), 1)
+        self.assertIn("signed by no authority that is trusted here", self.rig.member().reason)
+
+    def test_files_that_have_not_changed(self) -> None:
+        """They take nothing away, however often they are read."""
+        self.backend.answer(OK)
+        self.client.received()
+        self.tls.swap(self.tls.load())
+        self.client.send(GET)
+        self.backend.pump()
+        self.assertEqual((self.backend.received.count(b"GET / HTTP/1.1\r\n"), self.rig.connects), (2, []))
+
+
 class Said(SynchronousTestCase):
     """What is not verified is said."""
 
@@ -204,6 +255,13 @@ class Files(SynchronousTestCase):
         self.assertEqual(len(self.problems(ca="/none.pem", certificate="/none.pem")), 2)
         self.assertIsNotNone(BackendTls(certificate=ours).context)
 
+    def test_no_path(self) -> None:
+        """It is no file's name, nor that of the directory that the process is in."""
+        self.assertEqual(
+            self.problems(ca="", certificate=""),
+            ["backend-ca: '' was given; allowed is a path", "backend-certificate: '' was given; allowed is a path"],
+        )
+
     def test_one_certificate_alone(self) -> None:
         """Of several nobody could know which is meant."""
         directory = Path(self.mktemp())
@@ -252,3 +310,81 @@ class Peers(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, self.tls.prober, Backend.parse("10.0.0.1:80"))
         self.assertIn("give the backend as https:// with :verify-name=", str(error))
         self.tls.prober(Backend.parse("a.example:80"))
+
+
+class Reads(SynchronousTestCase):
+    """Files that are read anew."""
+
+    def setUp(self) -> None:
+        self.ca = authority_file(self)
+        self.ours = certificate_file(self, issued("balancer.example"))
+        self.time = datetime(2030, 1, 1, tzinfo=timezone.utc).timestamp()
+        self.tls = BackendTls(ca=self.ca, certificate=self.ours, now=lambda: self.time)
+
+    def test_nothing_has_changed(self) -> None:
+        """Then what is loaded is what is in use, and nothing is forgotten for it."""
+        peer = self.tls.peer(Backend.parse("https://a:1"))
+        self.assertFalse(self.tls.changed())
+        context = self.tls.context
+        self.tls.swap(self.tls.load())
+        self.assertIs(self.tls.context, context)
+        self.assertIs(self.tls.peer(Backend.parse("https://a:1")), peer)
+
+    def test_each_file(self) -> None:
+        """A change in either is one; it is in use from the swap on, and not before."""
+        for path, blob in (
+            (self.ca, authority("theirs").cert_pem),
+            (self.ours, issued("new.example").private_key_and_cert_chain_pem),
+        ):
+            context, peer = self.tls.context, self.tls.peer(Backend.parse("https://a:1"))
+            replace(path, blob)
+            self.assertTrue(self.tls.changed())
+            loaded = self.tls.load()
+            self.assertFalse(self.tls.changed())
+            self.assertIs(self.tls.context, context)
+            self.tls.swap(loaded)
+            self.assertIsNot(self.tls.context, context)
+            self.assertIsNot(self.tls.peer(Backend.parse("https://a:1")), peer)
+        self.assertEqual([one.names for one in self.tls.certificates], [("new.example",)])
+
+    def test_a_mistake(self) -> None:
+        """Each is told, and what is in use stays; that they are there still is no further change."""
+        before, shown = self.tls.context, self.tls.certificates
+        Path(self.ca).write_text("nothing")
+        Path(self.ours).write_text("nothing")
+        error = self.assertRaises(ConfigurationError, self.tls.load)
+        self.assertEqual([line.split(":")[0] for line in str(error).splitlines()], ["backend-ca", "backend-certificate"])
+        self.assertFalse(self.tls.changed())
+        self.assertIs(self.tls.context, before)
+        self.assertEqual(self.tls.certificates, shown)
+
+    def test_expired_meanwhile(self) -> None:
+        """Our certificate's end does not keep new authorities from being trusted."""
+        soon = issued("balancer.example", not_after=datetime(2031, 1, 1, tzinfo=timezone.utc))
+        replace(self.ours, soon.private_key_and_cert_chain_pem)
+        self.tls.swap(self.tls.load())
+        self.time = datetime(2032, 1, 1, tzinfo=timezone.utc).timestamp()
+        replace(self.ca, authority("theirs").cert_pem)
+        context = self.tls.context
+        self.tls.swap(self.tls.load())
+        self.assertIsNot(self.tls.context, context)
+        self.assertEqual(len(self.tls.certificates), 1)
+
+    def test_relative(self) -> None:
+        """A path stands for the same place wherever the process goes."""
+        tls = BackendTls(ca=os.path.relpath(self.ca), certificate=os.path.relpath(self.ours))
+        self.assertEqual(tls.files.ca, os.path.abspath(self.ca))
+        self.assertEqual([one.source for one in tls.certificates], [os.path.abspath(self.ours)])
+
+    def test_no_files(self) -> None:
+        """There is nothing that could change, or be shown."""
+        tls = BackendTls()
+        self.assertEqual((bool(tls.files), tls.changed(), tls.certificates), (False, False, ()))
+
+    def test_one_that_was_made_for_what_is_no_more(self) -> None:
+        """Whoever has it still connects by what is in use now, and leaves no session behind."""
+        peer = self.tls.peer(Backend.parse("https://a:1"))
+        replace(self.ca, authority("theirs").cert_pem)
+        self.tls.swap(self.tls.load())
+        self.assertIs(peer.connect().get_context(), self.tls.context)
+        self.assertTrue(peer.retired)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
+from os.path import abspath
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
-from lbproxy.tls.watch import EXPIRY_LOOK
+from lbproxy.tls.backends import BackendTls
+from lbproxy.tls.watch import EXPIRY_LOOK, CertificateWatch
 
 from .fake_store import DAY, FakeStore, Shown
+from .servers import authority_file, certificate_file, issued
 from .test_watch import START, WatchCase, said
 
 
@@ -66,6 +71,20 @@ class ExpiryTests(WatchCase):
             self.watch.reload()
         self.assertEqual([level for level, _ in said(events)], [LogLevel.info, LogLevel.warn])
 
+    def test_a_certificate_for_backends(self) -> None:
+        """It is told from those that clients are shown."""
+        path = certificate_file(self, issued("balancer.example", not_after=datetime(2030, 1, 1, tzinfo=timezone.utc)))
+        end = datetime(2030, 1, 1, tzinfo=timezone.utc).timestamp()
+        clock = Clock()
+        clock.advance(end - 15 * DAY)
+        watch = CertificateWatch(None, clock, 0, backend_tls=BackendTls(certificate=path), in_thread=self.threads)
+        with capturedLogs() as events:
+            watch.start()
+            clock.pump([EXPIRY_LOOK] * int(DAY / EXPIRY_LOOK))
+            watch.stop()
+        line = f"the backend certificate for balancer.example expires at 2030-01-01 00:00:00 UTC, in 14.0 days: {abspath(path)}"
+        self.assertEqual(said(events), [(LogLevel.warn, line)])
+
     def test_many_names(self) -> None:
         """The first three, and how many more; a certificate may have none that we serve."""
         ((_, text),) = self.begin(1, names=tuple(f"{letter}.example" for letter in "abcde"))
@@ -93,6 +112,16 @@ class UnreadableTests(WatchCase):
     def test_nothing_is_said_of_others(self) -> None:
         """Of files that can be read, and of those that are gone, for whose loss there is a mistake to be told."""
         self.assertEqual(self.begin(f"{self.path},{self.path}.gone"), [])
+
+    def test_files_for_backends(self) -> None:
+        """The authorities' too."""
+        tls = BackendTls(ca=authority_file(self), certificate=certificate_file(self, issued("balancer.example")))
+        watch = CertificateWatch(None, Clock(), 0, backend_tls=tls, in_thread=self.threads)
+        self.patch(os, "access", lambda path, mode: False)
+        with capturedLogs() as events:
+            watch.start()
+            watch.stop()
+        self.assertEqual([text.split(":")[0] for _, text in said(events)], ["backend-certificate", "backend-ca"])
 
     def test_each_is_named_once(self) -> None:
         """With who must be able to read it."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from cryptography.x509 import load_pem_x509_certificate
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.errors import ConfigurationError
+from lbproxy.tls.backends import BackendTls
+from lbproxy.tls.store import CertificateStore
 from lbproxy.tls.watch import EXPIRY_LOOK, ROTATION, CertificateWatch, Reload, in_thread_of
 
 from .fake_store import FakeStore, Shown, Threads
+from .servers import authority, authority_file, certificate_file, issued, replace
 
 START = 1000.0
 OLD = Shown()
@@ -218,6 +222,97 @@ class MistakeTests(WatchCase):
         self.assertEqual((came and came.ok, self.watch.reloads["success"]), (False, 0))
 
 
+class BackendTests(WatchCase):
+    """What TLS with backends goes by, beside what clients are shown."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watch.stop()
+        self.ca = authority_file(self)
+        self.tls = BackendTls(ca=self.ca)
+        self.both = self.make(backend_tls=self.tls)
+
+    def test_nothing_changes(self) -> None:
+        """Nothing is read, and nothing is said."""
+        context = self.tls.context
+        self.assertEqual(self.pass_time(60), [])
+        self.assertEqual((self.store.taken(), self.tls.context, self.both.last), (["changed"], context, None))
+
+    def test_its_files_change(self) -> None:
+        """They are read in a thread and gone by at once; what clients are shown stays as it is, with the keys of tickets."""
+        context = self.tls.context
+        replace(self.ca, authority("theirs").cert_pem)
+        self.threads.held = True
+        self.clock.advance(10)
+        self.assertIs(self.tls.context, context)
+        with capturedLogs() as events:
+            self.threads.finish()
+        self.assertIsNot(self.tls.context, context)
+        self.assertEqual(self.store.taken(), ["changed"])
+        self.assertEqual(said(events), [(LogLevel.info, "what TLS with backends goes by was read anew")])
+        self.assertEqual(self.both.last, Reload(START + 10, True))
+
+    def test_a_mistake_in_one_of_both(self) -> None:
+        """Neither is swapped until all is well; each mistake is said, and once."""
+        context = self.tls.context
+        replace(self.ca, issued("a.example").private_key_pem)
+        self.store.put(NEW)
+        ((level, text),) = self.pass_time(10)
+        self.assertEqual(level, LogLevel.error)
+        self.assertIn(f"\nbackend-ca: {os.path.abspath(self.ca)!r} has no certificate in it", text)
+        self.assertEqual((self.store.certificates, self.tls.context), ((OLD,), context))
+        self.assertEqual(self.pass_time(60), [])
+        self.store.wrong = "certificate: '/a.pem' has no key"
+        self.pass_time(10)
+        errors = self.both.last.errors if self.both.last else ()
+        self.assertEqual([line.split(":")[0] for line in errors], ["certificate", "backend-ca"])
+        self.store.wrong = ""
+        replace(self.ca, authority("theirs").cert_pem)
+        self.pass_time(10)
+        self.assertEqual((self.store.certificates, self.both.last and self.both.last.ok), ((NEW,), True))
+        self.assertIsNot(self.tls.context, context)
+
+    def test_without_a_store(self) -> None:
+        """As with one: for who speaks TLS with backends alone."""
+        self.both.stop()
+        watch = CertificateWatch(None, self.clock, 10, backend_tls=self.tls, in_thread=self.threads)
+        watch.start()
+        self.addCleanup(watch.stop)
+        context = self.tls.context
+        replace(self.ca, authority("theirs").cert_pem)
+        self.clock.advance(10)
+        self.assertIsNot(self.tls.context, context)
+        with capturedLogs() as events:
+            came = self.successResultOf(watch.reload())
+        self.assertEqual((came and came.ok, len(said(events))), (True, 1))
+        self.clock.advance(ROTATION)
+
+
+class AuthoritiesOfClientsTests(SynchronousTestCase):
+    """The file with the authorities of clients' certificates is one of those that are watched."""
+
+    def test_it_changes(self) -> None:
+        """A client of an authority that is not there any more gets no session; a mistake changes nothing."""
+        clock, path = Clock(), authority_file(self)
+        store = CertificateStore([certificate_file(self, issued("a.example"))], client_ca=path)
+        watch = CertificateWatch(store, clock, 10, in_thread=Threads())
+        watch.start()
+        self.addCleanup(watch.stop)
+        self.assertEqual(self.authorities(store), authority_names("ours"))
+        replace(path, issued("a.example").private_key_pem)
+        clock.advance(10)
+        self.assertEqual(self.authorities(store), authority_names("ours"))
+        errors = watch.last.errors if watch.last else ()
+        self.assertEqual([line.split(" has ")[0] for line in errors], [f"client-ca: {os.path.abspath(path)!r}"])
+        replace(path, authority("theirs").cert_pem)
+        clock.advance(10)
+        self.assertEqual(self.authorities(store), authority_names("theirs"))
+
+    def authorities(self, store: CertificateStore) -> list[bytes]:
+        """Those that a client is told of."""
+        return [name.der() for name in store.serverConnectionForTLS(None).get_client_ca_list()]
+
+
 class AskedTests(WatchCase):
     """``reload``."""
 
@@ -350,6 +445,11 @@ class ThreadTests(SynchronousTestCase):
                 act(*arguments)
 
         self.assertEqual(self.successResultOf(in_thread_of(Reactor(), lambda: 7)), 7)
+
+
+def authority_names(name: str) -> list[bytes]:
+    """Its subject, as a client is told of it."""
+    return [load_pem_x509_certificate(authority(name).cert_pem.bytes()).subject.public_bytes()]
 
 
 def said(events: Any) -> list[tuple[LogLevel, str]]:
