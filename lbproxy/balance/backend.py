@@ -112,6 +112,8 @@ class Backend:
         problem = ""
         if self.tls and self.port is None:
             problem = "TLS was asked for; it is not spoken over a Unix socket"
+        elif self.tls and not (_is_address(self.host) or _is_name(self.host)):
+            problem = "TLS was asked for; it is spoken with a host that has a name or an address"
         elif not self.tls and (self.verify_name or not self.verify):
             problem = "what is verified was said without TLS; it goes with https alone"
         elif self.tls and self.verify and not self.verify_name and _is_address(self.host):

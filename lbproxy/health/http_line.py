@@ -54,7 +54,6 @@ class Line:
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect with a guard before the agent's protocol."""
 
-
         def build() -> Guard:
             return Guard(self, factory.buildProtocol(None))  # type: ignore[arg-type]
 

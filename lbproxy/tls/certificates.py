@@ -26,7 +26,7 @@ RSA_BITS = 2048
 #: The curves that TLS 1.3 can sign with (RFC 8446 section 4.2.3).
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s.*?-----END \1-----", re.DOTALL)
+_EDGE = re.compile(rb"-----(?:BEGIN ([A-Z0-9 ]{1,40})-----\s|END ([A-Z0-9 ]{1,40})-----)")
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _USABLE = "*.pem with a certificate and its key, NAME.crt or NAME.cert with NAME.key, fullchain.pem with privkey.pem"
 
@@ -114,32 +114,42 @@ class CertificateReader:
 
 def _read(source: Source, now: float, meant: bool) -> Certificate | None:
     """The certificate; None where there is none, and none is meant to be."""
-    data = [read_file(path) for path in source.paths]
-    blocks = [_blocks(one) for one in data]
+    blocks = [_blocks(read_file(path)) for path in source.paths]
     # Of a pair, each file is read for its own part: some write the chain behind the key.
     certificates = [block for label, block in blocks[0] if label in _CERTIFICATES]
     keys = [block for label, block in blocks[-1] if label.endswith(b"PRIVATE KEY")]
     if not meant and not (certificates and keys):
         return None
-    _expect(certificates, keys, source.paths, data)
+    _expect(certificates, keys, source.paths, [bool(found) for found in blocks])
     chain = [_certificate(block, source.paths[0]) for block in certificates]
     return _made(source, chain, _key(keys[0], source.paths[-1]), now)
 
 
 def _blocks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The blocks of a PEM file (RFC 7468), each with its label."""
-    return [(found[1], found[0]) for found in _BLOCK.finditer(data)]
+    """The blocks of a PEM file (RFC 7468), each with its label. Each line is looked at once: in a file with many beginnings, the
+    search for an end from each of them would take minutes, in which nothing else runs."""
+    edges = list(_EDGE.finditer(data))
+    last = {edge[2]: edge.start() for edge in edges if edge[2]}
+    blocks = []
+    begin: re.Match[bytes] | None = None
+    for edge in edges:
+        if begin is None:
+            begin = edge if edge[1] and last.get(edge[1], -1) > edge.start() else None
+        elif edge[2] == begin[1]:
+            blocks.append((begin[1], data[begin.start() : edge.end()]))
+            begin = None
+    return blocks
 
 
-def _expect(certificates: list[bytes], keys: list[bytes], paths: Sequence[str], data: list[bytes]) -> None:
+def _expect(certificates: list[bytes], keys: list[bytes], paths: Sequence[str], are_pem: list[bool]) -> None:
     """:raises ConfigurationError: there is not what is looked for."""
     mistakes = []
     if not certificates:
-        what = "has no certificate in it" if _BLOCK.search(data[0]) else "is no PEM file"
+        what = "has no certificate in it" if are_pem[0] else "is no PEM file"
         mistakes.append(f"{paths[0]!r} {what}; give one with lines -----BEGIN CERTIFICATE-----")
     if not keys and (certificates or len(paths) > 1):
         pair = "" if len(paths) > 1 else f", or both files as {paths[0]},KEY"
-        what = "has no private key in it" if _BLOCK.search(data[-1]) else "is no PEM file"
+        what = "has no private key in it" if are_pem[-1] else "is no PEM file"
         mistakes.append(f"{paths[-1]!r} {what}; give one with the certificate's key{pair}")
     if len(keys) > 1:
         mistakes.append(f"{paths[-1]!r} has {len(keys)} private keys in it; give each certificate a file of its own")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TypeAlias
 
 import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["Source", "absolute", "find_sources", "read_file", "stamp", "stamps"]
+__all__ = ["Source", "StrPath", "absolute", "find_sources", "read_file", "stamp", "stamps"]
 
 #: The largest file that is read, in bytes. A chain with its key has about 10 KiB; Mozilla's whole list of authorities 220 KiB.
 FILE_LIMIT = 1 << 20
@@ -20,6 +21,8 @@ _CERTBOT = ("fullchain.pem", "privkey.pem")
 _BESIDE_CERTBOT = frozenset(("cert.pem", "chain.pem", *_CERTBOT))
 _PAIRED = (".crt", ".cert")
 
+#: A path as Python has them.
+StrPath: TypeAlias = str | os.PathLike[str]
 #: What tells one state of a file from the next; None: there is none, or it cannot be looked at.
 Stamp = tuple[int, ...] | None
 
@@ -38,8 +41,9 @@ class Source:
     found: bool = False
 
 
-def absolute(path: str) -> str:
+def absolute(path: StrPath) -> str:
     """The same place whichever directory the process goes to; of a pair, both."""
+    path = os.fspath(path)
     return os.path.abspath(path) if os.path.exists(path) else ",".join(map(os.path.abspath, path.split(",", 1)))
 
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ..errors import ConfigurationError
 from .certificates import Certificate
 from .contexts import NamedConnection, ServerConnection
-from .files import absolute
+from .files import StrPath, absolute
 from .loading import LoadedCertificates, Wanted, load
 from .profiles import PROFILES
 
@@ -55,23 +55,23 @@ class CertificateStore:
 
     def __init__(
         self,
-        paths: Sequence[str],
+        paths: Sequence[StrPath],
         *,
-        default: str | None = None,
+        default: StrPath | None = None,
         reject_unknown_names: bool = False,
         profile: str = PROFILES[0],
-        client_ca: str | None = None,
+        client_ca: StrPath | None = None,
         client_auth: str | None = None,
         protocols: Sequence[bytes] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        _check(paths, default, profile, client_ca, client_auth)
+        _check(paths, default, profile, client_ca, client_auth, protocols)
         self._wanted = Wanted(
             paths=tuple(map(absolute, paths)),
             default=None if default is None else absolute(default),
             reject_unknown_names=reject_unknown_names,
             profile=profile,
-            client_ca=None if client_ca is None else os.path.abspath(client_ca),
+            client_ca=None if client_ca is None else os.path.abspath(os.fspath(client_ca)),
             client_required=client_auth != "optional",
             protocols=None if protocols is None else tuple(protocols),
         )
@@ -141,17 +141,31 @@ class CertificateStore:
         return self._connection(self._front, None)
 
 
-def _check(paths: Sequence[str], default: str | None, profile: str, client_ca: str | None, client_auth: str | None) -> None:
+def _check(paths: Any, default: Any, profile: str, client_ca: Any, client_auth: str | None, protocols: Any) -> None:
     mistakes = []
-    if isinstance(paths, str) or not paths:
+    listed = paths if isinstance(paths, Sequence) and not isinstance(paths, (str, bytes)) else ()
+    if not listed:
         mistakes.append(f"certificate: {paths!r} was given; allowed is a list of paths")
-    given = [*(("certificate", path) for path in paths), ("default-certificate", default), ("client-ca", client_ca)]
-    mistakes += [f"{option}: '' was given; allowed is a path" for option, path in given if path == ""]
+    given = [("certificate", path) for path in listed]
+    given += [(option, path) for option, path in (("default-certificate", default), ("client-ca", client_ca)) if path is not None]
+    mistakes += [f"{option}: {path!r} was given; allowed is a path" for option, path in given if not _is_path(path)]
     if profile not in PROFILES:
         mistakes.append(f"tls-profile: {profile!r} was given; allowed are {' and '.join(PROFILES)}")
     if client_auth is not None and client_auth not in CLIENT_AUTH:
         mistakes.append(f"client-auth: {client_auth!r} was given; allowed are {' and '.join(CLIENT_AUTH)}")
     elif client_auth is not None and client_ca is None:
         mistakes.append("client-auth: it was given without --client-ca; say whose certificates clients may have as well")
+    if protocols is not None and not _are_protocols(protocols):
+        mistakes.append(f"protocols: {protocols!r} was given; allowed is a list of names, as bytes")
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
+
+
+def _is_path(given: object) -> bool:
+    return isinstance(given, os.PathLike) or (isinstance(given, str) and given != "")
+
+
+def _are_protocols(given: object) -> bool:
+    """Names as RFC 7301 has them (section 3.1)."""
+    names = given if isinstance(given, Sequence) else ()
+    return bool(names) and all(isinstance(name, bytes) and 0 < len(name) < 256 for name in names)

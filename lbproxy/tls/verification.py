@@ -18,6 +18,8 @@ __all__ = ["Verification", "VerifiedConnection", "is_address", "verify"]
 
 #: Names of a certificate that are shown where it is for another.
 SHOWN_NAMES = 3
+#: Characters of one of them that are.
+SHOWN_LENGTH = 100
 
 _CODES = SSL.X509VerificationCodes
 _UNKNOWN_ISSUER = frozenset(
@@ -82,7 +84,7 @@ def verify(connection: Any, certificate: Any, error: int, depth: int, ok: int) -
             verification.problem = _name_problem(shown, verification.name)
             verification.expires = shown.not_valid_after_utc.timestamp()
     except Exception as unexpected:  # a certificate may hold anything
-        verification.problem = f"the certificate cannot be read: {unexpected}"
+        verification.problem = f"the certificate cannot be read: {_shown(str(unexpected))}"
     return not verification.problem
 
 
@@ -111,8 +113,9 @@ def _names(certificate: x509.Certificate) -> str:
     except x509.ExtensionNotFound:
         return "no name"
     found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    shown = map(_shown, found[:SHOWN_NAMES])
     more = f" and {len(found) - SHOWN_NAMES} more" if len(found) > SHOWN_NAMES else ""
-    return ", ".join(found[:SHOWN_NAMES]) + more or "no name"
+    return ", ".join(shown) + more or "no name"
 
 
 def _chain_problem(certificate: x509.Certificate, error: int, depth: int) -> str:
@@ -129,4 +132,10 @@ def _chain_problem(certificate: x509.Certificate, error: int, depth: int) -> str
 
 
 def _text(name: x509.Name) -> str:
-    return repr(name.rfc4514_string())
+    return f"'{_shown(name.rfc4514_string())}'"
+
+
+def _shown(text: str) -> str:
+    """What a stranger has written, for a line of the log: no line break, nothing that a terminal obeys, and not too long."""
+    cut = text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 1]}…"
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)

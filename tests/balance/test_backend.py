@@ -205,6 +205,9 @@ class ParsedBackends(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, lambda: Backend(host, 443, **options))  # noqa: B023 - called at once
             self.assertIn(words, str(error))
         self.assertRaises(ConfigurationError, lambda: Backend("/run/app.sock", tls=True))
+        for host in ("", ".", "a b", "ä.example", "[::1]", "a\n"):  # nobody's certificate could be for it
+            self.assertRaises(ConfigurationError, lambda host=host: Backend(host, 443, tls=True))
+            self.assertRaises(ConfigurationError, lambda host=host: Backend(host, 443, tls=True, verify=False))
 
     def test_all_mistakes_about_tls_are_told_at_once(self) -> None:
         """A line for each, with those of the other options."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from time import process_time
 from typing import Any
 
 from cryptography import x509
@@ -262,6 +263,14 @@ class MistakeTests(CertificateTestCase):
         for data in (b"", b"\x30\x82", b"-----BEGIN CERTIFICATE-----\nMII"):
             path = self.file("a.pem", data)
             self.assertEqual(self.mistake(path), f"{path!r} is no PEM file; give one with lines -----BEGIN CERTIFICATE-----")
+
+    def test_many_beginnings(self) -> None:
+        """However many blocks of a file have no end, it is read at once, and those that have one are found."""
+        beginnings = b"-----BEGIN A-----\n" * 10_000
+        path = self.file("a.pem", beginnings + pem(self.leaf) + beginnings)
+        began = process_time()
+        self.one(path)
+        self.assertLess(process_time() - began, 2)  # it takes some 20 ms; a search from each beginning takes minutes
 
     def test_no_certificate(self) -> None:
         """A key alone is not enough."""

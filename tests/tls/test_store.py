@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
@@ -446,6 +447,22 @@ class SettingTests(StoreTestCase):
         self.assertEqual(self.mistakes([]), ["certificate: [] was given; allowed is a list of paths"])
         self.assertEqual(self.mistakes("/x.pem"), ["certificate: '/x.pem' was given; allowed is a list of paths"])
         self.assertEqual(self.mistakes([""]), ["certificate: '' was given; allowed is a path"])
+
+    def test_what_is_no_path(self) -> None:
+        """A number is none, not even that of an open file, and all that is wrong is told at once."""
+        self.assertEqual(self.mistakes(5), ["certificate: 5 was given; allowed is a list of paths"])
+        self.assertEqual(
+            self.mistakes([5, None, b"x"], default=0, client_ca=1),
+            [
+                *(f"certificate: {given!r} was given; allowed is a path" for given in (5, None, b"x")),
+                "default-certificate: 0 was given; allowed is a path",
+                "client-ca: 1 was given; allowed is a path",
+            ],
+        )
+        self.assertIn("/nowhere.pem' cannot be read", self.mistakes([Path("/nowhere.pem")])[0])
+        for protocols in ("http/1.1", ["http/1.1"], 5, [b""], []):
+            (line,) = self.mistakes(["/x.pem"], protocols=protocols)
+            self.assertEqual(line, f"protocols: {protocols!r} was given; allowed is a list of names, as bytes")
 
     def test_words(self) -> None:
         """Words are of those that there are, and all that is wrong is told at once."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.tls.verification import Verification, verify
 
-from .servers import issued
+from .servers import FAR_OFF, LONG_AGO, issued
 
 CODES = SSL.X509VerificationCodes
 
@@ -32,6 +35,15 @@ class Asking:
 
     def __init__(self, name: str) -> None:
         self.verification = Verification(name)
+
+
+def shown_for(*names: str, subject: str = "x") -> x509.Certificate:
+    """A certificate for whatever its authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, LONG_AGO, FAR_OFF)
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(one) for one in names])
+    return (made.add_extension(alternatives, False) if names else made).sign(key, SHA256())
 
 
 class VerifyTests(SynchronousTestCase):
@@ -93,6 +105,18 @@ class VerifyTests(SynchronousTestCase):
         """Whatever goes wrong in looking at it, it is not good."""
         found = self.found(ValueError("what a certificate"))
         self.assertEqual((found.passed, found.problem), (False, "the certificate cannot be read: what a certificate"))
+
+    def test_a_stranger_writes_nothing_in_our_log(self) -> None:
+        """No line of its own, nothing that a terminal obeys, and no more than somebody would read."""
+        for names, words in (
+            (("x\nError: y",), r"the certificate is for x\nError: y, not"),
+            (("\x1b[31m\r\0",), r"the certificate is for \x1b[31m\r\x00, not"),
+            (("x" * 5000,), f"the certificate is for {'x' * 99}…, not"),
+        ):
+            self.assertIn(words, self.found(shown_for(*names)).problem)
+        authority = self.found(shown_for(subject="a\u2028b" + "c" * 50), error=CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN)
+        self.assertIn(r"'CN=a\u2028bccc", authority.problem)
+        self.assertIn(r"cannot be read: a\nb", self.found(ValueError("a\nb")).problem)
 
     def test_without_having_been_asked_nothing_is_good(self) -> None:
         """Unless nothing is to be verified, or a session of before is resumed."""
