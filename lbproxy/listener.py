@@ -20,11 +20,14 @@ from .http1.answers import last_answer
 from .http1.factory import ProxyProtocolFactory, SecureFactory
 from .tls.layer import Acceptor, TlsFactory
 
-__all__ = ["Listener", "check_endpoints"]
+__all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "where_to_listen"]
 
 #: Connections that wait to be accepted, where a description does not say (``backlog=``). Twisted's 50 makes a burst of clients
 #: that reconnect wait a second or more for a lost SYN (nginx: 511). The system's own limit (net.core.somaxconn) holds as well.
 BACKLOG = 1024
+
+DEFAULT_LISTEN = "tcp:8080"
+DEFAULT_TLS_LISTEN = "tcp:8443"
 
 # As Twisted finds a plugin: in capitals, too.
 _PROXIED = re.compile(r"\Ahaproxy:", re.IGNORECASE)
@@ -36,6 +39,27 @@ _WITH_TLS = re.compile(r"\A(?:ssl|tls|txacme|le|lets):", re.IGNORECASE)
 _NOT_TLS = last_answer(400, "this listener speaks TLS only: ask for https")
 
 _log = Logger()
+
+
+def where_to_listen(
+    listen: Sequence[str] | str | None, tls_listen: Sequence[str] | str | None, *, certificates: bool, redirect: bool
+) -> tuple[list[str], list[str]]:
+    """The descriptions of endpoints for plain HTTP and for TLS, where an operator may have left them to us.
+
+    :param listen: what was said; None: nothing. *tls_listen* likewise.
+    :param certificates: whether there are any: then TLS is what is meant.
+    :param redirect: whether clients in the clear are sent to TLS.
+    """
+    if tls_listen is None:
+        tls_listen = DEFAULT_TLS_LISTEN if certificates else ()
+    # Who has asked for TLS alone is not to serve in the clear beside it, but may send clients from there.
+    if listen is None:
+        listen = DEFAULT_LISTEN if redirect or not tls_listen else ()
+    return _several(listen), _several(tls_listen)
+
+
+def _several(descriptions: Sequence[str] | str) -> list[str]:
+    return [descriptions] if isinstance(descriptions, str) else list(descriptions)
 
 
 def check_endpoints(

@@ -30,8 +30,6 @@ from .tls.store import CLIENT_AUTH, CertificateStore
 
 __all__ = ["Options"]
 
-DEFAULT_LISTEN = "tcp:8080"
-DEFAULT_TLS_LISTEN = "tcp:8443"
 DEFAULT_POLICY = "round-robin"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
 #: What takes no value, and is no setting of the balancer.
@@ -208,11 +206,14 @@ class Options(usage.Options):
             raise usage.UsageError("\n".join(problems))
         for flag in (*_SWITCHES, *FLAGS):
             self[flag] = bool(self[flag])
-        if not self["tls-listen"] and self["certificate"]:
-            self["tls-listen"] = [DEFAULT_TLS_LISTEN]
-        # Who has asked for TLS alone is not to serve in the clear beside it, but may send clients from there.
-        if not self["listen"] and (not self["tls-listen"] or self["redirect-to-https"]):
-            self["listen"] = [DEFAULT_LISTEN]
+        from .listener import where_to_listen  # whoever wants the --help need not wait for it
+
+        self["listen"], self["tls-listen"] = where_to_listen(
+            self["listen"] or None,
+            self["tls-listen"] or None,
+            certificates=bool(self["certificate"]),
+            redirect=self["redirect-to-https"],
+        )
         if self["demo"] and self["admin"] is None:
             self["admin"] = DEMO_ADMIN
 

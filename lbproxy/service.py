@@ -20,7 +20,7 @@ from .balance.pool import Pool
 from .drain import Drain
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
-from .listener import Listener, check_endpoints
+from .listener import Listener, check_endpoints, where_to_listen
 from .observe.access_log import AccessLog
 from .observe.events import EventLog
 from .resource import LoadBalancerResource
@@ -41,9 +41,11 @@ class LoadBalancerService(MultiService):
     It binds in ``privilegedStartService`` and probes from ``startService`` on. Either all of it starts or nothing does.
 
     :param pool: where requests go.
-    :param listen: where clients connect: Twisted server endpoint descriptions, at least one; behind ``haproxy:`` each connection
-        must begin with a PROXY protocol header, which is believed.
-    :param tls_listen: where clients connect that speak TLS: descriptions of plain endpoints, such as ``tcp:8443``.
+    :param listen: where clients connect: Twisted server endpoint descriptions; behind ``haproxy:`` each connection must begin
+        with a PROXY protocol header, which is believed. By default it is ``tcp:8080``, or nowhere when TLS is listened for,
+        unless clients are sent there (``redirect_to_https``).
+    :param tls_listen: where clients connect that speak TLS: descriptions of plain endpoints; by default, with *certificates*,
+        ``tcp:8443``.
     :param certificates: what they are shown there.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities. Its files are
         watched, as those of *certificates* are.
@@ -69,9 +71,9 @@ class LoadBalancerService(MultiService):
     def __init__(
         self,
         pool: Pool,
-        listen: Sequence[str] = ("tcp:8080",),
+        listen: Sequence[str] | None = None,
         *,
-        tls_listen: Sequence[str] = (),
+        tls_listen: Sequence[str] | None = None,
         certificates: CertificateStore | None = None,
         backend_tls: BackendTls | None = None,
         reactor: Any,
@@ -116,8 +118,9 @@ class LoadBalancerService(MultiService):
         if certificates is not None and certificates.client_auth is not None:
             self.factory.identify = client_identity
         balancer.https_port = self._https_port
-        listen = (listen,) if isinstance(listen, str) else listen
-        tls_listen = (tls_listen,) if isinstance(tls_listen, str) else tls_listen
+        listen, tls_listen = where_to_listen(
+            listen, tls_listen, certificates=certificates is not None, redirect=balancer.settings.redirect_to_https
+        )
         endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
         self._listeners = [
             Listener(made, text, self.factory, self._clock)

@@ -130,6 +130,23 @@ class MakingTests(ServiceTestCase):
         service.privilegedStartService()
         self.assertEqual(self.reactor.open_ports, [8080])
 
+    def test_default_listeners_with_certificates(self) -> None:
+        """They are the command's: TLS at port 8443, and nothing in the clear beside it but who sends clients there."""
+        store: Any = FakeStore()
+        redirecting = Settings(redirect_to_https=True)
+        for said, ports in (
+            ({}, [8443]),
+            ({"tls_listen": "tcp:443"}, [443]),
+            ({"listen": "tcp:80"}, [80, 8443]),
+            ({"listen": "tcp:80", "tls_listen": []}, [80]),
+            ({"settings": redirecting}, [8080, 8443]),
+        ):
+            self.reactor.ports.clear()
+            options: Any = said
+            service = LoadBalancerService(self.reactor.pool(), reactor=self.reactor, certificates=store, **options)
+            service.privilegedStartService()
+            self.assertEqual(self.reactor.open_ports, ports)
+
     def test_one_description(self) -> None:
         """A single description need not stand in a list."""
         LoadBalancerService(self.reactor.pool(), "tcp:8082", reactor=self.reactor).privilegedStartService()

@@ -7,7 +7,8 @@ import os
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.options import DEFAULT_TLS_LISTEN, Options
+from lbproxy.listener import DEFAULT_TLS_LISTEN
+from lbproxy.options import Options
 from lbproxy.tls.store import CertificateStore
 
 from .support import authority, issued, pem, write
