@@ -292,6 +292,11 @@ class Options(usage.Options):
         except ConfigurationError as error:
             hint = "" if self["backends"] else "; or try --demo"
             return [f"--backends: {line}{hint}" for line in str(error).splitlines()]
+        try:
+            if isinstance(self["probe"], ProbeSpec):
+                self["probe"].check_backends(self["backends"])
+        except ConfigurationError as error:
+            return [str(error)]
         return []
 
     def _check_tls(self) -> list[str]:

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["BACKEND_OPTIONS", "BACKUP_TIER", "MAX_IN_FLIGHT", "MAX_WEIGHT", "Backend", "parse_backends"]
+__all__ = ["BACKEND_OPTIONS", "BACKUP_TIER", "MAX_IN_FLIGHT", "MAX_WEIGHT", "Backend", "is_address", "parse_backends"]
 
 #: As nginx and HAProxy do, weights are small integers; beyond this a share is better said with tiers.
 MAX_WEIGHT = 1000
@@ -104,7 +104,7 @@ class Backend:
 
     @verify_name.validator
     def _check_verify_name(self, attribute: attrs.Attribute[str], value: str) -> None:
-        if not isinstance(value, str) or (value and not (_is_address(value) or _is_name(value))):
+        if not isinstance(value, str) or (value and not (is_address(value) or _is_name(value))):
             allowed = _TLS_OPTIONS["verify-name"]
             raise ConfigurationError(f"backend {self.address}: verify-name {value!r} was given; allowed is {allowed}")
 
@@ -112,11 +112,11 @@ class Backend:
         problem = ""
         if self.tls and self.port is None:
             problem = "TLS was asked for; it is not spoken over a Unix socket"
-        elif self.tls and not (_is_address(self.host) or _is_name(self.host)):
+        elif self.tls and not (is_address(self.host) or _is_name(self.host)):
             problem = "TLS was asked for; it is spoken with a host that has a name or an address"
         elif not self.tls and (self.verify_name or not self.verify):
             problem = "what is verified was said without TLS; it goes with https alone"
-        elif self.tls and self.verify and not self.verify_name and _is_address(self.host):
+        elif self.tls and self.verify and not self.verify_name and is_address(self.host):
             problem = _NO_NAME
         if problem:
             raise ConfigurationError(f"backend {self.address}: {problem}")
@@ -230,12 +230,12 @@ def _parse_tls(text: str, options: dict[str, str | None], host: str, problems: l
         problems.append(f"backend {text!r}: verify {given['verify']!r} was given; allowed is off, and nothing else")
     name = given.get("verify-name", "")
     name = (name[1:-1] if name.startswith("[") and name.endswith("]") else name).lower()
-    name = str(ipaddress.ip_address(name)) if _is_address(name) else name
-    if "verify-name" in given and not (_is_address(name) or _is_name(name)):
+    name = str(ipaddress.ip_address(name)) if is_address(name) else name
+    if "verify-name" in given and not (is_address(name) or _is_name(name)):
         problems.append(
             f"backend {text!r}: verify-name {given['verify-name']!r} was given; allowed is {_TLS_OPTIONS['verify-name']}"
         )
-    if not given and _is_address(host):
+    if not given and is_address(host):
         problems.append(f"backend {text!r}: {_NO_NAME}")
     return {"tls": True, "verify": "verify" not in given, "verify_name": name}
 
@@ -290,7 +290,8 @@ def _is_name(text: str) -> bool:
     return 0 < len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text) and all(_HOST_LABEL.match(label) for label in labels)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is an IP address and no name."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from ..balance.backend import Backend, is_address
 from ..errors import ConfigurationError
 
 __all__ = ["ProbeSpec"]
@@ -94,6 +95,18 @@ class ProbeSpec:
         if problems:
             raise ConfigurationError("\n".join(problems))
         return spec
+
+    def check_backends(self, backends: Iterable[Backend]) -> None:
+        """A probe that can never go well would take them all out.
+
+        :raises ConfigurationError: it wants certificates of backends for which there can be none.
+        """
+        unnamed = [one.address for one in backends if not one.tls and (one.port is None or is_address(one.host))]
+        if unnamed and self.scheme in ("tls", "https"):
+            raise ConfigurationError(
+                f"--probe: {self.scheme} was given; over TLS a certificate is verified for a name, which {', '.join(unnamed)} "
+                "lack: give a host name, or https:// with :verify-name= or :verify=off"
+            )
 
     def allows(self, status: int) -> bool:
         """Whether a status is well."""

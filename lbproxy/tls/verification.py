@@ -6,13 +6,14 @@ server that is not the right one.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+
+from ..balance.backend import is_address
 
 __all__ = ["Verification", "VerifiedConnection", "is_address", "verify"]
 
@@ -86,15 +87,6 @@ def verify(connection: Any, certificate: Any, error: int, depth: int, ok: int) -
     except Exception as unexpected:  # a certificate may hold anything
         verification.problem = f"the certificate cannot be read: {_shown(str(unexpected))}"
     return not verification.problem
-
-
-def is_address(name: str) -> bool:
-    """Whether it is an IP address and no name."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _name_problem(certificate: x509.Certificate, name: str) -> str:
