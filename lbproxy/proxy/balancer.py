@@ -169,7 +169,11 @@ class Balancer:
                 _log.failure("{tick} failed", tick=tick)
 
     def _pool_changed(self, change: Change) -> None:
-        """Whoever waits for a place may have one now, or nobody to wait for."""
+        """A backend has come or left, perhaps. Whoever waits for a place may have one now, or nobody to wait for."""
+        if change.address and not change.now:
+            self.upstreams.forget_backend(change.address)
+        elif change.address and not change.was and (member := self.pool.members.get(change.address)) is not None:
+            warn_of_unverified(self.pool.name, [member.backend])
         if self.line.waiting:
             self.line.call()
 

@@ -182,6 +182,14 @@ class Upstreams:
         if kept and connection in kept:
             kept.remove(connection)
 
+    def forget_backend(self, address: str) -> None:
+        """A backend has left: close its idle connections, and keep nothing of it."""
+        self._endpoints.pop(address, None)
+        kept = self._idle.pop(address, deque())
+        while kept:
+            kept.pop().close()
+        self._tls.forget_backend(address)
+
     def close(self) -> None:
         """Close the idle connections, and each of the others when its exchange is over."""
         self._closing = True

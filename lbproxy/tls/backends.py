@@ -106,6 +106,11 @@ class BackendTls:
             peer = self._peers[key] = BackendPeer(self, *_wanted(backend, name))
         return peer
 
+    def forget_backend(self, address: str) -> None:
+        """Keep no session of a backend that has left."""
+        for key in [key for key in self._peers if key[0] == address]:
+            del self._peers[key]
+
     def prober(self, backend: Backend) -> BackendPeer:
         """The same for a probe: its certificate is to be shown each time."""
         return BackendPeer(self, *_wanted(backend, (backend.verify_name or backend.host).removesuffix(".")), resume=False)

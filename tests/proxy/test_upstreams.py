@@ -90,6 +90,16 @@ class Idle(SynchronousTestCase):
         self.assertTrue(client.received().endswith(b"ok"))
         self.assertTrue(busy.closed)
 
+    def test_those_to_a_backend_that_leaves_are_closed(self) -> None:
+        """Nobody will use them; one in use serves its exchange, and one to a backend that stays goes on."""
+        rig = Rig("10.0.0.1:8000,10.0.0.2:8000")
+        client, stays = rig.kept_alive()
+        leaves = rig.kept_alive()[1]
+        rig.pool.set_backends(parse_backends(["10.0.0.1:8000,10.0.0.3:8000"]))
+        self.assertEqual((stays.closed, leaves.closed), (False, True))
+        client.send(GET)
+        self.assertTrue(stays.received().startswith(b"GET"))
+
     def test_one_made_without_a_proxy_header_is_not_used_once_there_is_to_be_one(self) -> None:
         """The backend would take the balancer for the client, or read the request as one more of another's."""
         rig = Rig()

@@ -15,7 +15,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from lbproxy.balance.backend import Backend
+from lbproxy.balance.backend import Backend, parse_backends
 from lbproxy.errors import ConfigurationError
 from lbproxy.tls.backends import BackendTls
 
@@ -212,6 +212,17 @@ class Said(SynchronousTestCase):
         self.assertEqual(said["log_level"].name, "warn")
         self.assertEqual((said["pool"], said["backends"]), ("default", "10.0.0.2:8000, c:1"))
 
+    def test_of_one_that_comes_later(self) -> None:
+        """When it comes, and of it alone."""
+        rig = Rig("https://10.0.0.2:8000:verify=off")
+        rig.balancer.start()
+        events: list[Any] = []
+        observe: Any = events.append
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        rig.pool.set_backends(parse_backends(["https://10.0.0.2:8000:verify=off,https://c:1:verify=off,d:1"]))
+        self.assertEqual([event["backends"] for event in events if "verify=off" in event.get("log_format", "")], ["c:1"])
+
     def test_nothing_is_said_where_there_is_nothing_to_say(self) -> None:
         """All are verified, or speak no TLS."""
         rig = Rig(f"{A},10.0.0.3:8000")
@@ -304,6 +315,16 @@ class Peers(SynchronousTestCase):
         self.assertIs(self.tls.peer(Backend.parse("https://a:1:weight=5:verify-name=a")), first)
         for other in ("https://a:2", "https://a:1:verify=off", "https://a:1:verify-name=b"):
             self.assertIsNot(self.tls.peer(Backend.parse(other)), first)
+
+    def test_one_that_has_left_its_pool_is_forgotten(self) -> None:
+        """However many come and go, there is something to be known of those alone that are there."""
+        tls = BackendTls(ca=authority_file(self))
+        rig = Rig(f"{A},{B}", backend_tls=tls)
+        rig.balancer.start()
+        stays, leaves = (tls.peer(Backend.parse(text)) for text in (A, B))
+        rig.pool.set_backends(parse_backends([A]))
+        self.assertIs(tls.peer(Backend.parse(A)), stays)
+        self.assertIsNot(tls.peer(Backend.parse(B)), leaves)
 
     def test_for_whom_a_certificate_should_be_must_be_known(self) -> None:
         """Which is not, of an address that was given without https."""
