@@ -579,7 +579,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().finish_request(request, client_address)
         else:
             request.settimeout(Handler.timeout)
-            super().finish_request(TlsSocket.accept(request, self.context), client_address)
+            Handler(TlsSocket.accept(request, self.context), client_address, self)  # type: ignore[arg-type]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that was reset between two requests is nothing to speak of, nor a session that broke; the rest is."""

@@ -28,7 +28,7 @@ class _Raw(io.RawIOBase):
         """It is."""
         return True
 
-    def readinto(self, buffer) -> int:  # type: ignore[override]
+    def readinto(self, buffer) -> int:
         """What comes first."""
         data = self._connected.recv(len(buffer))
         buffer[: len(data)] = data
@@ -38,7 +38,7 @@ class _Raw(io.RawIOBase):
         """That, too."""
         return True
 
-    def write(self, data) -> int:  # type: ignore[override]
+    def write(self, data) -> int:
         """All of it."""
         self._connected.sendall(data)
         return len(data)
