@@ -438,7 +438,7 @@ class CrowdTests(StoryCase):
         self.assertLess(time.monotonic() - began, 6)
         counted = self.lb.metrics()
         self.assertEqual(counted("lbproxy_frontend_tls_handshakes_failed_total", cause="timeout"), 200)
-        self.assertNotIn("andshake", self.lb.process.output.partition("Starting factory")[2])
+        self.assertNotIn("handshake", self.lb.process.output.lower())
 
     def visit(self) -> int:
         """The status of an answer on a connection of its own."""
