@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EPIPE
-from socket import MSG_PEEK, socket
+from socket import MSG_PEEK, SO_ERROR, SOL_SOCKET, socket
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -41,11 +41,20 @@ class Sender:
     :ivar stuck: whether it could not go on for want of bytes from the peer, not of room.
     """
 
-    __slots__ = ("_send", "stuck")
+    __slots__ = ("_getsockopt", "_tls_send", "stuck")
 
-    def __init__(self, tls: SSL.Connection) -> None:
-        self._send = tls.send
+    def __init__(self, tls: SSL.Connection, socket: socket) -> None:
+        self._tls_send = tls.send
+        self._getsockopt = socket.getsockopt
         self.stuck = False
+
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        """Send a record. Once OpenSSL has failed to, it reads no more, and what the peer said before it reset the connection (an
+        early answer) would be lost: that it did so must be found out before. (0.3 µs. A reset within the sending is too late.)"""
+        broken = self._getsockopt(SOL_SOCKET, SO_ERROR)
+        if broken:
+            raise OSError(broken, "the connection is broken")
+        return self._tls_send(data)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Encrypt and send *data*, a record at a time; empty data is nothing at all.
@@ -228,7 +237,7 @@ class TlsWire(Wire):  # type: ignore[misc, override]  # of ITCPTransport it has 
         return failed
 
     def _open(self, tls: SSL.Connection) -> None:
-        self._sender = sender = Sender(tls)
+        self._sender = sender = Sender(tls, self._socket)
         self._recv = tls.recv
         self._send = sender.send  # type: ignore[assignment]
         self._phase = _OPEN

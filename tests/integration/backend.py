@@ -1,6 +1,8 @@
 """A real HTTP/1.1 server for the tests, a process of its own, written without anything of Twisted's or ours.
 
-``python backend.py NAME PLACE``, where PLACE is ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:/path``. What it answers:
+``python -m tests.integration.backend NAME PLACE [CERTIFICATE [VERSION]]``, where PLACE is ``HOST:PORT``, ``[IPV6]:PORT`` or
+``unix:/path``. With CERTIFICATE, a file with a key and its certificates, it speaks TLS alone; with VERSION, such as ``TLSv1_2``,
+no other. What it answers:
 
 =================================  ====================================================================================
 ``/count``                         what it has seen so far, as JSON; asked by the tests directly and not counted itself
@@ -10,6 +12,7 @@
 ``/drip?parts=&pause=``            a chunked body, part by part
 ``/big?size=[&chunked=1]``         that many bytes of :func:`pattern`
 ``/cut?how=sized|chunked|reset``   a body that breaks off in the middle; *reset* has no length and ends with a reset
+``/cut?how=ragged``                the same without a length, over TLS: the connection ends and the session does not
 ``/until-close``                   a body that is ended by the connection's end
 ``/garbage[?only=NAME]``           bytes that are no HTTP; from the backend of that name alone, if one is given
 ``/sink``                          reads nothing of the request's body before ``/release``
@@ -41,6 +44,7 @@ import itertools
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -49,6 +53,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from .tls_socket import TlsSocket
 
 BLOCK = bytes(range(256)) * 256
 #: The body of an answer that refuses a request.
@@ -129,6 +135,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Any
     #: How fast a request's body is read.
     pace = Pace(0)
+    #: Whether the connection is to end without the session's having ended.
+    broken = False
 
     def do(self) -> None:
         """Answer a request of any method."""
@@ -146,9 +154,9 @@ class Handler(BaseHTTPRequestHandler):
             self.count(1)
         try:
             (special or self.echo)()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             self.server.seen.left += 1
-            self.close_connection = True
+            self.close_connection = self.broken = True
         finally:
             if url.path not in UNCOUNTED:  # before the end of a short answer leaves, so that the next request comes later
                 self.count(-1)
@@ -221,9 +229,10 @@ class Handler(BaseHTTPRequestHandler):
     def on_cut(self) -> None:
         """A body that breaks off."""
         how = self.query["how"]
-        framing = {"sized": ("Content-Length", "1000"), "chunked": ("Transfer-Encoding", "chunked"), "reset": ("X-None", "")}
+        framing = {"sized": ("Content-Length", "1000"), "chunked": ("Transfer-Encoding", "chunked")}
         self.close_connection = True
-        self.begin(framing[how])
+        self.broken = how == "ragged"
+        self.begin(framing.get(how, ("X-None", "")))
         if how == "reset":  # before anything is written, so that being killed meanwhile does not make an end in good order of it
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.wfile.write(b"a" * 500 if how != "chunked" else b"1f4\r\n" + b"a" * 500 + b"\r\n")
@@ -455,7 +464,8 @@ class Handler(BaseHTTPRequestHandler):
             self.switch()
             self.connection.sendall(self.rfile.read1(1000)[:500])
         else:
-            self.query["how"] = ("sized", "chunked", "reset")[number % 3]
+            hows = ("sized", "chunked", "reset", *(["ragged"] * 2 if self.server.context else []))
+            self.query["how"] = hows[number % len(hows)]
             self.on_cut()
 
     def spoil_garbage(self) -> None:
@@ -477,6 +487,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"no chunk at all\r\n")
 
     # Writing and reading.
+
+    def finish(self) -> None:
+        """The end of the connection; over TLS the session's first, in good order."""
+        super().finish()
+        if isinstance(self.connection, TlsSocket) and not self.broken and self.connection.fileno() >= 0:
+            self.connection.end()
 
     def answer(self, body: bytes) -> None:
         """A whole answer."""
@@ -535,8 +551,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, place: str, certificate: str = "", version: str = "") -> None:
         self.name = name
+        self.context = _context(certificate, version) if certificate else None
         self.seen = Seen()
         self.released = threading.Event()
         self.steps = threading.Semaphore(0)
@@ -556,10 +573,27 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         super().process_request(request, client_address)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, in its thread; over TLS after a handshake there."""
+        if self.context is None:
+            super().finish_request(request, client_address)
+        else:
+            request.settimeout(Handler.timeout)
+            Handler(TlsSocket.accept(request, self.context), client_address, self)  # type: ignore[arg-type]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was reset between two requests is nothing to speak of; the rest is."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        """A connection that was reset between two requests is nothing to speak of, nor a session that broke; the rest is."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
+
+
+def _context(certificate: str, version: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["http/1.1"])
+    if version:
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    return context
 
 
 if __name__ == "__main__":

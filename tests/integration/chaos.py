@@ -17,6 +17,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .chaos_clients import REPEATABLE, REPLAY_LIMIT, Outcome
@@ -101,6 +102,15 @@ def setup(seed: int) -> Setup:
     return Setup(tuple(options), tuple(tier + limit for tier in tiers))
 
 
+def fitted(options: tuple[str, ...], versions: tuple[str, ...]) -> list[str]:
+    """*options* with a probe that fits such backends: one that asks for a page speaks TLS with all or with none."""
+    words = list(options)
+    if "http:/" in words and any(versions):
+        at = words.index("http:/")
+        words[at - 1 : at + 1] = ("--probe", "https:/") if all(versions) else PROBES[1]
+    return words
+
+
 def wishes(seed: int, steps: list[Step], backends: int = 3) -> list[tuple[int, str] | None]:
     """In each step, which backend the operator wants left alone, and how; at least one is well, and wanted: a pure function."""
     rng = random.Random(f"{seed}:wishes")
@@ -124,7 +134,7 @@ class Outages:
         self._balancer = balancer
         self._backends = backends
 
-    def run(self, step: Step, wish: tuple[int, str] | None = None) -> None:
+    def run(self, step: Step, wish: tuple[int, str] | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
         """One step, to its end; then the balancer knows that all backends are well, and wanted."""
         began = time.monotonic()
         backends = [self._backends[fault.backend] for fault in step.faults]
@@ -132,7 +142,9 @@ class Outages:
             _strike(backend, fault.kind)
         if wish is not None:
             self._balancer.wish(self._backends[wish[0]], wish[1])
-        time.sleep(step.seconds)
+        time.sleep(step.seconds / 2)
+        meanwhile()
+        time.sleep(step.seconds / 2)
         if wish is not None:
             self._balancer.wish(self._backends[wish[0]], "ready")
         for backend, fault in zip(backends, step.faults, strict=True):

@@ -12,10 +12,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .backend import pattern
+from .chaos_tls import Before, Door
 from .support import LOOPBACK, PATIENCE, fields
+from .tls_socket import TlsSocket
 
 #: The balancer's own, in seconds, as the test starts it.
 RESPONSE_TIMEOUT, IDLE_TIMEOUT = 1.5, 2.0
@@ -23,6 +25,8 @@ RESPONSE_TIMEOUT, IDLE_TIMEOUT = 1.5, 2.0
 REPLAY_LIMIT = 64 * 1024
 
 REPEATABLE = frozenset(("GET", "HEAD", "PUT"))
+
+Connected: TypeAlias = "socket.socket | TlsSocket"
 
 
 class Ask(NamedTuple):
@@ -139,8 +143,8 @@ class Outcome(NamedTuple):
 class _Reader(io.BufferedReader):
     """Reads a connection for one response after the other; a response that closes what it read from takes nothing along."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        super().__init__(socket.SocketIO(connected, "rb"))
+    def __init__(self, connected: Connected) -> None:
+        super().__init__(connected.raw() if isinstance(connected, TlsSocket) else socket.SocketIO(connected, "rb"))
 
     def makefile(self, mode: str) -> _Reader:
         """Itself, for a response that asks a socket for a file."""
@@ -154,15 +158,19 @@ class Client:
     """Asks one thing after the other over a kept connection, from a seed, until it is told to stop; at times it sends several
     requests at once, goes over to a tunnel, or leaves without waiting.
 
+    :param door: where it speaks TLS; None: it does not.
     :ivar outcomes: what became of each request.
+    :ivar resumed: how many of its sessions went on with another.
     """
 
-    def __init__(self, port: int, seed: str, stopping: threading.Event) -> None:
+    def __init__(self, port: int, seed: str, stopping: threading.Event, door: Door | None = None) -> None:
         self.outcomes: list[Outcome] = []
-        self._port, self._seed, self._stopping = port, seed, stopping
+        self.resumed = 0
+        self._port, self._seed, self._stopping, self._door = port, seed, stopping, door
         self._rng = random.Random(seed)
-        self._socket: socket.socket | None = None
+        self._socket: Connected | None = None
         self._used = 0.0
+        self._before: Before | None = None
         self._cookie = ""
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -182,17 +190,31 @@ class Client:
         self._leave()
 
     def _leave(self) -> None:
+        if isinstance(self._socket, TlsSocket) and self._rng.random() < 0.5:
+            with contextlib.suppress(OSError):
+                self._socket.end()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Connected:
+        if self._door is not None:
+            return self._enter(self._door)
         connected = socket.create_connection((LOOPBACK, self._port), timeout=PATIENCE)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         return connected
 
-    def _kept(self) -> socket.socket:
+    def _enter(self, door: Door) -> TlsSocket:
+        """Over TLS, where the connection that is kept may lend its session."""
+        before = self._before if self._rng.random() < 0.7 else None
+        secure = door.enter(before, old=not door.modern and self._rng.random() < 0.4)
+        self.resumed += secure.resumed
+        return secure
+
+    def _kept(self) -> Connected:
         """The connection that is kept, or a new one."""
+        if isinstance(self._socket, TlsSocket):
+            self._before = Before(self._socket.session, self._socket.version == "TLSv1.2")
         if time.monotonic() - self._used > IDLE_TIMEOUT / 2:  # a tunnel took long, and the balancer may be about to close it
             self._leave()
         if self._socket is None:
@@ -228,6 +250,8 @@ class Client:
         with self._connect() as connected, contextlib.suppress(OSError):
             connected.sendall(ask.head(name) + b"".join(ask.parts())[:30_000])
             time.sleep(self._rng.uniform(0, 0.1))
+            if isinstance(connected, TlsSocket) and self._rng.random() < 0.5:
+                connected.reset()
 
     def _receive(self, ask: Ask, name: str, began: float, broken: Exception | None) -> Outcome:
         """The answer.
@@ -261,7 +285,7 @@ class Client:
         wrong = mistake(ask, name, response.headers, body)
         return outcome("wrong" if wrong else "whole", wrong, status, backend)
 
-    def _send(self, connected: socket.socket, ask: Ask, name: str) -> Exception | None:
+    def _send(self, connected: Connected, ask: Ask, name: str) -> Exception | None:
         """Send it; gives why not all of it went out, if so. What is to be thought of that is for the answer to say."""
         try:
             connected.sendall(ask.head(name, self._cookie))
@@ -282,7 +306,7 @@ class Client:
             how, detail, status, backend = self._through(connected)
         self.outcomes.append(Outcome(ask, name, how, began, time.monotonic(), status, backend, detail))
 
-    def _through(self, connected: socket.socket) -> tuple[str, str, int, str | None]:
+    def _through(self, connected: Connected) -> tuple[str, str, int, str | None]:
         """How the tunnel was, in what detail, and the head's status and backend."""
         reader = connected.makefile("rb")
         lines = []
@@ -307,7 +331,7 @@ class Client:
             return "tunnel", repr(error), status, backend
         return "wrong" if wrong else "whole", wrong, status, backend
 
-    def _echoes(self, connected: socket.socket, reader: io.BufferedReader) -> str:
+    def _echoes(self, connected: Connected, reader: io.BufferedReader) -> str:
         for _ in range(self._rng.randrange(1, 8)):
             message = self._rng.randbytes(self._rng.choice((1, 100, 20_000)))
             connected.sendall(message)
@@ -325,11 +349,15 @@ class Crowd:
     """Clients at the same time.
 
     :param seed: of the run; each client's own follows from it.
+    :param door: where a share of them speaks TLS.
     """
 
-    def __init__(self, port: int, seed: int, clients: int = 12) -> None:
+    def __init__(self, port: int, seed: int, clients: int = 12, door: Door | None = None, share: float = 0.0) -> None:
         self._stopping = threading.Event()
-        self._clients = [Client(port, f"{seed}:{number}", self._stopping) for number in range(clients)]
+        over_tls = round(clients * share)
+        self._clients = [
+            Client(port, f"{seed}:{number}", self._stopping, door if number < over_tls else None) for number in range(clients)
+        ]
 
     def stop(self) -> list[Outcome]:
         """Let each end what it does, and gather what became of all."""
@@ -337,6 +365,11 @@ class Crowd:
         for client in self._clients:
             client.thread.join(PATIENCE)
         return [outcome for client in self._clients for outcome in client.outcomes]
+
+    @property
+    def resumed(self) -> int:
+        """Sessions that went on with another."""
+        return sum(client.resumed for client in self._clients)
 
     @property
     def alive(self) -> int:

@@ -7,6 +7,7 @@ a bound. Processes end with the one that runs the tests, however that ends.
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,8 @@ _HERE = Path(__file__).parent
 _SCRIPT = Path(sys.executable).with_name("twistd")
 # Without site-packages, which the standard library's users do not need: it starts faster.
 _BARE_PYTHON = [sys.executable, "-I", "-S"]
+_RUN = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module(sys.argv.pop(1), run_name='__main__')"
+_BACKEND = [*_BARE_PYTHON, "-c", _RUN, str(_HERE.parent.parent), f"{__package__}.backend"]
 TWISTD = [sys.executable, *([str(_SCRIPT)] if _SCRIPT.exists() else ["-c", "from twisted.scripts.twistd import run; run()"])]
 # Linux ends the process when ours ends (PR_SET_PDEATHSIG), also when that is killed and no cleanup runs.
 _TIED = """\
@@ -233,12 +237,17 @@ def read_exactly(connected: socket.socket, size: int) -> bytes:
 class Backend:
     """A server of ``backend.py``. It may be ended and started again in the same place.
 
-    :ivar place: where it listens, as ``--backends`` takes it.
+    :param certificate: a file with a certificate for ``localhost`` and its key: it speaks TLS.
+    :param version: the one of TLS, such as ``TLSv1_2``; empty: any.
+    :ivar place: where it listens, as ``/status`` names it.
     """
 
-    def __init__(self, case: IntegrationTestCase, name: str, place: str | None = None) -> None:
+    def __init__(
+        self, case: IntegrationTestCase, name: str, place: str | None = None, certificate: str = "", version: str = ""
+    ) -> None:
         self.name = name
         self._case = case
+        self._secure = [certificate, version] if certificate else []
         self._given = place
         self.launch()
 
@@ -246,6 +255,11 @@ class Backend:
         """Start it for the first time, and do not wait; :meth:`ready` does."""
         self.place = self._given or f"{LOOPBACK}:{free_port()}"
         self._run()
+
+    @property
+    def url(self) -> str:
+        """As ``--backends`` takes it."""
+        return f"https://{self.place}:verify-name=localhost" if self._secure else self.place
 
     def ready(self) -> Backend:
         """Wait until it takes connections; elsewhere, if something else has taken its port meanwhile."""
@@ -263,7 +277,7 @@ class Backend:
         self._case.assertFalse(self.process.ended, self.process.output)
 
     def _run(self) -> None:
-        self.process = Process(self._case, [*_BARE_PYTHON, str(_HERE / "backend.py"), self.name, self.place])
+        self.process = Process(self._case, [*_BACKEND, self.name, self.place, *self._secure])
 
     def _wait(self) -> None:
         eventually(f"backend {self.name} listens", lambda: self.process.ended or self._listens())
@@ -297,6 +311,8 @@ class Backend:
         """Ask it behind the balancer's back."""
         connection = http.client.HTTPConnection("localhost")
         connection.sock = self._connect()
+        if self._secure:  # who it is, is for the balancer to verify
+            connection.sock = ssl._create_unverified_context().wrap_socket(connection.sock)
         try:
             answer = send(connection, path)
         finally:
@@ -325,7 +341,7 @@ class LoadBalancer:
         listen: str = "tcp:{port}:interface=127.0.0.1",
         twistd: Iterable[str] = (),
     ) -> None:
-        places = [backend if isinstance(backend, str) else backend.place for backend in backends]
+        places = [backend if isinstance(backend, str) else backend.url for backend in backends]
         named = ["--backends", ",".join(places)] if places else []
         for _ in range(5):  # what was a free port may be taken a moment later
             self.port, self.admin_port, self.tls_port = free_port(), free_port(), free_port()
@@ -476,13 +492,13 @@ class IntegrationTestCase(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="lbproxy-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def backend(self, name: str = "a", place: str | None = None) -> Backend:
+    def backend(self, name: str = "a", place: str | None = None, certificate: str = "", version: str = "") -> Backend:
         """Start a backend, on a free port unless a place is given."""
-        return Backend(self, name, place).ready()
+        return Backend(self, name, place, certificate, version).ready()
 
-    def backends(self, names: str) -> list[Backend]:
-        """Start one for each letter, all at the same time."""
-        started = [Backend(self, name) for name in names]
+    def backends(self, names: str, certificates: Iterable[str] = ()) -> list[Backend]:
+        """Start one for each letter, all at the same time; over TLS those for which there is a certificate that is not empty."""
+        started = [Backend(self, name, None, path) for name, path in itertools.zip_longest(names, certificates, fillvalue="")]
         return [backend.ready() for backend in started]
 
     def balancer(self, *options: str, backends: Iterable[Backend | str], **more: Any) -> LoadBalancer:

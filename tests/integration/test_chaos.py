@@ -1,5 +1,6 @@
 """Backends that are killed, stopped, restarted, cut short and made to talk nonsense, in turn, under mixed load; behind any
-policy, with or without sessions, limits and tiers, while an operator has them left alone.
+policy, with or without sessions, limits and tiers, while an operator has them left alone; over TLS on either side, with
+certificates that are renewed and strangers at the door.
 
 Everything comes from one seed, a new one in each run unless ``LBPROXY_CHAOS_SEED`` gives it; a failure names it.
 ``LBPROXY_CHAOS_SECONDS`` says for how long: 12 in an ordinary run, 60 or more before a release.
@@ -14,6 +15,7 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from .certificates import authority, certificate, write
 from .chaos import (
     KINDS,
     POLICIES,
@@ -22,6 +24,7 @@ from .chaos import (
     Outages,
     Step,
     explanations,
+    fitted,
     held_against,
     open_files,
     repeated,
@@ -30,8 +33,11 @@ from .chaos import (
     wishes,
 )
 from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
+from .chaos_tls import CERTIFICATE_CHECK, HANDSHAKE_TIMEOUT, RENEWALS, Door, Renewer, Stranger, renewals, secured
 from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
 
+#: What the balancer's memory may grow by.
+ROOM = 16 << 20
 SECONDS = float(os.environ.get("LBPROXY_CHAOS_SECONDS", "12"))
 
 
@@ -84,6 +90,15 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(wishes(5, schedule(5, 60)), wishes(5, schedule(5, 60)))
         self.assertEqual(wishes(5, schedule(5, 60))[:5], wishes(5, schedule(5, 60)[:5]))
 
+    def test_who_speaks_tls_is_the_seeds_too(self) -> None:
+        """Each way to speak it comes up, and each way to renew a certificate; a shorter run is the beginning of a longer one."""
+        drawn = [secured(seed) for seed in range(200)]
+        self.assertEqual(drawn, [secured(seed) for seed in range(200)])
+        self.assertEqual({one.clients for one in drawn}, {0.0, 0.5, 1.0})
+        self.assertEqual({version for one in drawn for version in one.backends}, {"", "TLSv1_2", "TLSv1_3"})
+        self.assertEqual(set(renewals(1, 100)), {"", *RENEWALS})
+        self.assertEqual(renewals(1, 100)[:10], renewals(1, 10))
+
     def test_one_that_is_well_is_always_wanted(self) -> None:
         """Whatever befalls the others."""
         for seed in range(50):
@@ -106,6 +121,12 @@ class ScheduleTests(SynchronousTestCase):
             self.assertTrue(55 < total <= 60, total)
 
 
+def shown(door: Door) -> bytes:
+    """The certificate that a client is shown."""
+    with door.enter() as secure:
+        return secure.certificate()
+
+
 class ChaosTests(IntegrationTestCase):
     """Three backends, a balancer, and twelve clients that check what they get."""
 
@@ -116,32 +137,46 @@ class ChaosTests(IntegrationTestCase):
         try:
             self.run_chaos(seed)
         except Exception as error:
-            given = f"LBPROXY_CHAOS_SEED={seed} LBPROXY_CHAOS_SECONDS={SECONDS:g}, which is {setup(seed)}"
+            given = f"LBPROXY_CHAOS_SEED={seed} LBPROXY_CHAOS_SECONDS={SECONDS:g}, which is {setup(seed)}, {secured(seed)}"
             raise AssertionError(f"with {given}: {error}") from error
 
     def run_chaos(self, seed: int) -> None:
         """All of it, from that seed."""
-        backends = self.backends("abc")
+        tls, renewer = secured(seed), Renewer(self.folder)
+        self.ca = write(self.folder, "ca.pem", authority().cert_pem)
+        backends = self.secured_backends(tls.backends)
         options, places = setup(seed)
         balancer = self.balancer(
             # A budget refuses retries where most of what is tried fails, as it often does here; what it may refuse is tested
             # by itself (test_retries).
             "--retry-budget", "100", "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT),
             "--idle-timeout", str(IDLE_TIMEOUT),
-            "--probe-interval", "0.3", "--admin-writable", *options,
+            "--probe-interval", "0.3", "--admin-writable", *fitted(options, tls.backends),
+            "--tls-listen", "tcp:{tls_port}:interface=127.0.0.1", "--certificate", str(renewer.path), "--backend-ca", self.ca,
+            "--handshake-timeout", str(HANDSHAKE_TIMEOUT), "--certificate-check", str(CERTIFICATE_CHECK), *tls.options,
             "--access-log", str(self.folder / "log"), "--access-log-format", "json", "--access-log-explain",
-            backends=[backend.place + place for backend, place in zip(backends, places, strict=True)],
+            backends=[backend.url + place for backend, place in zip(backends, places, strict=True)],
         )  # fmt: skip
         files = open_files(balancer)
         outages = Outages(balancer, backends)
-        crowd = Crowd(balancer.port, seed)
+        door = Door(balancer.tls_port, self.ca, modern=bool(tls.options))
+        crowd = Crowd(balancer.port, seed, door=door, share=tls.clients)
         self.addCleanup(crowd.stop)
+        strangers = [Stranger(door, f"{seed}:{number}") for number in range(2)] if tls.clients else []
+        for stranger in strangers:
+            self.addCleanup(stranger.stop)
         steps = schedule(seed, SECONDS)
-        for step, wish in zip(steps, wishes(seed, steps), strict=True):
-            outages.run(step, wish)
+        memory = 0
+        for step, wish, renewal in zip(steps, wishes(seed, steps), renewals(seed, len(steps)), strict=True):
+            if step is steps[len(steps) // 4]:  # everything has been there once
+                memory = balancer.process.rss()
+            outages.run(step, wish, lambda how=renewal: renewer.renew(how, balancer))  # type: ignore[misc]
         outcomes = crowd.stop()
         self.assertEqual(crowd.alive, 0)
         findings = [finding for outcome in outcomes if (finding := held_against(outcome, outages))]
+        for stranger in strangers:
+            stranger.stop()
+            findings += stranger.findings
         findings += repeated(outcomes, Counter((self.folder / "once").read_text().split()))
         if findings:
             log = explanations((self.folder / "log").read_text().splitlines())
@@ -149,8 +184,21 @@ class ChaosTests(IntegrationTestCase):
             findings = [f"{len(findings)} of {len(outcomes)} requests:", *findings[:40], *log[:10], f"now: {left}"]
             self.fail("\n".join(findings))
         self.assertGreater(sum(outcome.how == "whole" for outcome in outcomes), 20 * SECONDS)
+        self.assertLess(balancer.process.rss() - memory, ROOM)
+        if tls.clients:
+            self.assertGreater(sum(stranger.visits for stranger in strangers), SECONDS)
+            self.assertGreater(crowd.resumed, 0)
+        eventually("the newest certificate is shown", lambda: shown(door) == renewer.newest)
         self.check_nothing_is_left(balancer, backends, files)
         balancer.stop()
+
+    def secured_backends(self, versions: tuple[str, ...]) -> list[Backend]:
+        """Start three, those over TLS for which there is a version."""
+        path = write(self.folder, "backend.pem", certificate("localhost").private_key_and_cert_chain_pem)
+        backends = [
+            Backend(self, name, None, path if version else "", version) for name, version in zip("abc", versions, strict=True)
+        ]
+        return [backend.ready() for backend in backends]
 
     def check_nothing_is_left(self, balancer: LoadBalancer, backends: list[Backend], files: int) -> None:
         """No exchange, no tunnel, no connection but those kept for the next exchange, and no file but theirs."""
