@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService, Service
@@ -39,6 +39,9 @@ class BalancerService(Protocol):
 
     def addresses(self) -> list[IAddress]:
         """Where clients connect."""
+
+    def tls_addresses(self) -> list[IAddress]:
+        """Those of them where TLS is spoken."""
 
     def admin_address(self) -> IAddress | None:
         """Where operators look."""
@@ -214,7 +217,7 @@ class DemoService(MultiService):
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
         assert self.balancer is not None
-        text = instructions(self.balancer.addresses(), self.balancer.admin_address())
+        text = instructions(self.balancer.addresses(), self.balancer.admin_address(), self.balancer.tls_addresses())
         (_to_standard_output if self._write is None else self._write)(text)
 
     def stopService(self) -> Deferred[Any]:
@@ -230,19 +233,21 @@ def _to_standard_output(text: str) -> None:
         sys.__stdout__.flush()
 
 
-def instructions(listening: list[IAddress], admin: IAddress | None) -> str:
+def instructions(listening: list[IAddress], admin: IAddress | None, over_tls: Sequence[IAddress] = ()) -> str:
     """What to try, for people.
 
     :param listening: where clients connect; the first is shown.
     :param admin: where operators look, if anywhere.
+    :param over_tls: where clients connect that speak TLS; the first is shown instead.
     """
     lines = [f"lbproxy demo: {COUNT} example backends behind one load balancer. Try, in another terminal:", ""]
-    for address in listening[:1]:
+    scheme, options = ("https", "-k ") if over_tls else ("http", "")  # who tries it out has no certificate that curl knows
+    for address in (over_tls or listening)[:1]:
         lines += [
-            _line(_curl(address, "/"), "each backend in turn"),
-            _line(_curl(address, "/headers"), "what a backend gets to see"),
-            _line(_curl(address, "/slow?seconds=2"), "an answer that takes its time"),
-            _line(_curl(address, "/fail", "-X POST "), f"the backend that gets it goes away for {AWAY:g} s:"),
+            _line(_curl(address, "/", options, scheme), "each backend in turn"),
+            _line(_curl(address, "/headers", options, scheme), "what a backend gets to see"),
+            _line(_curl(address, "/slow?seconds=2", options, scheme), "an answer that takes its time"),
+            _line(_curl(address, "/fail", f"{options}-X POST ", scheme), f"the backend that gets it goes away for {AWAY:g} s:"),
             _line("", "try the first line meanwhile, nobody notices"),
         ]
     if admin is not None:
@@ -261,16 +266,17 @@ def _line(command: str, remark: str) -> str:
     return f"  {command:<48}  {'# ' if command else '  '}{remark}"
 
 
-def _curl(address: Any, path: str, options: str = "") -> str:
+def _curl(address: Any, path: str, options: str = "", scheme: str = "http") -> str:
     """The command that asks *address* for *path*."""
     host: str | None = getattr(address, "host", None)
     if host is None:  # a Unix socket
         name = address.name
         where = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-        return f"curl {options}--unix-socket {where} {_quoted('http://localhost' + path)}"
+        return f"curl {options}--unix-socket {where} {_quoted(f'{scheme}://localhost{path}')}"
     if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):
         host = "localhost"
-    url = f"http://[{host}]:{address.port}{path}" if ":" in host else f"http://{host}:{address.port}{path}"
+    host = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{host}:{address.port}{path}"
     return f"curl {options}{_quoted(url)}"
 
 

@@ -98,9 +98,10 @@ def check_endpoints(
                 behind_proxy = _ProxyProtocolEndpoint if option == "--listen" else proxyEndpoint
                 endpoints.append(_endpoint(reactor, description, behind_proxy))
         except Exception as error:  # parsers, plugins' among them, raise what they like
+            port = 8443 if option == "--tls-listen" else 8080
             problems.append(
                 f"{option}: {description!r} was given, which cannot be used ({error}); allowed is a Twisted server endpoint "
-                "description, such as tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/lbproxy.sock"
+                f"description, such as tcp:{port}, tcp:{port}:interface=127.0.0.1 or unix:/run/lbproxy.sock"
             )
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -122,7 +123,7 @@ def _tls_endpoint(reactor: Any, description: str, acceptor: Acceptor | None) -> 
     if _PROXIED.match(plain):
         raise ValueError("a connection has one PROXY protocol header")
     if _WITH_TLS.match(plain):
-        raise ValueError("TLS is spoken here anyway; give the place alone")
+        raise ValueError("TLS is spoken here anyway, with what --certificate names; give the place alone")
     if acceptor is None:
         raise ValueError("there is no certificate for it")
     return _TlsEndpoint(serverFromString(reactor, _with_backlog(plain)), acceptor, plain != description)

@@ -51,6 +51,12 @@ A second site that takes over as the first one fails, and a page that says sorry
 A page that must say ok, two times in a row for a backend to come back and three times not for it to go:
   twistd -n lbproxy -b 10.0.0.1:8000,10.0.0.2:8000 --probe http:/healthz --probe-body '^ok' --probe-rise 2 --probe-fall 3
 
+Clients over TLS, by the certificates in a directory, and those on port 80 sent there:
+  twistd -n lbproxy -b 10.0.0.1:8000 --tls-listen tcp:443 --certificate /etc/lbproxy/certificates -l tcp:80 --redirect-to-https
+
+Backends over TLS, verified against an authority of your own:
+  twistd -n lbproxy -b https://app.internal:8443,https://10.0.0.7:8443:verify-name=app.internal --backend-ca internal.pem
+
 Just to see it work:
   twistd -n lbproxy --demo
 """

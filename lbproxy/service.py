@@ -164,6 +164,10 @@ class LoadBalancerService(MultiService):
         """Where it listens for clients just now, in the order of the descriptions, with the real ports for port 0."""
         return [address for listener in self._listeners if (address := listener.address) is not None]
 
+    def tls_addresses(self) -> list[IAddress]:
+        """Those of them where TLS is spoken."""
+        return [address for listener in self._tls_listeners if (address := listener.address) is not None]
+
     def admin_address(self) -> IAddress | None:
         """Where the admin listener listens just now, if it does."""
         return None if self._admin is None else self._admin.address

@@ -106,7 +106,7 @@ class _UnderTwistd(MultiService):
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except ListenError as error:
-            raise CannotStart(f"{error}; another place can be given with --listen (or --admin)") from error
+            raise CannotStart(f"{error}; another place can be given with --listen, --tls-listen or --admin") from error
         except LBProxyError as error:
             raise CannotStart(str(error)) from error
 

@@ -116,6 +116,9 @@ class StubBalancer(MultiService):
     def addresses(self) -> list[Any]:
         return [IPv4Address("TCP", "0.0.0.0", 8080)]
 
+    def tls_addresses(self) -> list[Any]:
+        return []
+
     def admin_address(self) -> Any:
         return IPv4Address("TCP", "127.0.0.1", 8081)
 
@@ -196,6 +199,14 @@ class InstructionsTests(SynchronousTestCase):
         text = instructions([IPv6Address("TCP", "2001:db8::1", 80)], UNIXAddress(b"/run/admin.sock"))
         self.assertIn("  curl http://[2001:db8::1]:80/  ", text)
         self.assertIn("  curl --unix-socket /run/admin.sock http://localhost/status  ", text)
+
+    def test_tls(self) -> None:
+        """Where TLS is spoken, that is what is tried."""
+        tcp, tls = IPv4Address("TCP", "0.0.0.0", 8080), IPv4Address("TCP", "0.0.0.0", 8443)
+        text = instructions([tcp, tls], None, [tls])
+        self.assertIn("  curl -k https://localhost:8443/  ", text)
+        self.assertIn("  curl -k -X POST https://localhost:8443/fail  ", text)
+        self.assertIn("curl -k --unix-socket /x https://localhost/  ", instructions([], None, [UNIXAddress(b"/x")]))
 
     def test_no_admin(self) -> None:
         """Nothing is promised that is not there."""

@@ -193,7 +193,9 @@ class TlsTests(SynchronousTestCase):
     def test_what_cannot_be_used_is_named(self) -> None:
         """And why."""
         for description in ("ssl:8443:privateKey=x", "TLS:/x:8443", "haproxy:ssl:8443", "txacme:/x:tcp:1"):
-            self.assertIn("TLS is spoken here anyway", self.refused(description))
+            message = self.refused(description)
+            self.assertIn("TLS is spoken here anyway, with what --certificate names; give the place alone", message)
+            self.assertIn("such as tcp:8443, ", message)
         self.assertIn("a connection has one PROXY protocol header", self.refused("haproxy:haproxy:tcp:1"))
         self.assertIn("there is no certificate for it", self.refused("tcp:8443", None))
         self.refused("nonsense:1")

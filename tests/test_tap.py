@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import attrs
+import trustme
 from twisted.application.service import IService, IServiceMaker, Service
 from twisted.internet.defer import Deferred
 from twisted.plugin import getPlugins
@@ -26,7 +27,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import lbproxy
-from lbproxy import Backend, Settings
+from lbproxy import Backend, Settings, options
 from lbproxy.balance.backend import BACKUP_TIER
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
@@ -318,7 +319,9 @@ class OptionsTests(SynchronousTestCase):
             self.assertLessEqual(max(map(len, text[: text.index("\nSizes (")].splitlines())), width)
 
     def test_the_examples_of_the_help(self) -> None:
-        """Every command in the help is one that is understood."""
+        """Every command in the help is one that is understood, where there are its files."""
+        self.patch(options, "CertificateStore", lambda paths, **_: None)
+        self.patch(options, "BackendTls", lambda **_: None)
         commands = [line for line in EXAMPLES.splitlines() if line.startswith("  twistd -n lbproxy ")]
         self.assertGreater(len(commands), 4)
         for command in commands:
@@ -440,6 +443,55 @@ class MistakeTests(SynchronousTestCase):
             "-b https://a:1 --backend-ca /none.pem --backend-certificate /none.key",
             "--backend-ca: '/none.pem' cannot be read: No such file or directory; give a PEM file that lbproxy may read",
             "--backend-certificate: '/none.key' cannot be read: No such file or directory; give a PEM file that lbproxy may read",
+        )
+
+    def test_nothing_can_come_over_tls(self) -> None:
+        """All would be sent away for ever, or what is asked for never happen; but a trusted proxy, or Twisted's own TLS, may have
+        spoken it."""
+        for option in ("--redirect-to-https", "--hsts 60"):
+            line = (
+                f"{option.split()[0]}: it was given, but no request can come over TLS; say which --certificate to show as well, "
+                "or, where TLS ends before lbproxy, who the --trusted-proxies are"
+            )
+            for listen in ("", " -l tcp:80", " -l haproxy:tcp:80 -l unix:/x"):
+                self.assert_message(f"-b a:1 {option}{listen}", line)
+            for given in (" --trusted-proxies 10.0.0.1", " -l tcp:80 -l ssl:443", " -l haproxy:tls:/x:443"):
+                parse(*f"-b a:1 {option}{given}".split())
+
+    def test_tls_with_backends_that_do_not_speak_it(self) -> None:
+        """Authorities and certificates that nobody would ever look at are no wish of anybody's."""
+        ca = self.mktemp()
+        trustme.CA().cert_pem.write_to_path(ca)
+        self.assert_message(
+            f"-b 10.0.0.1:1 --backend-ca {ca}",
+            "--backend-ca: it was given, but TLS is spoken with no backend; give it as https://HOST:PORT",
+        )
+        for words in ("-b a:1,https://b:1", "-b a:1 --probe tls"):
+            parse(*f"{words} --backend-ca {ca}".split())
+
+    def test_probes_over_tls_without_a_name(self) -> None:
+        """A certificate is for a name; where none is known, each probe would fail."""
+        for probe in ("tls", "https:/x"):
+            for words, shown in (
+                ("-b a:1,10.0.0.1:1,unix:/x,https://10.0.0.2:1:verify-name=a", "10.0.0.1:1, unix:/x"),
+                ("-b 10.0.0.1:1,10.0.0.1:2,10.0.0.1:3,10.0.0.1:4", "10.0.0.1:1, 10.0.0.1:2, 10.0.0.1:3, …"),
+                ("--demo", "those of --demo"),
+            ):
+                self.assert_message(
+                    f"{words} --probe {probe}",
+                    "--probe: TLS was asked for, but no name is known that certificates should be for, of these backends: "
+                    f"{shown}; give them as https:// with :verify-name=, or a probe that is tcp or http:/path",
+                )
+
+    def test_key_that_is_given_as_a_word(self) -> None:
+        """Two files for one certificate, and what a shell makes of ``*.pem``, are understood as what they are meant to be."""
+        path = self.mktemp()
+        with open(path, "wb"):
+            pass
+        self.assert_message(
+            f"-b a:1 --certificate a.crt {path}",
+            f"{path!r} belongs to no option: a certificate and its key in two files are given as --certificate a.crt,{path}, "
+            "further certificates with --certificate again, or by their directory",
         )
 
     def test_explanations_without_their_log(self) -> None:
@@ -700,7 +752,8 @@ class MakeServiceTests(SynchronousTestCase):
         self.patch(balancer, "privilegedStartService", occupied)
         with patch("sys.__stderr__", io.StringIO()) as told:
             exit = self.assertRaises(CannotStart, service.privilegedStartService)
-        message = "cannot listen on tcp:8080: Address already in use; another place can be given with --listen (or --admin)"
+        cause = "cannot listen on tcp:8080: Address already in use"
+        message = f"{cause}; another place can be given with --listen, --tls-listen or --admin"
         self.assertEqual(told.getvalue(), f"twistd lbproxy: {message}\n")
         self.assertEqual((str(exit), exit.code), (message, 1))
         self.assertIsInstance(exit, SystemExit)  # so that there is no traceback
@@ -890,7 +943,7 @@ class TwistdTests(SynchronousTestCase):
         self.assertEqual(
             done.stderr,
             f"twistd lbproxy: cannot listen on {self.occupied}: Address already in use; "
-            "another place can be given with --listen (or --admin)\n",
+            "another place can be given with --listen, --tls-listen or --admin\n",
         )
         self.assertNotIn("Traceback", done.stdout)
         self.assert_files()

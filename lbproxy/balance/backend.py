@@ -227,7 +227,9 @@ def _parse_tls(text: str, options: dict[str, str | None], host: str, problems: l
         ]
         return {}
     if given.get("verify", "off") != "off":
-        problems.append(f"backend {text!r}: verify {given['verify']!r} was given; allowed is off, and nothing else")
+        problems.append(
+            f"backend {text!r}: verify {given['verify']!r} was given; allowed is off; without it, certificates are verified"
+        )
     name = given.get("verify-name", "")
     name = (name[1:-1] if name.startswith("[") and name.endswith("]") else name).lower()
     name = str(ipaddress.ip_address(name)) if is_address(name) else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -68,6 +69,12 @@ def read_certificates(path: str, now: float) -> list[Certificate]:
     return CertificateReader(now).read(path)
 
 
+def _below(path: str) -> str:
+    """The hint that directories in a directory are not looked at, if there are any."""
+    inner = sorted(entry.path for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    return f"; directories in it are not looked at: give each by itself, as {inner[0]}" if inner else ""
+
+
 class CertificateReader:
     """Reads certificates, but not those again that have not changed.
 
@@ -96,7 +103,7 @@ class CertificateReader:
             else:
                 found += [] if certificate is None else [certificate]
         if not found and not mistakes:
-            mistakes.append(f"{path!r} has no certificate with its key in it; usable are {_USABLE}")
+            mistakes.append(f"{path!r} has no certificate with its key in it; usable are {_USABLE}{_below(path)}")
         if mistakes:
             raise ConfigurationError("\n".join(mistakes))
         return found
@@ -225,9 +232,9 @@ def _leaf(source: Source, certificates: list[x509.Certificate], key: Key) -> x50
         if _belongs(key, certificate):
             _try_key(source, key)
             return certificate
+    whose = f"the certificate's in {source.paths[0]!r}" if len(source.paths) > 1 else "that of the certificate beside it"
     raise ConfigurationError(
-        f"{source.paths[-1]!r} has a private key that is not the certificate's in {source.paths[0]!r}; give the key that it was "
-        f"made with"
+        f"{source.paths[-1]!r} has a private key that is not {whose}; give the key that it was made with"
     )
 
 

@@ -70,7 +70,7 @@ MISTAKES = [
     ("https+unix:/run/app.sock", "cannot be read", "https://HOST:PORT"),
     ("https://10.0.0.1:443", "this is an address", ":verify-name=app.example, or :verify=off"),
     ("https://[::1]:443", "this is an address", ":verify-name=app.example, or :verify=off"),
-    ("https://a:443:verify=on", "verify 'on' was given", "allowed is off"),
+    ("https://a:443:verify=on", "verify 'on' was given", "allowed is off; without it, certificates are verified"),
     ("https://a:443:verify=", "verify '' was given", "allowed is off"),
     ("https://a:443:verify-name=", "verify-name '' was given", "a host name, or an address"),
     ("https://a:443:verify-name=a b", "verify-name 'a b' was given", "a host name, or an address"),

@@ -224,6 +224,16 @@ class PathTests(CertificateTestCase):
             f"NAME.crt or NAME.cert with NAME.key, fullchain.pem with privkey.pem",
         )
 
+    def test_directories_in_a_directory(self) -> None:
+        """Who gives what holds certbot's directories is told to give each of them."""
+        for name in (".hidden", "b.example", "a.example"):
+            os.makedirs(os.path.join(self.directory, name))
+        self.assertTrue(
+            self.mistake(self.directory).endswith(
+                f"; directories in it are not looked at: give each by itself, as {self.directory}/a.example"
+            )
+        )
+
     def test_too_many_files(self) -> None:
         """A directory that is too large is no directory of certificates."""
         self.patch(files, "DIRECTORY_LIMIT", 2)
@@ -310,6 +320,14 @@ class MistakeTests(CertificateTestCase):
         self.assertEqual(
             self.mistake(f"{certificate},{key}"),
             f"{key!r} has a private key that is not the certificate's in {certificate!r}; give the key that it was made with",
+        )
+
+    def test_another_key_in_the_same_file(self) -> None:
+        """In one file there is no other to be named."""
+        path = self.file("a.pem", self.chain + issued("b.example").private_key_pem.bytes())
+        self.assertEqual(
+            self.mistake(path),
+            f"{path!r} has a private key that is not that of the certificate beside it; give the key that it was made with",
         )
 
     def test_damaged(self) -> None:
