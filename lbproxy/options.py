@@ -16,18 +16,17 @@ import attrs
 from twisted.python import usage
 
 from . import __version__
-from .balance.backend import BACKEND_OPTIONS, Backend, parse_backends
+from .balance.backend import BACKEND_OPTIONS, parse_backends
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
 from .option_help import EXAMPLES, options_help
+from .option_tls import tls_problems
 from .option_values import FLAGS, SETTINGS, SIZES, default, value
 from .policies import POLICY_NAMES, policy_maker
 from .settings import Settings
-from .tls.backends import BackendTls
 from .tls.profiles import PROFILES
-from .tls.store import CLIENT_AUTH, CertificateStore
-from .tls.verification import is_address
+from .tls.store import CLIENT_AUTH
 
 __all__ = ["Options"]
 
@@ -38,8 +37,6 @@ _SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-nam
 _SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
 #: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
 _KEY_LIMIT = 4096
-#: Listeners on which it is certain that no TLS is spoken.
-_IN_CLEAR = re.compile(r"(?:haproxy:)?(?:tcp6?|unix|systemd):", re.IGNORECASE)
 
 
 class Options(usage.Options):
@@ -207,9 +204,7 @@ class Options(usage.Options):
             *self._check_backends(),
             *self._check_access_log(),
             *self._check_admin(),
-            *self._check_tls(),
-            *self._check_backend_tls(),
-            *self._check_tls_with_backends(),
+            *tls_problems(self),
         ]
         if problems:
             raise usage.UsageError("\n".join(problems))
@@ -307,67 +302,6 @@ class Options(usage.Options):
         except ConfigurationError as error:
             return [str(error)]
         return []
-
-    def _check_tls(self) -> list[str]:
-        if not self["certificate"]:
-            return self._check_no_tls()
-        try:
-            self["certificates"] = CertificateStore(
-                self["certificate"],
-                default=self["default-certificate"],
-                reject_unknown_names=bool(self["reject-unknown-names"]),
-                profile=self["tls-profile"],
-                client_ca=self["client-ca"],
-                client_auth=self["client-auth"],
-            )
-        except ConfigurationError as error:
-            return [f"--{line}" for line in str(error).splitlines()]
-        return []
-
-    def _check_no_tls(self) -> list[str]:
-        """Without certificates, what goes with them is a mistake."""
-        if self["tls-profile"] not in PROFILES:
-            return [f"--tls-profile: {self['tls-profile']!r} was given; allowed are {' and '.join(PROFILES)}"]
-        unused = {"tls-listen": [], "reject-unknown-names": 0, "tls-profile": PROFILES[0]}
-        names = ("tls-listen", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth")
-        given = [name for name in names if self[name] != unused.get(name)]
-        problems = [f"--{name}: it was given without --certificate; say which certificate to show as well" for name in given]
-        return problems or self._check_no_secure_requests()
-
-    def _check_no_secure_requests(self) -> list[str]:
-        """Where no request can come over TLS, nothing could ever reach a backend, or nobody be told to come so."""
-        if self["trusted-proxies"] or not all(map(_IN_CLEAR.match, self["listen"])):
-            return []
-        given = [name for name in ("redirect-to-https", "hsts") if self[name] and not isinstance(self[name], str)]
-        return [
-            f"--{name}: it was given, but no request can come over TLS; say which --certificate to show as well, or, where TLS "
-            "ends before lbproxy, who the --trusted-proxies are"
-            for name in given
-        ]
-
-    def _check_backend_tls(self) -> list[str]:
-        try:
-            self["backend-tls"] = BackendTls(ca=self["backend-ca"], certificate=self["backend-certificate"])
-        except ConfigurationError as error:
-            return [f"--{line}" for line in str(error).splitlines()]
-        return []
-
-    def _check_tls_with_backends(self) -> list[str]:
-        """What is said of TLS with backends needs some that it is spoken with, and names for their certificates."""
-        probe, backends = self["probe"], self["backends"]
-        if not isinstance(probe, ProbeSpec) or not all(isinstance(backend, Backend) for backend in backends):
-            return []  # which has been said already
-        probed = probe.scheme in ("tls", "https")
-        in_clear = [backend for backend in backends if not backend.tls]
-        nameless = [backend.address for backend in in_clear if backend.port is None or is_address(backend.host)]
-        if probed and (nameless or self["demo"]):
-            shown = "those of --demo" if self["demo"] else ", ".join(nameless[:3]) + (", …" if len(nameless) > 3 else "")
-            no_name = "--probe: TLS was asked for, but no name is known that certificates should be for, of these backends"
-            return [f"{no_name}: {shown}; give them as https:// with :verify-name=, or a probe that is tcp or http:/path"]
-        if probed or any(backend.tls for backend in backends):
-            return []
-        given = [name for name in ("backend-ca", "backend-certificate") if self[name] is not None]
-        return [f"--{name}: it was given, but TLS is spoken with no backend; give it as https://HOST:PORT" for name in given]
 
     def _check_access_log(self) -> list[str]:
         problems = []
