@@ -238,10 +238,13 @@ class LoadBalancerService(MultiService):
             self._watch.start()
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
-            listen=", ".join(listener.description for listener in self._listeners),
+            listen=", ".join(map(self._described, self._listeners)),
             count=len(self.resource.pool.members),
             limit=self.counters.connections_limit or "any number of",
         )
+
+    def _described(self, listener: Listener) -> str:
+        return f"{listener.description} (TLS)" if listener in self._tls_listeners else listener.description
 
     def stopService(self) -> Deferred[None]:
         """Drain, then close all: ``/healthz`` fails at once; after ``settings.drain_delay`` seconds the listeners close; then

@@ -98,6 +98,7 @@ def _json_object(outcome: Outcome) -> dict[str, object]:
         "client": outcome.client,
         "request_id": outcome.request_id,
         "method": outcome.method,
+        "scheme": "https" if outcome.secure else "http",
         "target": outcome.target,
         "protocol": f"HTTP/1.{outcome.minor}",
         "host": outcome.host,

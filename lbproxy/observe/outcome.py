@@ -47,6 +47,7 @@ class Outcome:
     Text from the client is decoded as latin-1, so that each character is one byte as it came; nothing in it is trustworthy.
 
     :ivar client: the client's IP address, ``unix`` or ``unknown``; behind a trusted proxy, that proxy's client's.
+    :ivar secure: whether it came over TLS; behind a trusted proxy, whether it came to that proxy so.
     :ivar request_id: the id that backends were told too; empty in one that was never forwarded.
     :ivar minor: 0 or 1, of HTTP/1.x.
     :ivar host: the Host field; None without one. Likewise ``referer`` and ``user_agent``, the first of each.
@@ -61,6 +62,7 @@ class Outcome:
     """
 
     client: str
+    secure: bool = False
     request_id: str
     method: str
     target: str
@@ -88,6 +90,7 @@ class Outcome:
         request = exchange.request
         return cls(
             client=exchange.client.address,
+            secure=exchange.client.secure,
             request_id=exchange.request_id.decode("ascii"),
             method=request.method.decode("latin-1"),
             target=request.target.decode("latin-1"),

@@ -16,6 +16,9 @@ __all__ = ["tls_families"]
 
 _PREFIX = "lbproxy_frontend_tls_"
 
+#: Clients do not end a handshake by our own doubts about a backend.
+_CLIENT_CAUSES = tuple(cause for cause in CAUSES if cause != "certificate")
+
 
 def tls_families(watch: CertificateWatch, listener: ListenerCounters) -> Iterator[Metric]:
     """All of them, with the values of now."""
@@ -31,7 +34,7 @@ def _handshakes(listener: ListenerCounters) -> Iterator[Metric]:
     yield CounterMetricFamily(f"{_PREFIX}handshakes_total", "TLS sessions that came about.", value=listener.handshakes)
     yield with_samples(
         CounterMetricFamily(f"{_PREFIX}handshakes_failed_total", "TLS handshakes that failed, by why.", labels=["cause"]),
-        from_zero(CAUSES, listener.handshakes_failed),
+        from_zero(_CLIENT_CAUSES, listener.handshakes_failed),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import SkipTest
 
 from .certificates import authority, certificate, write
-from .support import LOOPBACK, PATIENCE, Answer, IntegrationTestCase, read_all, send
+from .support import LOOPBACK, PATIENCE, Answer, IntegrationTestCase, eventually, read_all, send
 
 
 def program(name: str) -> str:
@@ -173,13 +173,19 @@ class ResumptionTests(TlsCase):
 class HeaderTests(TlsCase):
     """What backends and clients are told."""
 
-    options = ("--hsts", "31536000", "--redirect-to-https", "--forwarded")
+    options = ("--hsts", "31536000", "--redirect-to-https", "--forwarded", "--access-log", "access", "--access-log-format", "json")
 
     def test_backends_hear_of_https(self) -> None:
         """In X-Forwarded-Proto and Forwarded."""
         seen = self.ask(self.connect()).json()["fields"]
         self.assertEqual(dict(seen)["X-Forwarded-Proto"], "https")
         self.assertIn("proto=https", dict(seen)["Forwarded"])
+
+    def test_the_log_tells_who_came_so(self) -> None:
+        """Of the listeners, at the start; of each exchange, in the JSON access log."""
+        self.assertIn(f"tcp:{self.lb.tls_port}:interface=127.0.0.1 (TLS)", self.lb.process.output)
+        self.assertEqual(self.ask(self.connect()).status, 200)
+        self.assertIn('"scheme":"https"', eventually("a line in the log", lambda: (self.folder / "access").read_text()))
 
     def test_browsers_are_told_to_stay(self) -> None:
         """Strict-Transport-Security stands in answers over TLS, and only in those."""

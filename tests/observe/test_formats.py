@@ -121,6 +121,7 @@ class JSONTests(SynchronousTestCase):
                 "client": "192.0.2.7",
                 "request_id": "0123456789abcdef0123456789abcdef",
                 "method": "GET",
+                "scheme": "http",
                 "target": "/x?y=1",
                 "protocol": "HTTP/1.1",
                 "host": "example.org",
@@ -138,6 +139,10 @@ class JSONTests(SynchronousTestCase):
                 "user_agent": "curl/8.5.0",
             },
         )
+
+    def test_scheme(self) -> None:
+        """What came over TLS says so."""
+        self.assertEqual(json.loads(format_json(but(secure=True)))["scheme"], "https")
 
     def test_absent(self) -> None:
         """What there was not is null."""
