@@ -173,7 +173,10 @@ class ResumptionTests(TlsCase):
 class HeaderTests(TlsCase):
     """What backends and clients are told."""
 
-    options = ("--hsts", "31536000", "--redirect-to-https", "--forwarded", "--access-log", "access", "--access-log-format", "json")
+    options = (
+        *("--hsts", "31536000", "--redirect-to-https", "--forwarded"),
+        *("--access-log", "access", "--access-log-format", "json"),
+    )
 
     def test_backends_hear_of_https(self) -> None:
         """In X-Forwarded-Proto and Forwarded."""
