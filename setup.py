@@ -76,6 +76,11 @@ setup(
         "httptools>=0.6.4",
         # Frozen values with validated fields: settings, backends, verdicts.
         "attrs>=23.1",
+        # Configuration files: from what TOML holds to values of their types, and back.
+        "cattrs>=24.1",
+        # TOML, which Python reads by itself from 3.11 on; and written with comments that say where each value comes from.
+        "tomli>=2; python_version < '3.11'",
+        "tomlkit>=0.13",
         # The text format of /metrics, from counters that are plain until somebody asks (custom collectors).
         "prometheus-client>=0.20",
         # What the parts ask of each other. Twisted brings it, but we import it ourselves.

@@ -18,11 +18,11 @@ from .balance.pool import Pool
 from .http1.head import MessageLimits, RequestHead
 from .http1.roles import Place
 from .interfaces import IDownstream, IExchangeObserver, IProbe
-from .proxy.balancer import Balancer
 from .proxy.client import NOWHERE, Client
 from .proxy.counters import ListenerCounters
 from .proxy.exchange import Exchange
 from .settings import Settings
+from .site import Site
 from .tls.backends import BackendTls
 from .web import WebDownstream
 
@@ -51,6 +51,8 @@ class LoadBalancerResource(ReverseProxyResource):
         (``X-SSL-Client-Verify`` and the others). Only where its listener's TLS verifies them: what an endpoint with a
         :class:`~lbproxy.tls.store.CertificateStore` or :class:`twisted.internet.ssl.CertificateOptions` with a ``trustRoot``
         does, but a context whose own callback takes any certificate does not.
+    :ivar site: the pool with its balancer, as what every listener hands its exchanges to.
+    :ivar balancer: the pool's.
     :ivar limits: of a request's head.
     :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
         what its listeners count.
@@ -73,19 +75,20 @@ class LoadBalancerResource(ReverseProxyResource):
         Resource.__init__(self)
         self.reactor = reactor
         self.pool = pool
-        self.balancer = Balancer(pool, reactor, settings, clock=clock, probe=probe, observers=observers, backend_tls=backend_tls)
-        settings = self.balancer.settings
+        self.site = Site(reactor, settings, clock=clock, observers=observers)
+        self.balancer = self.site.add_pool(pool, probe=probe, backend_tls=backend_tls)
+        settings = self.site.settings
         self.limits = MessageLimits.of(settings)
         self.client_certificates = client_certificates
         self.counters = ListenerCounters()
 
     def start(self) -> None:
         """Begin to probe now instead of with the first request."""
-        self.balancer.start()
+        self.site.start()
 
     def stop(self) -> None:
         """Stop probing, and close what is idle."""
-        self.balancer.stop()
+        self.site.stop()
 
     def getChild(self, path: bytes, request: Any) -> LoadBalancerResource:
         """Everything below is this resource's."""
@@ -107,14 +110,14 @@ class LoadBalancerResource(ReverseProxyResource):
         :param source: the client's end of the connection, and *destination* ours: IP address and port.
         :param identity: what backends are told of its TLS certificate, as lines of a head each ended by CRLF.
         """
-        return self.balancer.forwarding.client(source, destination, secure, address, identity)
+        return self.site.router.forwarding.client(source, destination, secure, address, identity)
 
     def exchange(self, downstream: IDownstream, head: RequestHead, client: Client) -> Exchange:
         """Make an exchange; nothing happens before :meth:`forward`."""
         if client.varies:
-            client = self.balancer.forwarding.of_request(client, head)
-        return Exchange(downstream, head, client, self.balancer.settings.replay_limit)
+            client = self.site.router.forwarding.of_request(client, head)
+        return Exchange(downstream, head, client, self.site.settings.replay_limit)
 
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange."""
-        self.balancer.forward(exchange)
+        self.site.forward(exchange)

@@ -117,7 +117,7 @@ class LoadBalancerService(MultiService):
         self._watch = self._make_watch(certificates, backend_tls, reactor)
         if certificates is not None and certificates.client_auth is not None:
             self.factory.identify = client_identity
-        balancer.https_port = self._https_port
+        self.resource.site.router.https_port = self._https_port
         listen, tls_listen = where_to_listen(
             listen, tls_listen, certificates=certificates is not None, redirect=balancer.settings.redirect_to_https
         )

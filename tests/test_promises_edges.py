@@ -299,7 +299,7 @@ class Small(SynchronousTestCase):
         probe = StubProbe()
         probe.down = {"10.0.0.1:8000": "gone"}
         rig = Rig("10.0.0.1:8000,10.0.0.2:8000", probe=probe)
-        rig.pool.observers.append(lambda member: rig.balancer.stop())
+        rig.pool.observers.append(lambda member: rig.resource.stop())
         rig.balancer.start()
         self.assertEqual(probe.checked, ["10.0.0.1:8000"])
 

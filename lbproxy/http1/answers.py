@@ -6,9 +6,11 @@ from email.utils import formatdate
 from http import HTTPStatus
 from math import ceil
 
+import attrs
+
 from .head import ResponseHead
 
-__all__ = ["hsts_line", "last_answer", "own_answer"]
+__all__ = ["Answer", "hsts_line", "last_answer", "own_answer"]
 
 #: What 405 says of the methods that are served here (RFC 9110 section 15.5.6): any of HTTP's but CONNECT.
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
@@ -18,6 +20,49 @@ _WHY = {
     503: "No backend can take a request just now.",
     504: "The backend did not answer in time.",
 }
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """An answer of our own, as whoever decides on it says it.
+
+    :ivar end: how the exchange ends by it, in a word.
+    :ivar why: a sentence for the one who reads it; there is one for each of 502, 503 and 504.
+    :ivar fields: further lines of its head, each ended by CRLF.
+    :ivar body: the body, of media type *kind*; None: a short text of status and *why*, which nobody is to store.
+    :ivar retry_after: seconds until it makes sense to come back; None: nothing is said of that.
+    """
+
+    status: int
+    end: str
+    why: str = ""
+    fields: bytes = b""
+    body: bytes | None = None
+    kind: str = "text/plain; charset=utf-8"
+    retry_after: float | None = None
+
+    def message(self) -> tuple[ResponseHead, bytes]:
+        """The response's head, and its body."""
+        if self.body is None:
+            head, data = own_answer(self.status, why=self.why, retry_after=self.retry_after)
+        else:
+            head, data = _with_body(self.status, self.body, self.kind)
+        head.fields += self.fields
+        return head, data
+
+
+def _with_body(status: int, data: bytes, kind: str) -> tuple[ResponseHead, bytes]:
+    """What an operator wants to be answered; how long it may be kept is the operator's to say."""
+    if status in (204, 304):  # which have no body whatever their fields say (RFC 9110 section 6.4.1)
+        data = b""
+    lines = b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii")
+    if data:
+        lines += b"Content-Type: %b\r\n" % kind.encode("latin-1")
+    if status != 204:
+        lines += b"Content-Length: %d\r\n" % len(data)
+    head = ResponseHead(status, _phrase(status).encode("ascii"), lines)
+    head.length = len(data)
+    return head, data
 
 
 def own_answer(status: int, *, why: str = "", retry_after: float | None = None) -> tuple[ResponseHead, bytes]:

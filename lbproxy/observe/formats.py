@@ -102,6 +102,8 @@ def _json_object(outcome: Outcome) -> dict[str, object]:
         "target": outcome.target,
         "protocol": f"HTTP/1.{outcome.minor}",
         "host": outcome.host,
+        "route": outcome.route or None,
+        "pool": outcome.pool or None,
         "status": outcome.status,
         "end": outcome.end,
         "bytes": outcome.response_bytes,

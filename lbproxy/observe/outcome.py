@@ -59,6 +59,8 @@ class Outcome:
     :ivar duration: seconds from the request's head to the end.
     :ivar response_time: seconds from the request's head to the response's; None if no backend gave one.
     :ivar attempts: in order; the last is the one that answered, if one did.
+    :ivar route: the name of the route that it took; empty where nothing is routed, and where there was none for it.
+    :ivar pool: the name of the pool that had it; empty if none had.
     """
 
     client: str
@@ -78,6 +80,8 @@ class Outcome:
     duration: float
     response_time: float | None
     attempts: tuple[AttemptRecord, ...]
+    route: str = ""
+    pool: str = ""
 
     @property
     def finished(self) -> float:
@@ -93,7 +97,7 @@ class Outcome:
             secure=exchange.client.secure,
             request_id=exchange.request_id.decode("ascii"),
             method=request.method.decode("latin-1"),
-            target=request.target.decode("latin-1"),
+            target=(exchange.target or request.target).decode("latin-1"),
             minor=request.minor,
             host=None if request.host is None else request.host.decode("latin-1"),
             referer=_field(exchange, b"referer"),
@@ -106,6 +110,8 @@ class Outcome:
             duration=exchange.finished - exchange.started,
             response_time=None if exchange.responded is None else exchange.responded - exchange.started,
             attempts=tuple(map(AttemptRecord.of, exchange.attempts)),
+            route=exchange.route,
+            pool=exchange.pool,
         )
 
 

@@ -15,25 +15,19 @@ from twisted.logger import Logger
 from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..balance.state import BackendState, Change, Verdict
-from ..deadlines import DeadlineSweep
 from ..errors import AttemptFailed
 from ..health.probes import ConnectProbe
 from ..health.schedule import ProbeSchedule
 from ..health.traffic import TrafficCheck
-from ..http1.answers import hsts_line
-from ..http1.fields import field_value
-from ..http1.head import ResponseHead
 from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
 from ..tls.backends import BackendTls, warn_of_unverified
 from .budget import RetryBudget
-from .counters import BalancerCounters
+from .desk import Desk
 from .exchange import Exchange
-from .explain import Decision, explanation_line, survey
-from .forwarding import Forwarding
+from .explain import Decision, survey
 from .hedging import Hedging
 from .line import WaitingLine
-from .request_ids import request_ids
 from .retry import marks_down, repeats_work
 from .sticky import Sticky
 from .upstreams import Upstreams
@@ -47,7 +41,7 @@ PULSE = 0.25
 _log = Logger()
 
 
-class Balancer:
+class Balancer(Desk):
     """Carries exchanges to a pool's backends, and probes them.
 
     :param pool: where exchanges go.
@@ -59,17 +53,15 @@ class Balancer:
     :param observers: are told of every finished exchange.
     :param random: source of back-offs and of probes' jitter.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
-    :ivar forward: ``forward(exchange)`` carries an exchange: from here on its downstream is told what comes of it.
-    :ivar https_port: gives the port at which TLS is listened for; None where that is not known.
-    :ivar hsts: the line that every response over TLS gets, ended by CRLF; empty: none.
-    :ivar adds_fields: whether anything is added to every backend's response.
-    :ivar forwarding: what backends are told of who asks.
-    :ivar next_request_id: gives each request its id.
-    :ivar explaining: whether every exchange is to remember what there was to decide.
+    :param site: the desk of the site whose pool this is; None: the pool is all there is.
     :ivar timed: whether attempts or exchanges have a time-out of their own.
     :ivar waits: of the exchanges that run, those that wait for something, or have waited.
     :ivar careful: whether something is to be looked at in every attempt, or in every response's head.
     """
+
+    candidates: Callable[[Exchange], Any]
+    careful: bool
+    upstreams: Upstreams
 
     def __init__(
         self,
@@ -82,17 +74,15 @@ class Balancer:
         observers: tuple[IExchangeObserver, ...] = (),
         random: Random | None = None,
         backend_tls: BackendTls | None = None,
+        site: Desk | None = None,
     ) -> None:
+        settings = Settings() if settings is None else settings
+        super().__init__(reactor if clock is None else clock, settings, observers, site)
+        self._site = site
         self.pool = pool
-        self.settings = settings = Settings() if settings is None else settings
         if pool.settings is None:
             pool.settings = settings
-        self.counters = BalancerCounters()
-        self.observers = observers
-        self.clock: IReactorTime = reactor if clock is None else clock
-        self.seconds = self.clock.seconds
         self.random = Random() if random is None else random
-        self.sweep = DeadlineSweep(self.clock, _shortest(settings))
         tls = BackendTls() if backend_tls is None else backend_tls
         self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock, tls=tls)
         probe = ConnectProbe(reactor, tls) if probe is None else probe
@@ -107,30 +97,15 @@ class Balancer:
         self.candidates = pool.candidates if self.sticky is None else self._sticky_candidates
         self.timed = bool(settings.attempt_timeout or settings.exchange_timeout)
         self.careful = bool(self.timed or self.hedging or self.retry_statuses or self.sticky)
-        self.explaining = any(getattr(observer, "explains", False) for observer in observers)
-        self.forwarding = Forwarding.of(settings)
-        self.hsts = hsts_line(settings.hsts)
-        self.adds_fields = bool(self.forwarding.response_via or self.hsts)
-        self.https_port: Callable[[], int | None] = lambda: None
-        self.forward = self._forward_over_tls if settings.redirect_to_https else self._forward
-        self.next_request_id = request_ids(token_bytes(8))
         self.running = False
         self._pulse = LoopingCall(self.pulse)
         self._pulse.clock = self.clock
 
-    def _forward(self, exchange: Exchange) -> None:
+    def forward(self, exchange: Exchange) -> None:
+        """Carry an exchange: from here on its downstream is told what comes of it."""
         if not self.running:
             self.start()
         exchange.start(self)
-
-    def _forward_over_tls(self, exchange: Exchange) -> None:
-        """Where nothing is served in the clear."""
-        if exchange.client.secure:
-            self._forward(exchange)
-        else:
-            if not self.running:
-                self.start()
-            exchange.redirect(self)
 
     def start(self) -> None:
         """Begin to probe and to watch deadlines. The first exchange does it too, if nobody has."""
@@ -154,7 +129,8 @@ class Balancer:
         for waits in list(self.waits):
             waits.balancer_stopped()
         self.probes.stop()
-        self.sweep.stop()
+        if self._site is None:
+            self.sweep.stop()
         self.upstreams.close()
         if self._pulse.running:
             self._pulse.stop()
@@ -205,44 +181,12 @@ class Balancer:
         """What there is to decide for an exchange."""
         return survey(exchange, self.pool, self.budget, self.counters.in_flight, len(self.line.waiting))
 
-    def response_fields(self, exchange: Exchange, head: ResponseHead) -> bytes:
-        """The fields that are added to every response of a backend. Its own Strict-Transport-Security stands: of two a browser
-        heeds the first alone (RFC 6797 section 8.1)."""
-        fields = self.forwarding.response_via
-        if self.hsts and exchange.client.secure and field_value(head.fields, b"strict-transport-security") is None:
-            fields += self.hsts
-        return fields
-
     def say_more(self, exchange: Exchange, member: BackendState) -> bytes:
         """The fields that are added to a backend's response: a sticky session's cookie, and the explanation for who may ask."""
         fields = b""
         if self.sticky is not None and self.sticky.needs_cookie(exchange, member):
             fields = self.sticky.set_cookie(exchange, member)
         return fields + self.explanation(exchange, "")
-
-    def explanation(self, exchange: Exchange, end: str) -> bytes:
-        """The field that explains the exchange to a trusted peer that asks; empty for all others."""
-        if exchange.client.trusted and exchange.request.known.get(b"x-lbproxy-explain") == b"1":
-            return explanation_line(exchange, end)
-        return b""
-
-
-def _shortest(settings: Settings) -> float:
-    """The shortest time-out in use, in seconds."""
-    times = (
-        settings.response_timeout,
-        settings.handshake_timeout,
-        settings.header_timeout,
-        settings.idle_timeout,
-        settings.body_grace,
-        settings.write_timeout,
-        settings.tunnel_timeout,
-        settings.upstream_idle_timeout,
-        settings.queue_timeout,
-        settings.attempt_timeout,
-        settings.exchange_timeout,
-    )
-    return min(seconds for seconds in times if seconds)
 
 
 def _sticky(settings: Settings) -> Sticky | None:

@@ -14,8 +14,7 @@ and what is left are its steps, in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -57,10 +56,14 @@ class Exchange(Relay):
     _tries = 0  # attempts at the present backend so far
 
     def start(self, balancer: Balancer) -> None:
-        """Begin; called by :meth:`Balancer.forward`."""
+        """Begin, or go on from another desk; called by :meth:`Balancer.forward`."""
+        if self.started:
+            self._balancer.counters.in_flight -= 1
+        else:
+            self.request_id = self.client.request_id or balancer.next_request_id()
+            self.started = balancer.seconds()
         self._balancer = balancer
-        self.request_id = self.client.request_id or balancer.next_request_id()
-        self.started = balancer.seconds()
+        self.pool = balancer.pool.name
         balancer.counters.in_flight += 1
         try:
             if balancer.explaining or (self.client.trusted and b"x-lbproxy-explain" in self.request.known):
@@ -68,13 +71,6 @@ class Exchange(Relay):
                 self._mind = True
             self._candidates = balancer.candidates(self)
             self.try_next(None)
-        except Exception:
-            self._bug(Failure())
-
-    def guarded(self, what: Callable[..., object], *args: Any) -> None:
-        """Do what a timer brings; if it fails, the client does not wait for ever."""
-        try:
-            what(*args)
         except Exception:
             self._bug(Failure())
 

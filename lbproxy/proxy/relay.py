@@ -9,15 +9,15 @@ every exchange would pay for another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..balance.state import BackendState
 from ..errors import AttemptFailed
-from ..http1.answers import own_answer
+from ..http1.answers import Answer
 from ..http1.client import UpstreamConnection
 from ..http1.head import RequestHead, ResponseHead
 from ..interfaces import IDownstream
@@ -29,7 +29,9 @@ from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .balancer import Balancer
+    from .desk import Desk
     from .explain import Decision
+    from .passing import Passing
     from .waits import Waits
 
 __all__ = ["Relay"]
@@ -42,7 +44,11 @@ _NOBODY: Iterator[BackendState] = iter(())
 class Relay:
     """One exchange, but for its attempts.
 
-    :ivar request: the request's head.
+    :ivar request: the request's head, as it goes on.
+    :ivar target: the request's target as the client sent it, where a filter has changed it since; otherwise None.
+    :ivar route: the name of the route that it takes; empty where nothing is routed.
+    :ivar pool: the name of the pool that has it, or had it; empty while none has.
+    :ivar passing: its way through its route's filters; None for most, whose route has none.
     :ivar client: who asks.
     :ivar request_id: its name in the logs of all who take part in it.
     :ivar attempts: in order; empty until it is forwarded.
@@ -69,6 +75,10 @@ class Relay:
     bound: BackendState | None = None
     decision: Decision | None = None
     end = ""
+    target: bytes | None = None
+    route = ""
+    pool = ""
+    passing: Passing | None = None
     request_id = b""
     finished = 0.0
     responded: float | None = None
@@ -76,7 +86,7 @@ class Relay:
     started = 0.0
     status = 0
     _attempt: Attempt | None = None  # the one that answers; before that, the latest
-    _balancer: Balancer
+    _balancer: Balancer  # while it is at another desk, that one: it asks no more of it than of any desk
     _body: RequestBody | None = None
     _candidates: Iterator[BackendState]
     _connection: UpstreamConnection | None = None
@@ -100,6 +110,13 @@ class Relay:
         if self._body is not None:
             return self._body.size
         return 0 if self._tunnel is None else self._tunnel.client.bytes
+
+    def put_between(self, passing: Any) -> IDownstream:
+        """Let all that goes back to the client go through *passing*, an :class:`~lbproxy.interfaces.IDownstream` and a
+        :class:`~.passing.Passing`; gives where it went before."""
+        before, self._downstream = self._downstream, passing
+        self.passing = passing
+        return before
 
     # The relay of the response.
 
@@ -183,7 +200,7 @@ class Relay:
     def body_data(self, data: bytes) -> None:
         """A part of the request's body came; never empty."""
         body = self._body
-        if body is None or self.end:
+        if body is None or self.end or (self.passing is not None and not self.passing.takes(data)):
             return
         body.add(data)
         if self._connection is not None:
@@ -197,6 +214,8 @@ class Relay:
             return
         body.ended = True
         body.trailers = trailers
+        if self.passing is not None:
+            self.passing.body_ended(trailers)
         if self._connection is not None:
             self._connection.end_body(trailers)
 
@@ -227,7 +246,7 @@ class Relay:
 
     def _freed(self) -> None:
         """A backend has one exchange less: it may be another's turn."""
-        if self._balancer.line.waiting:
+        if self.pool and self._balancer.line.waiting:
             self._balancer.line.call()
 
     def _give_up(self, attempt: Attempt, now: float) -> None:
@@ -272,38 +291,56 @@ class Relay:
         seconds = self._balancer.settings.queue_timeout
         self._answer_with(503, end, seconds, "All backends have as many requests as they may.")
 
-    def redirect(self, balancer: Balancer) -> None:
+    def enter(self, desk: Desk) -> None:
+        """Begin at a desk which answers it, or sends it on to a pool."""
+        self._balancer = desk  # type: ignore[assignment]
+        self.request_id = self.client.request_id or desk.next_request_id()
+        self.started = desk.seconds()
+        desk.counters.in_flight += 1
+
+    def redirect(self, desk: Desk) -> None:
         """Answer a request that came in the clear with where to come instead; no backend hears of it."""
-        self._balancer = balancer
-        self.request_id = self.client.request_id or balancer.next_request_id()
-        self.started = balancer.seconds()
-        balancer.counters.in_flight += 1
-        try:
-            location = secure_location(self.request, self.client, balancer.https_port())
-            if location is None:
-                self._answer_with(400, "redirect", why="This is served over https only, and no host was named.")
-            else:
-                fields = b"Location: %b\r\n" % location
-                self._answer_with(308, "redirect", why="This is served over https only.", fields=fields)
-        except Exception:
-            self._bug(Failure())
+        self.enter(desk)
+        self.guarded(self._redirect, desk.https_port())
+
+    def _redirect(self, port: int | None) -> None:
+        location = secure_location(self.request, self.client, port)
+        if location is None:
+            self._answer_with(400, "redirect", why="This is served over https only, and no host was named.")
+        else:
+            fields = b"Location: %b\r\n" % location
+            self._answer_with(308, "redirect", why="This is served over https only.", fields=fields)
+
+    def answer_with(self, answer: Answer) -> None:
+        """Answer in our own name whatever runs. Where the client has a part of a response already, it gets nothing more."""
+        if self.end:
+            return
+        self._give_up_all(self._balancer.seconds())
+        if self.responded is not None:
+            self._finish(answer.end, self._balancer.seconds())
+            self._downstream.abort()
+        else:
+            self._answer(answer)
+        self._freed()
 
     def _answer_with(
         self, status: int, end: str, retry_after: float | None = None, why: str = "", fields: bytes = b""
     ) -> None:
-        self.status = status
+        self._answer(Answer(status=status, end=end, retry_after=retry_after, why=why, fields=fields))
+
+    def _answer(self, answer: Answer) -> None:
+        self.status = answer.status
         if self.waits is not None:
             self.waits.leave_line()
-        head, data = own_answer(status, why=why, retry_after=retry_after)
-        head.fields += fields
+        head, data = answer.message()
         if self._balancer.hsts and self.client.secure:
             head.fields += self._balancer.hsts
         if self.decision is not None:
-            head.fields += self._balancer.explanation(self, end)  # type: ignore[arg-type]  # it is an Exchange
+            head.fields += self._balancer.explanation(self, answer.end)  # type: ignore[arg-type]  # it is an Exchange
         if self.request.method == b"HEAD":
             data = b""
         self.response_bytes = len(data)
-        self._finish(end, self._balancer.seconds())
+        self._finish(answer.end, self._balancer.seconds())
         self._downstream.respond(head, data, True)
 
     def client_lost(self, end: str = "client-left", status: int = 0) -> None:
@@ -319,6 +356,13 @@ class Relay:
         self._give_up_all(now)
         self._finish(end, now)
         self._freed()
+
+    def guarded(self, what: Callable[..., object], *args: Any) -> None:
+        """Do what a timer brings; if it fails, the client does not wait for ever."""
+        try:
+            what(*args)
+        except Exception:
+            self._bug(Failure())
 
     def _bug(self, failure: Failure) -> None:
         """Something here, or in the downstream, is wrong; the client must not wait for it."""
@@ -336,6 +380,8 @@ class Relay:
         self._candidates = _NOBODY  # a policy's generator knows the exchange, which would keep both from being freed
         if self.waits is not None:
             self.waits.over()
+        if self.passing is not None:
+            self.passing.over()
         balancer = self._balancer
         counters = balancer.counters
         counters.in_flight -= 1

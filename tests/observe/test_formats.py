@@ -125,6 +125,8 @@ class JSONTests(SynchronousTestCase):
                 "target": "/x?y=1",
                 "protocol": "HTTP/1.1",
                 "host": "example.org",
+                "route": None,
+                "pool": None,
                 "status": 200,
                 "end": "done",
                 "bytes": 12,

@@ -565,7 +565,7 @@ class Leaving(ExchangeCase):
         client = rig.client()
         client.send(GET)
         client.reset()
-        rig.balancer.stop()
+        rig.resource.stop()
         self.assertEqual(rig.reactor.getDelayedCalls(), [])
 
     def test_a_client_that_breaks_its_body_off_with_nonsense(self) -> None:

@@ -84,7 +84,7 @@ class Idle(SynchronousTestCase):
         idle, busy = self.many(rig, 2)
         client = rig.client()
         client.send(GET)
-        rig.balancer.stop()
+        rig.resource.stop()
         self.assertEqual((idle.closed, busy.closed), (True, False))
         busy.send(OK)
         self.assertTrue(client.received().endswith(b"ok"))

@@ -344,7 +344,7 @@ class TheLine(WaitsCase):
         self.asks(rig)
         rig.accept()
         client = self.asks(rig)
-        rig.balancer.stop()
+        rig.resource.stop()
         self.assertEqual((status(client.received()), rig.counters.ends), (503, {"drain": 1}))
 
     def test_nobody_joins_it_once_the_balancer_has_stopped(self) -> None:
@@ -354,7 +354,7 @@ class TheLine(WaitsCase):
         rig.accept()
         client = self.asks(rig)
         backend = rig.accept()
-        rig.balancer.stop()
+        rig.resource.stop()
         backend.reset()
         self.assertEqual((status(client.received()), self.line(rig)), (502, 0))
 

@@ -183,7 +183,7 @@ class Budgets(WaitsCase):
     def test_nobody_waits_for_one_once_the_balancer_has_stopped(self) -> None:
         """The failure is answered at once, and no timer set."""
         rig, clients, backends = self.crowd(1, retry_budget=0, retry_budget_least=0)
-        rig.balancer.stop()
+        rig.resource.stop()
         backends[0].reset()
         self.assertEqual(status(clients[0].received()), 502)
 
@@ -314,7 +314,7 @@ class BackOffs(WaitsCase):
         late = rig.accept()
         rig.accept().reset()
         self.assertEqual((client.received(), rig.connects), (b"", []))
-        rig.balancer.stop()
+        rig.resource.stop()
         self.assertEqual((status(client.received()), rig.counters.ends), (503, {"drain": 1}))
         late.reset()
         for _ in rig.connects:

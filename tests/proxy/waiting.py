@@ -44,7 +44,7 @@ class WaitsCase(SynchronousTestCase):
         self.assertEqual([one for one in balancer.sweep.watched if isinstance(one, Waits)], [])
         for counted in (counters.statuses, counters.ends):
             self.assertEqual(sum(counted.values()), len(rig.ended))
-        balancer.stop()
+        rig.resource.stop()
         rig.turn()
         self.assertEqual(rig.reactor.getDelayedCalls(), [])
 

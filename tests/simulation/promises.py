@@ -73,7 +73,7 @@ def check_waits(world: World) -> None:
 def check_timers(world: World) -> None:
     """When the balancer has stopped too, nothing is to be done any more."""
     rig = world.rig
-    rig.balancer.stop()
+    rig.resource.stop()
     rig.turn()
     hold(world.web or not rig.reactor.getDelayedCalls(), "no timer is left", rig.reactor.getDelayedCalls())
     hold(not rig.balancer.waits and not rig.balancer.line.waiting, "nobody waits", rig.balancer.waits)

@@ -1,0 +1,97 @@
+"""What a filter is: one small class that looks at exchanges, changes them, or answers them, on their way to where a route leads.
+
+A filter is written in a file as a frozen ``attrs`` class, its *specification*, which says what it may be told and makes the live
+filter (:class:`FilterSpec`). What a filter must remember between exchanges lives in the live one; what it must remember of one
+exchange, in :attr:`.passage.Passage.memory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..http1.answers import Answer
+from ..http1.head import ResponseHead
+
+if TYPE_CHECKING:
+    from .passage import Passage
+
+__all__ = ["BodyFilter", "Filter", "FilterContext", "FilterSpec", "Verdict"]
+
+#: What a filter says of a request: nothing, and it goes on; an answer, and it ends here; or either of the two later.
+Verdict = Answer | Deferred[Answer | None] | None
+
+
+class BodyFilter(Protocol):
+    """What becomes of one response's body on its way."""
+
+    def write(self, data: bytes) -> bytes:
+        """A part of the body, never empty; gives what goes on of it, perhaps nothing yet."""
+
+    def finish(self) -> bytes:
+        """The body has ended; gives what is left of it."""
+
+
+class Filter:
+    """Does nothing: the base of those that do something. Only what a class overrides costs anything.
+
+    In a route's order each filter sees the request; then, in the opposite order, those that have let it on see the response, be
+    it a backend's or our own. What one of them answers itself is seen by those before it.
+    """
+
+    def request(self, passage: Passage) -> Verdict:
+        """A request: change it (:attr:`~.passage.Passage.request`), or answer it. While that is waited for, the client's body is
+        not read, and the Deferred is cancelled if the client leaves. A failure is answered with 500."""
+        return None
+
+    def response(self, passage: Passage, head: ResponseHead) -> None:
+        """A response's head, which may be changed; not called for interim ones."""
+
+    def body(self, passage: Passage, head: ResponseHead) -> BodyFilter | None:
+        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there is a body;
+        where something does, the response goes without the Content-Length it had."""
+        return None
+
+    def over(self, passage: Passage) -> None:
+        """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
+        about."""
+
+
+@attrs.frozen(kw_only=True)
+class FilterContext:
+    """What live filters are made with.
+
+    :ivar reactor: connects.
+    :ivar clock: gives the time, and runs what is to be done later.
+    :ivar random: the only source of chance.
+    :ivar count: ``count(what)`` counts something a filter did, by a word, for ``/status`` and the metrics.
+    """
+
+    reactor: Any
+    clock: IReactorTime
+    random: Random
+    count: Callable[[str], None] = lambda what: None
+
+
+class FilterSpec(Protocol):
+    """A filter as an operator says it: a frozen ``attrs`` class, whose attributes are its keys in the file.
+
+    :cvar type: what it is called there.
+    """
+
+    type: ClassVar[str]
+
+    def make(self, context: FilterContext) -> Filter:
+        """Make the live filter.
+
+        :raises ConfigurationError: for what can only be found wrong by looking, such as a file that is missing.
+        """
+
+
+#: Filters by their type.
+FilterTypes = Mapping[str, type[Any]]
