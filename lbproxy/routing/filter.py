@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..http1.answers import Answer
 from ..http1.head import ResponseHead
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from .passage import Passage
@@ -75,12 +76,14 @@ class FilterContext:
     :ivar clock: gives the time, and runs what is to be done later.
     :ivar random: the only source of chance.
     :ivar count: ``count(what)`` counts something a filter did, by a word, for ``/status`` and the metrics.
+    :ivar settings: the site's, for those that must keep to its limits.
     """
 
     reactor: Any
     clock: IReactorTime
     random: Random
     count: Callable[[str], None] = lambda what: None
+    settings: Settings = attrs.field(factory=Settings)
 
 
 class FilterSpec(Protocol):
