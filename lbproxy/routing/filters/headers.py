@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from ...http1.edit import field_line, remove_fields
-from ...http1.fields import ABOUT_CLIENT, HOP_BY_HOP
+from ...http1.fields import ABOUT_CLIENT
 from ...http1.target import is_host
 from .. import checks
-from ..checks import Rule, each, table_of
+from ..checks import each, table_of
 from ..filter import Filter
+from .names import ADDED_TO_REQUEST, IN_RESPONSE, REMOVED_FROM_REQUEST, SET_IN_REQUEST, SINGLE_IN_REQUEST, plain_name
 from .placeholders import TEMPLATE, Template, template
 from .telling import keep_known, set_host, tell
 
@@ -23,37 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Headers"]
 
-# What frames a message, or is said to the next hop alone, and what this balancer says in its own name.
-_NEVER = frozenset((*HOP_BY_HOP, b"content-length", b"trailer", b"x-lbproxy-explain"))
-_NOT_IN_REQUEST = _NEVER | {b"expect", b"via", b"x-request-id"}
-_SINGLE = ABOUT_CLIENT | {b"host", b"idempotency-key"}
-_STAYS = frozenset((b"host", b"x-forwarded-host"))
 
-
-def _plain(name: str) -> bytes:
-    """A name as it is compared: many backends take an underscore for a hyphen."""
-    return name.lower().replace("_", "-").encode("ascii")
-
-
-def _name(refused: frozenset[bytes], more: frozenset[bytes] = frozenset(), why: str = "") -> Rule:
-    """A field's name that is none of those that this balancer writes itself, and none of some more."""
-
-    def holds(value: Any) -> bool:
-        if not checks.FIELD_NAME.holds(value):
-            return False
-        if _plain(value) in refused:
-            raise ValueError("the balancer writes it itself")
-        if _plain(value) in more:
-            raise ValueError(why)
-        return True
-
-    return Rule(f"{checks.FIELD_NAME.allowed}, of a field that goes from end to end", holds)
-
-
-_SET_IN_REQUEST = _name(_NOT_IN_REQUEST)
-_ADDED_TO_REQUEST = _name(_NOT_IN_REQUEST, _SINGLE, "it stands once in a request: use request-set")
-_REMOVED_FROM_REQUEST = _name(_NOT_IN_REQUEST, _STAYS, "a request needs it")
-_IN_RESPONSE = _name(_NEVER)
+def _twice(key: str, names: dict[str, str]) -> Iterator[str]:
+    """What is wrong with names that are the same but for their case."""
+    seen: set[bytes] = set()
+    for name, value in names.items():
+        if plain_name(name) in seen:
+            yield checks.wrong(f"{key}.{name}", value, "each field once")
+        seen.add(plain_name(name))
 
 
 @attrs.frozen(kw_only=True)
@@ -69,22 +47,22 @@ class Headers:
     """
 
     type: ClassVar[str] = "headers"
-    request_set: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(_SET_IN_REQUEST, TEMPLATE))
+    request_set: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(SET_IN_REQUEST, TEMPLATE))
     request_add: dict[str, str] = attrs.field(
-        factory=dict, converter=checks.table, validator=table_of(_ADDED_TO_REQUEST, TEMPLATE)
+        factory=dict, converter=checks.table, validator=table_of(ADDED_TO_REQUEST, TEMPLATE)
     )
-    request_remove: tuple[str, ...] = attrs.field(default=(), converter=checks.texts, validator=each(_REMOVED_FROM_REQUEST))
-    response_set: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(_IN_RESPONSE, TEMPLATE))
-    response_add: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(_IN_RESPONSE, TEMPLATE))
-    response_remove: tuple[str, ...] = attrs.field(default=(), converter=checks.texts, validator=each(_IN_RESPONSE))
+    request_remove: tuple[str, ...] = attrs.field(default=(), converter=checks.texts, validator=each(REMOVED_FROM_REQUEST))
+    response_set: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(IN_RESPONSE, TEMPLATE))
+    response_add: dict[str, str] = attrs.field(factory=dict, converter=checks.table, validator=table_of(IN_RESPONSE, TEMPLATE))
+    response_remove: tuple[str, ...] = attrs.field(default=(), converter=checks.texts, validator=each(IN_RESPONSE))
 
     def __attrs_post_init__(self) -> None:
-        hosts = [value for name, value in self.request_set.items() if _plain(name) == b"host"]
-        checks.raise_all(
-            checks.wrong("request-set.Host", value, "a host's name, perhaps with a port, without placeholders")
-            for value in hosts
-            if not value or not is_host(value.encode("utf-8"))
-        )
+        checks.raise_all((*_twice("request-set", self.request_set), *_twice("response-set", self.response_set), *self._hosts()))
+
+    def _hosts(self) -> Iterator[str]:
+        for name, value in self.request_set.items():
+            if plain_name(name) == b"host" and not (value and is_host(value.encode("utf-8"))):
+                yield checks.wrong(f"request-set.{name}", value, "a host's name, perhaps with a port, without placeholders")
 
     def make(self, context: FilterContext) -> Filter:
         """Make the filter."""
@@ -137,18 +115,18 @@ class _Headers(Filter):
 
 def _is_told(name: str) -> bool:
     """Whether it is none of the client's fields that go on, but what the balancer says of the client."""
-    return _plain(name) in ABOUT_CLIENT
+    return plain_name(name) in ABOUT_CLIENT
 
 
 def _is_known(name: str) -> bool:
-    return _plain(name) in _SINGLE
+    return plain_name(name) in SINGLE_IN_REQUEST
 
 
 def _known(spec: Headers) -> Iterator[tuple[bytes, bytes | Template | None]]:
     """The fields that do not stand in a head's lines alone; None: it is removed."""
     for name in spec.request_remove:
         if _is_known(name):
-            yield _plain(name), None
+            yield plain_name(name), None
     for name, text in spec.request_set.items():
         if _is_known(name):
             yield name.replace("_", "-").encode("ascii"), template(text)

@@ -1,4 +1,4 @@
-"""The filters ``prefix-strip``, ``prefix-add`` and ``path-rewrite``: a backend is asked for another path than the client asked for.
+"""The filters ``prefix-strip``, ``prefix-add`` and ``path-rewrite``: a backend is asked for another path than the client's.
 
 The log has the target that the client sent. What goes on is a request target again whatever was made of it: it begins with one
 slash (two would be an authority to some backends), and what may not stand in one is percent-encoded.
