@@ -106,8 +106,8 @@ class PolicyMakerTests(SynchronousTestCase):
         self.assertEqual(
             self.refused("hash:key=user"),
             [
-                "policy: hash: key='user' was given; allowed are ip, uri, path, header:NAME, cookie:NAME and query:NAME, each "
-                "perhaps with =~ REGEX, and several with or between them"
+                ("policy: hash: key='user' was given; allowed are ip, uri, path, header:NAME, cookie:NAME and query:NAME, each "
+                "perhaps with =~ REGEX, and several with or between them")
             ],
         )
 
