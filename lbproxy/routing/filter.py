@@ -59,8 +59,9 @@ class Filter:
         """A response's head, which may be changed; not called for interim ones."""
 
     def body(self, passage: Passage, head: ResponseHead) -> BodyFilter | None:
-        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there is a body;
-        where something does, the response goes without the Content-Length it had."""
+        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there may be a
+        body, be it empty (``head.length`` is 0 then); where something does, the response goes without the Content-Length it
+        had."""
         return None
 
     def over(self, passage: Passage) -> None:

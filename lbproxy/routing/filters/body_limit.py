@@ -45,4 +45,7 @@ class _BodyLimit(Filter):
         return self._answer if size > self._limit else None
 
     def takes(self, passage: Passage, data: bytes) -> Answer | None:
-        return self._answer if passage.exchange.request_bytes + len(data) > self._limit else None
+        if not passage.request.chunked:
+            return None
+        size = passage.memory[self] = passage.memory.get(self, 0) + len(data)
+        return self._answer if size > self._limit else None

@@ -27,15 +27,19 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.end), (413, "too-large"))
 
     def test_what_comes_in_chunks_is_counted(self) -> None:
-        """What was here before the filter was asked as well."""
+        """One byte more than the limit is too many."""
         one = live(BodyLimit(bytes=5))
         passage = passing(CHUNKED[:-4])
-        passage.exchange.request_bytes = 3
         self.assertIsNone(one.request(passage))
-        self.assertIsNone(one.takes(passage, b"12"))
-        self.assertIsNotNone(one.takes(passage, b"123"))
+        self.assertIsNone(one.takes(passage, b"123"))
+        self.assertIsNone(one.takes(passage, b"45"))
+        self.assertIsNotNone(one.takes(passage, b"6"))
+
+    def test_what_came_with_the_head_is_too_large_at_once(self) -> None:
+        """It was taken in before the filter was asked."""
+        passage = passing(CHUNKED[:-4])
         passage.exchange.request_bytes = 6
-        self.assertIsNotNone(one.request(passage))
+        self.assertIsNotNone(live(BodyLimit(bytes=5)).request(passage))
 
     def test_a_size_is_given(self) -> None:
         """As a number or a text."""

@@ -157,6 +157,10 @@ class SpecificationTests(SynchronousTestCase):
         self.assertTrue(self.refused(request_set={"X-A": "b\r\nX-C: d"}).startswith("request-set.X-A: "))
         self.assertIn("{foo} is not known", self.refused(response_set={"X-A": "{foo}"}))
 
+    def test_a_field_is_set_once(self) -> None:
+        """Two names that differ in their case are one."""
+        self.assertIn("each field once", self.refused(response_set={"X-A": "1", "x-a": "2"}))
+
     def test_a_host_is_one(self) -> None:
         """Without placeholders: clients must not choose it."""
         for host in ("a b", "{client}", ""):
