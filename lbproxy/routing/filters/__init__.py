@@ -1,9 +1,8 @@
-"""The filters that come with lbproxy, a module for each family."""
+"""Filters by their type: a module for each family of them."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..filter import FilterTypes
 from .addresses import Addresses
 from .body_limit import BodyLimit
 from .cors import Cors
@@ -15,18 +14,19 @@ from .security import SecurityHeaders
 
 __all__ = ["FILTERS"]
 
-_ALL: tuple[type[Any], ...] = (
-    Addresses,
-    BodyLimit,
-    Cors,
-    ErrorPages,
-    Faults,
-    Headers,
-    PathRewrite,
-    PrefixAdd,
-    PrefixStrip,
-    SecurityHeaders,
-)
-
-#: Their specifications by type.
-FILTERS: dict[str, type[Any]] = {one.type: one for one in _ALL}
+#: Those that a file can name.
+FILTERS: FilterTypes = {
+    one.type: one
+    for one in (
+        Addresses,
+        BodyLimit,
+        Cors,
+        ErrorPages,
+        Faults,
+        Headers,
+        PathRewrite,
+        PrefixAdd,
+        PrefixStrip,
+        SecurityHeaders,
+    )
+}

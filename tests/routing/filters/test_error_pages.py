@@ -23,7 +23,7 @@ class ErrorPagesTests(SynchronousTestCase):
     """Another body in the place of an error's."""
 
     def file(self, name: str, data: bytes) -> str:
-        path = self.mktemp() + name
+        path: str = self.mktemp() + name
         Path(path).write_bytes(data)
         return path
 
