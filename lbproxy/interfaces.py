@@ -115,13 +115,13 @@ class IFilter(Interface):
     def over(passage: Passage) -> None:
         """The exchange has ended, in whatever way."""
 
-    def take_over(old: IFilter) -> None:
+    def take_over(old: Any) -> None:
         """This filter stands where *old*, of the same class, stood until a reload."""
 
 
 class IFilterMaker(Interface):
-    """Makes a filter of a user's own from a table of a configuration file. Providers are found by Twisted's plugin system, so they
-    provide :class:`twisted.plugin.IPlugin` as well."""
+    """Makes a filter of a user's own from a table of a configuration file. Providers are found by Twisted's plugin system, so
+    they provide :class:`twisted.plugin.IPlugin` as well."""
 
     name: str = Attribute("Its type in the file. A type of lbproxy's own filters is not taken.")
 
@@ -133,8 +133,8 @@ class IFilterMaker(Interface):
 
         :param options: the other keys of the table, with their values as TOML has them.
         :param context: the only reactor, clock and random source it may use.
-        :raises ConfigurationError: for options that cannot be used; each line begins with a key, and says what was given, and what
-            is allowed.
+        :raises ConfigurationError: for options that cannot be used; each line begins with a key, and says what was given, and
+            what is allowed.
         """
 
 

@@ -72,7 +72,7 @@ def _network_of(prefix: int) -> Callable[[str], bytes]:
 
 def _of_request(read: RequestKey) -> KeyOf:
     def key(passage: Passage) -> bytes:
-        value = read(passage) or b""
+        value = read(passage.exchange) or b""
         return value if len(value) <= _LONGEST else b"#" + blake2b(value, digest_size=32).digest()
 
     return key

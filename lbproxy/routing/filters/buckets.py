@@ -6,12 +6,16 @@ it will be full again: a full one needs no memory.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 
 import attrs
 
 __all__ = ["Buckets", "Taken"]
+
+#: A token that has come but for so much of it is there: the rest is lost in sums of floats.
+_ROUNDING = 1e-6
 
 
 @attrs.frozen
@@ -51,7 +55,8 @@ class Buckets:
         self._struck = struck
         self._last = seconds()
         self._gone_back = 0.0
-        self._full_at: dict[bytes, float] = {}  # the least recently asked first
+        # The least recently asked first. A plain dict finds its first the slower, the more has been taken from its beginning.
+        self._full_at: OrderedDict[bytes, float] = OrderedDict()
         # One entry a bucket, with a time at which it was to be full: it may be later by now, and never is earlier.
         self._soonest: list[tuple[float, bytes]] = []
 
@@ -61,19 +66,20 @@ class Buckets:
     def take(self, key: bytes) -> Taken:
         """Take a token."""
         now = self._now()
-        full_at = self._full_at.pop(key, None)
-        known = full_at is not None
+        full_at = self._full_at.get(key)
         missing = 0.0 if full_at is None or full_at <= now else (full_at - now) * self.rate
-        allowed = missing <= self.burst - 1 + 1e-9  # a token that has come but for a rounding error is there
+        allowed = missing <= self.burst - 1 + _ROUNDING
+        if full_at is None:
+            self._make_room(now)
+            heappush(self._soonest, (now + 1 / self.rate, key))
+        else:
+            self._full_at.move_to_end(key)
         if allowed:
             missing += 1
-        if not known:
-            self._make_room(now)
-            heappush(self._soonest, (now + missing / self.rate, key))
-        self._full_at[key] = now + missing / self.rate
+            self._full_at[key] = now + missing / self.rate
         left = max(self.burst - missing, 0.0)
-        wait = 0.0 if left >= 1 - 1e-9 else (1 - left) / self.rate
-        return Taken(allowed, int(left + 1e-9), wait, missing / self.rate)
+        wait = 0.0 if left >= 1 - _ROUNDING else (1 - left) / self.rate
+        return Taken(allowed, int(left + _ROUNDING), wait, missing / self.rate)
 
     def change(self, rate: float, burst: int, limit: int) -> None:
         """Go by these from now on. What each bucket has given stays given: as many tokens as were missing are, up to all."""
@@ -106,7 +112,7 @@ class Buckets:
 
     def _forget_one(self, now: float) -> None:
         if not self._forget_full(now):
-            del self._full_at[next(iter(self._full_at))]
+            self._full_at.popitem(last=False)
             self._struck()
 
     def _forget_full(self, now: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from ..checks import FLAG, matching, number
 from ..filter import Filter, FilterContext
 from .asking import BY, PREFIX, key_of_request
 from .buckets import Buckets, Taken
+from .quietly import Quietly
 
 if TYPE_CHECKING:
     from ..passage import Passage
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["RateLimit"]
 
 _log = Logger()
-
-#: Seconds between two lines in the log of what a dry run would have refused.
-_QUIET = 60.0
 
 #: What an RFC 9651 string can hold without being escaped.
 _NAME = matching(r"[ !#-\[\]-~]{1,64}", "a name of at most 64 visible ASCII characters, without quotes and backslashes")
@@ -76,14 +74,13 @@ class LiveRateLimit(Filter):
     def __init__(self, spec: RateLimit, context: FilterContext) -> None:
         self.spec = spec
         self._count = context.count
-        self._seconds = context.clock.seconds
+        self._quietly = Quietly(context.clock.seconds)
         self._key = key_of_request(spec.by, spec.prefix_v6)
-        self._buckets = Buckets(spec.rate, spec.at_once, self._seconds, spec.buckets, lambda: context.count("forgotten"))
+        self._buckets = Buckets(spec.rate, spec.at_once, context.clock.seconds, spec.buckets, lambda: context.count("forgotten"))
         self._policy = b'RateLimit-Policy: "%b";q=%d;w=%d\r\n' % (
             spec.policy.encode("ascii"), spec.at_once, ceil(spec.at_once / spec.rate)
         )  # fmt: skip
         self._limit = b'RateLimit: "%b"' % spec.policy.encode("ascii")
-        self._said: float | None = None
 
     def request(self, passage: Passage) -> Answer | None:
         """Take a token."""
@@ -119,17 +116,14 @@ class LiveRateLimit(Filter):
         return b"%b%b;r=%d;t=%d\r\n" % (self._policy, self._limit, taken.remaining, ceil(until))
 
     def _say(self, passage: Passage) -> None:
-        now = self._seconds()
-        if self._said is None or not 0 <= now - self._said < _QUIET:
-            self._said = now
+        if self._quietly.now():
             _log.info(
                 "rate-limit {policy!r} would have refused a request of route {route} from {client}; it is a dry run",
                 policy=self.spec.policy, route=passage.route.name, client=passage.client.address,
             )  # fmt: skip
 
-    def take_over(self, old: Filter) -> None:
+    def take_over(self, old: Any) -> None:
         """The buckets live on, where they are of the same keys."""
-        assert isinstance(old, LiveRateLimit)
         spec = self.spec
         if (spec.by, spec.prefix_v6) == (old.spec.by, old.spec.prefix_v6):
             self._buckets = old._buckets
