@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import attrs
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,10 +18,11 @@ from zope.interface import implementer
 
 from ...http1.answers import Answer
 from ...http1.fields import KNOWN_IN_RESPONSE, pairs
-from ..checks import FIELD_NAME, SECONDS, Rule, each, matching, texts
+from ..checks import FIELD_NAME, PATH, SECONDS, Rule, each, matching, texts, unless_empty
 from ..filter import Filter, FilterContext
 from .own_fields import OWN_FIELD, without
 from .quietly import Quietly
+from .service import Way
 
 if TYPE_CHECKING:
     from ..passage import Passage
@@ -60,7 +61,8 @@ class ForwardAuth:
     (``X-Forwarded-For``). If it answers with 2xx, the request goes on; any other answer is the client's, redirects included. If
     it gives none in time, the client is answered 503: nobody is let on unasked.
 
-    :ivar url: where it is asked; its certificate must be known to the system's authorities.
+    :ivar url: where it is asked.
+    :ivar ca: PEM file with the authorities that its certificate must be known to; empty: the system's. It is read once.
     :ivar request_fields: the fields it is told; none named: all but those of the connection and of the body, and conditions.
     :ivar response_fields: those of its answer that the backend is told. What a client says in them never goes on.
     :ivar answer_fields: those of its answer that a client gets who is not let on, beside the body's type.
@@ -70,6 +72,7 @@ class ForwardAuth:
     type: ClassVar[str] = "forward-auth"
 
     url: str = attrs.field(validator=_URL)
+    ca: str = attrs.field(default="", validator=unless_empty(PATH), metadata={"path": True})
     request_fields: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(FIELD_NAME))
     response_fields: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(OWN_FIELD))
     answer_fields: tuple[str, ...] = attrs.field(
@@ -99,7 +102,7 @@ class LiveForwardAuth(Filter):
         self.pool = HTTPConnectionPool(context.reactor, persistent=True)
         self.pool.maxPersistentPerHost = _IDLE
         self.pool.cachedConnectionTimeout = _IDLE_TIME
-        self._agent = Agent(context.reactor, connectTimeout=spec.timeout, pool=self.pool)
+        self._agent = Agent.usingEndpointFactory(context.reactor, Way(context.reactor, spec.ca), self.pool)
         self._reactor = context.reactor
         self._clock = context.clock
         self._count = context.count
@@ -114,15 +117,18 @@ class LiveForwardAuth(Filter):
         request.fields = without(request.fields, self._told)
         self._count("asked")
         asking = _Asking(self._agent, self.spec.url.encode("ascii"), fields)
-        # A client of its own for each request: one that is kept keeps cookies, and gives them to others.
-        said: Deferred[Any] = HTTPClient(asking).get(
-            self.spec.url, allow_redirects=False, unbuffered=True, reactor=self._reactor
-        )
-        said.addCallback(self._read)
-        said.addTimeout(self.spec.timeout, self._clock)
+        said = self._ask(asking)
         said.addCallback(self._judge, asking, passage)
-        said.addErrback(self._failed)
-        return said
+        said.addErrback(self._failed, asking)
+        return asking.verdict_of(said)
+
+    def _ask(self, asking: _Asking) -> Deferred[Any]:
+        """Fires with the answer's status and body, in time."""
+        # A client of its own for each request: one that is kept keeps cookies, and gives them to others.
+        client = HTTPClient(asking)
+        said: Deferred[Any] = client.get(self.spec.url, allow_redirects=False, unbuffered=True, reactor=self._reactor)
+        said.addCallback(self._read)
+        return said.addTimeout(self.spec.timeout, self._clock, _too_late)
 
     def _fields(self, passage: Passage) -> Headers:
         """What the service is told."""
@@ -165,13 +171,18 @@ class LiveForwardAuth(Filter):
             kind=(asking.said.getRawHeaders("Content-Type") or ["text/plain; charset=utf-8"])[0],
         )
 
-    def _failed(self, failure: Failure) -> Answer:
-        if failure.check(CancelledError):  # the client left
-            failure.raiseException()
+    def _failed(self, failure: Failure, asking: _Asking) -> Answer | None:
+        if asking.left:
+            return None
         self._count("failed")
         if self._quietly.now():
             _log.error("{url} does not say who may come in: {reason}", url=self.spec.url, reason=_reason(failure))
         return Answer(status=503, end="filter", why="It cannot be found out just now who may come in.", retry_after=1)
+
+
+def _too_late(said: object, seconds: float) -> NoReturn:
+    """In time there was no answer: whatever became of it by being cancelled."""
+    raise TimeoutError(f"no answer within {seconds:g} seconds")
 
 
 def _reason(failure: Failure) -> str:
@@ -195,6 +206,7 @@ class _Asking:
     so that it neither keeps cookies nor unpacks what a few bytes can be blown up from.
 
     :ivar said: the answer's fields.
+    :ivar left: whether nobody wants to know any more: whatever comes then is no failure.
     """
 
     def __init__(self, agent: IAgent, url: bytes, fields: Headers) -> None:
@@ -202,6 +214,18 @@ class _Asking:
         self._fields = fields
         self._url = url
         self.said = Headers()
+        self.left = False
+
+    def verdict_of(self, said: Deferred[Any]) -> Deferred[Any]:
+        """Fires with the same, unless it is cancelled."""
+
+        def leave(verdict: object) -> None:
+            self.left = True
+            said.cancel()
+
+        verdict: Deferred[Any] = Deferred(leave)
+        said.addCallback(lambda answer: None if self.left else verdict.callback(answer))
+        return verdict
 
     def request(self, method: bytes, uri: bytes, headers: object = None, bodyProducer: object = None) -> Deferred[IResponse]:
         return self._agent.request(method, self._url, self._fields).addCallback(self._answered)
