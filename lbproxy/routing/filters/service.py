@@ -7,9 +7,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
-from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -38,7 +39,23 @@ class Way:
         endpoint = client_endpoint(self._reactor, Backend(uri.host.decode("ascii"), uri.port))
         if uri.scheme != b"https":
             return endpoint
-        return wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+        return _Secure(endpoint, self._tls.creatorForNetloc(uri.host, uri.port), self._reactor)
+
+
+@implementer(IStreamClientEndpoint)
+class _Secure:
+    """Twisted's ``wrapClientTLS``, with the reactor that was given instead of the one that is imported."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, creator: IOpenSSLClientConnectionCreator, reactor: Any) -> None:
+        self._creator = creator
+        self._endpoint = endpoint
+        self._reactor = reactor
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        """Connect, and begin to shake hands."""
+        secure = TLSMemoryBIOFactory(self._creator, True, factory, self._reactor)
+        connecting: Deferred[Any] = self._endpoint.connect(secure)
+        return connecting.addCallback(lambda layer: layer.wrappedProtocol)
 
 
 def _authorities(path: str) -> Any:

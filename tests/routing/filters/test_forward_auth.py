@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -321,6 +325,31 @@ class LoopbackTests(ReactorCase):
         passage = StubPassage(fields={"X-Ticket": "1", "X-User": "root"})
         self.assertIsNone(self.ask(live, passage))
         self.assertEqual(passage.told("X-User"), ["ann"])
+        self.close(live)
+
+    def close(self, live: Any) -> None:
+        """End the connections that are kept."""
         closed: list[Any] = []
         live.pool.closeCachedConnections().addBoth(closed.append)
         self.until(lambda: bool(closed))
+
+    def test_asking_over_tls(self) -> None:
+        """A service that the given authorities know is believed, and no other."""
+        authority, stranger = trustme.CA(), trustme.CA()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name, one in (("authority", authority), ("stranger", stranger)):
+            one.cert_pem.write_to_path(folder / f"{name}.pem")
+        issued = authority.issue_cert("127.0.0.1")
+        pem = issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
+        site = Site(Gatekeeper(), reactor=self.reactor)
+        site.noisy = False
+        secure = PrivateCertificate.loadPEM(pem).options()
+        port = self.listen(TLSMemoryBIOFactory(secure, False, site, self.reactor))
+        for name, code in (("authority", 401), ("stranger", 503)):
+            spec = ForwardAuth(url=f"https://127.0.0.1:{port}/", ca=str(folder / f"{name}.pem"))
+            live: Any = spec.make(context(self.reactor)[0])
+            self.assertEqual(self.ask(live, StubPassage()).status, code, name)
+            self.close(live)
+        missing = ForwardAuth(url="https://a/", ca="/no/such.pem")
+        self.assertIn("ca: '/no/such.pem' was given", str(self.assertRaises(ConfigurationError, missing.make, context()[0])))
