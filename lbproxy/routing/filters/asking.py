@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...addresses import read_address
 from ...errors import ConfigurationError
-from ...http1.keys import RequestKey, request_key
+from ...http1.keys import KEYS, RequestKey, request_key
 from ..checks import Rule, number
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _is_known(text: object) -> bool:
     return True
 
 
-BY = Rule("client, route, ip, uri, path, header:NAME, cookie:NAME or query:NAME", _is_known)
+BY = Rule(f"client, route or a request key: {KEYS}", _is_known)
 PREFIX = number(1, 128, int, " (bits)")
 
 

@@ -12,11 +12,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from lbproxy.routing.filter import FilterContext
-from lbproxy.routing.model import Route
-from lbproxy.routing.router import LiveRoute
-from lbproxy.routing.table import RouteTable
 
-from ...support import OK, Peer, Rig
+from ...support import OK, Peer
+from ..support import RoutedRig
 
 __all__ = ["FilteredRig", "Threads", "context"]
 
@@ -68,25 +66,24 @@ class Threads:
             done(*outcome[0])
 
 
-class FilteredRig(Rig):
-    """A balancer whose only route has these filters.
+class FilteredRig(RoutedRig):
+    """The same, for tests that look at more than what comes out.
 
-    :ivar counted: what they count.
-    :ivar live: them, as they run.
+    :ivar live: the filters as they run.
+    :ivar threads: the reactor's.
     """
 
     def __init__(self, *specs: Any, **settings: Any) -> None:
-        super().__init__(**settings)
-        made, self.counted = context(self.reactor)
+        super().__init__(*specs, **settings)
         self.threads = Threads(self.reactor)
-        self.live = [spec.make(made) for spec in specs]
-        site = self.resource.site
-        route = Route(name="all", pool="default")
-        running = LiveRoute(route, site.router, self.live, self.balancer)
-        site.router.route(RouteTable([route]), {"all": running})
-        site.forward = site.router.forward
+        self.live: Any = self.resource.site.router.live["everything"].filters
 
-    def ask(self, data: bytes, address: str = "192.0.2.7") -> Peer:
+    @property
+    def counts(self) -> Counter[str]:
+        """How often they counted what."""
+        return Counter(self.counted)
+
+    def begin(self, data: bytes, address: str = "192.0.2.7") -> Peer:
         """A client that has sent this."""
         client = self.client(address)
         client.send(data)

@@ -250,14 +250,14 @@ class BalancerTests(SynchronousTestCase):
 
     def test_nobody_is_asked_for_a_name(self) -> None:
         """And no backend hears of it."""
-        answer = self.rig.ask(self.get()).received()
+        answer = self.rig.begin(self.get()).received()
         self.assertEqual(status(answer), 401)
         self.assertEqual(values(answer, b"WWW-Authenticate"), [b'Basic realm="the shop", charset="UTF-8"'])
         self.assertEqual((self.rig.ended[-1].end, self.rig.connects), ("unauthorized", []))
 
     def test_a_wrong_password(self) -> None:
         """As none."""
-        client = self.rig.ask(self.get(f"Authorization: {basic('ann', 'shut')}"))
+        client = self.rig.begin(self.get(f"Authorization: {basic('ann', 'shut')}"))
         self.assertEqual(client.received(), b"")
         self.rig.threads.run()
         self.assertEqual(status(client.received()), 401)
@@ -265,30 +265,30 @@ class BalancerTests(SynchronousTestCase):
     def test_a_right_one(self) -> None:
         """The backend hears of the name; the second time no thread is needed."""
         data = self.get(f"authorization: {basic().replace('Basic', 'BASIC')}", "X-Remote-User: root")
-        client = self.rig.ask(data)
+        client = self.rig.begin(data)
         self.rig.threads.run()
         asked, answer = self.rig.answered(client)
         self.assertEqual((values(asked, b"X-Remote-User"), values(asked, b"Authorization")), ([b"ann"], []))
         self.assertEqual(status(answer), 200)
-        self.rig.ask(data)
+        self.rig.begin(data)
         self.assertEqual(self.rig.threads.waiting, [])
-        self.assertEqual(self.rig.counted, {"checked": 1})
+        self.assertEqual(self.rig.counts, {"checked": 1})
 
     def test_who_is_taken_out_of_the_file_is_out_within_a_second(self) -> None:
         """Although he was remembered."""
         data = self.get(f"Authorization: {basic('bob')}")
-        client = self.rig.ask(data)
+        client = self.rig.begin(data)
         self.rig.threads.run()
         self.rig.answered(client)
         self.path.write_text(f"ann:{hashed()}\n")
         self.rig.wait(1)
-        client = self.rig.ask(data)
+        client = self.rig.begin(data)
         self.rig.threads.run()
         self.assertEqual(status(client.received()), 401)
 
     def test_a_client_that_leaves_meanwhile(self) -> None:
         """Nothing more happens, and nothing is in the log."""
-        client = self.rig.ask(self.get(f"Authorization: {basic()}"))
+        client = self.rig.begin(self.get(f"Authorization: {basic()}"))
         client.reset()
         self.rig.threads.run()
         self.assertEqual((self.rig.ended[-1].end, self.rig.connects), ("client-left", []))
@@ -297,7 +297,7 @@ class BalancerTests(SynchronousTestCase):
         """It is read when its sender is known, and goes on whole."""
         body = b"x" * 1000
         data = self.get(f"Authorization: {basic()}", "Content-Length: 1000") + body
-        client = self.rig.ask(data)
+        client = self.rig.begin(data)
         self.rig.threads.run()
         asked, _ = self.rig.answered(client)
         self.assertEqual(split(asked)[2], body)

@@ -267,7 +267,7 @@ class BalancerTests(SynchronousTestCase):
 
     def test_let_on(self) -> None:
         """The backend hears who it is, and gets the body."""
-        client = self.rig.ask(b"POST / HTTP/1.1\r\nHost: a\r\nX-User: root\r\nContent-Length: 5\r\n\r\nhello")
+        client = self.rig.begin(b"POST / HTTP/1.1\r\nHost: a\r\nX-User: root\r\nContent-Length: 5\r\n\r\nhello")
         service = self.rig.accept()
         self.assertNotIn(b"hello", service.received())
         service.send(b"HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n")
@@ -276,7 +276,7 @@ class BalancerTests(SynchronousTestCase):
 
     def test_turned_away(self) -> None:
         """With the service's words; no backend hears of it."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         self.rig.accept().send(b"HTTP/1.1 403 No\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno")
         answer = client.received()
         self.assertEqual((status(answer), values(answer, b"Content-Type"), split(answer)[2]), (403, [b"text/html"], b"no"))
@@ -284,7 +284,7 @@ class BalancerTests(SynchronousTestCase):
 
     def test_a_client_that_leaves(self) -> None:
         """The service's connection goes with it."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         service = self.rig.accept()
         client.reset()
         self.assertTrue(service.closed)

@@ -83,7 +83,7 @@ class InFlightTests(SynchronousTestCase):
         for options, said in (
             ({"limit": 0}, "limit: 0 was given; allowed is a whole number from 1 to 1000000"),
             ({"limit": 1.5}, "limit: 1.5 was given"),
-            ({"by": "nobody"}, "by: 'nobody' was given; allowed is client, route"),
+            ({"by": "nobody"}, "by: 'nobody' was given; allowed is client, route or"),
             ({"status": 302}, "status: 302 was given; allowed is a whole number from 400 to 599"),
         ):
             error = self.assertRaises(ConfigurationError, InFlight, **{"limit": 1, **options})
@@ -98,7 +98,7 @@ class BalancerTests(SynchronousTestCase):
 
     def assert_taken(self, taken: bool) -> None:
         """Whether the only place is."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         answer = client.received()
         if taken:
             self.assertEqual(status(answer), 429)
@@ -111,21 +111,21 @@ class BalancerTests(SynchronousTestCase):
 
     def test_done(self) -> None:
         """It was answered."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         self.assert_taken(True)
         self.assertEqual(status(self.rig.answered(client)[1]), 200)
         self.assert_taken(False)
 
     def test_the_client_left(self) -> None:
         """Before there was an answer."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         self.assert_taken(True)
         client.reset()
         self.assert_taken(False)
 
     def test_no_backend(self) -> None:
         """It was answered in our own name."""
-        client = self.rig.ask(GET)
+        client = self.rig.begin(GET)
         for _ in range(4):
             if self.rig.connects:
                 self.rig.refuse()
@@ -134,7 +134,7 @@ class BalancerTests(SynchronousTestCase):
 
     def test_truncated(self) -> None:
         """The backend broke its answer off."""
-        self.rig.ask(GET)
+        self.rig.begin(GET)
         backend = self.rig.accept()
         backend.send(OK[:-1])
         self.assert_taken(True)
@@ -143,7 +143,7 @@ class BalancerTests(SynchronousTestCase):
 
     def test_a_tunnel(self) -> None:
         """It counts as long as it is open."""
-        client = self.rig.ask(UPGRADE)
+        client = self.rig.begin(UPGRADE)
         backend = self.rig.accept()
         backend.send(SWITCHED)
         self.assertEqual(status(client.received()), 101)

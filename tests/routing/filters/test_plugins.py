@@ -114,5 +114,5 @@ class PluginTests(PluginCase):
     def test_through_a_balancer(self) -> None:
         """It answers, and counts."""
         rig = FilteredRig(plugin_spec("closed", {"why": "Closed today."}))
-        answer = rig.ask(GET).received()
-        self.assertEqual((status(answer), b"Closed today." in answer, rig.counted), (418, True, {"closed": 1}))
+        answer = rig.begin(GET).received()
+        self.assertEqual((status(answer), b"Closed today." in answer, rig.counts), (418, True, {"closed": 1}))

@@ -127,7 +127,7 @@ class RateLimitTests(SynchronousTestCase):
             ({"rate": 0}, "rate: 0 was given; allowed is a number from 1e-05 to 1000000 (requests a second)"),
             ({"rate": "5"}, "rate: '5' was given"),
             ({"burst": -1}, "burst: -1 was given; allowed is a whole number from 0 to 1000000"),
-            ({"by": "header:"}, "by: 'header:' was given; allowed is client, route, ip, uri, path, header:NAME"),
+            ({"by": "header:"}, "by: 'header:' was given; allowed is client, route or a request key: ip, uri, path, header:NAME"),
             ({"by": 3}, "by: 3 was given"),
             ({"prefix_v6": 0}, "prefix-v6: 0 was given; allowed is a whole number from 1 to 128 (bits)"),
             ({"dry_run": 1}, "dry-run: 1 was given; allowed is a truth value"),
@@ -145,13 +145,13 @@ class BalancerTests(SynchronousTestCase):
     def test_fields_on_every_answer(self) -> None:
         """A backend's has them, and a refusal, with Retry-After besides."""
         rig = FilteredRig(RateLimit(rate=0.1, burst=2, policy="shop"))
-        client = rig.ask(GET)
+        client = rig.begin(GET)
         answer = rig.answered(client)[1]
         self.assertEqual(values(answer, b"RateLimit-Policy"), [b'"shop";q=2;w=20'])
         self.assertEqual(values(answer, b"RateLimit"), [b'"shop";r=1;t=10'])
         rig.turn()
-        rig.ask(GET)
-        refused = rig.ask(GET).received()
+        rig.begin(GET)
+        refused = rig.begin(GET).received()
         self.assertEqual(status(refused), 429)
         self.assertEqual(values(refused, b"RateLimit-Policy"), [b'"shop";q=2;w=20'])
         self.assertEqual(values(refused, b"RateLimit"), [b'"shop";r=0;t=10'])
@@ -161,13 +161,13 @@ class BalancerTests(SynchronousTestCase):
     def test_the_fields_can_be_left_out(self) -> None:
         """And another status chosen."""
         rig = FilteredRig(RateLimit(rate=0.1, burst=1, fields=False, status=503))
-        self.assertNotIn(b"RateLimit", rig.answered(rig.ask(GET))[1])
-        refused = rig.ask(GET).received()
+        self.assertNotIn(b"RateLimit", rig.answered(rig.begin(GET))[1])
+        refused = rig.begin(GET).received()
         self.assertEqual((status(refused), values(refused, b"Retry-After"), b"RateLimit" in refused), (503, [], False))
 
     def test_two_limits_of_a_route(self) -> None:
         """Each says its own; who is refused by the second learns both."""
         rig = FilteredRig(RateLimit(rate=9, policy="fast"), RateLimit(rate=0.1, burst=1, policy="slow"))
-        rig.answered(rig.ask(GET))
-        refused = rig.ask(GET).received()
+        rig.answered(rig.begin(GET))
+        refused = rig.begin(GET).received()
         self.assertEqual(values(refused, b"RateLimit"), [b'"slow";r=0;t=10', b'"fast";r=7;t=1'])
