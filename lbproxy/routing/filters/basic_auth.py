@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from twisted.web.guard import BasicCredentialFactory
 from zope.interface import Interface, implementer
 
-from ...errors import ConfigurationError
 from ...http1.answers import Answer
 from ...http1.fields import pairs
 from ..checks import FLAG, PATH, SECONDS_OR_NONE, Rule, matching, number, unless_empty
@@ -29,7 +28,7 @@ from .own_fields import OWN_FIELD, without
 if TYPE_CHECKING:
     from ..passage import Passage
 
-__all__ = ["BasicAuth"]
+__all__ = ["BasicAuth", "CheckerAuth"]
 
 #: Bytes of a name and a password: more are not hashed, which would take long.
 _LONGEST = 1024
@@ -39,9 +38,8 @@ _MOST = 10_000
 _REALM = matching(r"[ !#-\[\]-~]{1,128}", "a text of at most 128 visible ASCII characters, without quotes and backslashes")
 
 def _is_checker(given: Any) -> bool:
-    return given is None or (
-        ICredentialsChecker.providedBy(given)
-        and any(one.isOrExtends(IUsernamePassword) for one in given.credentialInterfaces)
+    return ICredentialsChecker.providedBy(given) and any(
+        one.isOrExtends(IUsernamePassword) for one in given.credentialInterfaces
     )
 
 
@@ -52,38 +50,56 @@ _CHECKER = Rule("an ICredentialsChecker of IUsernamePassword", _is_checker)
 
 
 @attrs.frozen(kw_only=True)
-class BasicAuth:
-    """Who has a name and a password is let on; everybody else is answered 401. One of *file* and *checker* is given.
+class _Basic:
+    """What is said of names and passwords, wherever they are looked up.
 
-    :ivar file: as ``htpasswd`` writes it; read anew when it changes.
-    :ivar checker: from Python, a :class:`~twisted.cred.checkers.ICredentialsChecker`; it cannot be said in a file.
     :ivar realm: what browsers show to people.
     :ivar remove: whether the Authorization field goes no further: a password is nobody's business who does not check it. (nginx,
         Traefik and Caddy pass it on.)
     :ivar user_field: the field in which a backend is told the name; empty: it is not. What a client says in it never goes on.
     :ivar remember: seconds for which a password that was right is not hashed again, so that a busy client does not cost a hash a
-        request; 0: it always is. Who leaves the file is out within a second all the same; of a *checker*, after that time.
+        request; 0: it always is.
     :ivar checks: passwords that are looked at or wait for it at once; further requests are answered 503, since each takes a
         thread for up to a second, and strangers can ask for as many as they like.
     """
 
     type: ClassVar[str] = "basic-auth"
 
-    file: str = attrs.field(default="", validator=unless_empty(PATH), metadata={"path": True})
-    checker: ICredentialsChecker | None = attrs.field(default=None, validator=_CHECKER, metadata={"python": True})
     realm: str = attrs.field(default="restricted", validator=_REALM)
     remove: bool = attrs.field(default=True, validator=FLAG)
     user_field: str = attrs.field(default="", validator=unless_empty(_USER_FIELD))
     remember: float = attrs.field(default=60.0, validator=SECONDS_OR_NONE)
     checks: int = attrs.field(default=100, validator=number(1, 100_000, int))
 
-    def __attrs_post_init__(self) -> None:
-        if bool(self.file) == (self.checker is not None):
-            raise ConfigurationError(f"file: {self.file!r} was given; allowed is the path of an htpasswd file")
+
+@attrs.frozen(kw_only=True)
+class BasicAuth(_Basic):
+    """Who has a name and a password that stand in a file is let on; everybody else is answered 401.
+
+    :ivar file: as ``htpasswd`` writes it; read anew when it changes. Who leaves it is out within a second, remembered or not.
+    """
+
+    file: str = attrs.field(validator=PATH, metadata={"path": True})
 
     def make(self, context: FilterContext) -> Filter:
         """Make the live filter; the file is read."""
-        return LiveBasicAuth(self, context)
+        file = HtpasswdFile(self.file, context.clock.seconds)
+        return LiveBasicAuth(self, context, HtpasswdChecker(file, context.reactor), file.current_version)
+
+
+@attrs.frozen(kw_only=True)
+class CheckerAuth(_Basic):
+    """The same by a checker of one's own; for configurations made in Python, since a file cannot name one.
+
+    :ivar checker: an :class:`~twisted.cred.checkers.ICredentialsChecker` of ``IUsernamePassword``. Whom it would no longer let in
+        is out when he is not remembered any more.
+    """
+
+    checker: ICredentialsChecker = attrs.field(validator=_CHECKER)
+
+    def make(self, context: FilterContext) -> Filter:
+        """Make the live filter."""
+        return LiveBasicAuth(self, context, self.checker, lambda: 0)
 
 
 class _IUser(Interface):
@@ -135,13 +151,17 @@ class Remembered:
 
 class LiveBasicAuth(Filter):
     """Counts ``unauthorized`` where somebody gave a wrong name or password, ``checked`` for each that was looked at, and
-    ``overloaded`` where the limit of those struck."""
+    ``overloaded`` where the limit of those struck.
 
-    def __init__(self, spec: BasicAuth, context: FilterContext) -> None:
+    :param version: gives what changes when others may come in.
+    """
+
+    def __init__(
+        self, spec: _Basic, context: FilterContext, checker: ICredentialsChecker, version: Callable[[], int]
+    ) -> None:
         self.spec = spec
         self._count = context.count
-        self._file = HtpasswdFile(spec.file, context.clock.seconds) if spec.file else None
-        checker: Any = spec.checker if self._file is None else HtpasswdChecker(self._file, context.reactor)
+        self._version = version
         self._portal = Portal(_Users(), (checker,))
         self._reader = BasicCredentialFactory(spec.realm.encode("ascii"))
         self._remembered = Remembered(spec.remember, context.clock.seconds)
@@ -160,11 +180,7 @@ class LiveBasicAuth(Filter):
         credentials = self._credentials(passage.request.fields)
         if credentials is None:
             return self._refusal
-        version = 0
-        if self._file is not None:
-            self._file.users()  # looks whether it has changed
-            version = self._file.version
-        mark = self._remembered.mark(version, credentials.username, credentials.password)
+        mark = self._remembered.mark(self._version(), credentials.username, credentials.password)
         avatar = self._remembered.find(mark)
         if avatar is not None:
             self._let_on(avatar, passage)

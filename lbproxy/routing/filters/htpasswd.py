@@ -113,13 +113,12 @@ def _mistake(user: str, colon: str, hashed: str) -> str:
 class HtpasswdFile:
     """A file of users, read anew when it has changed.
 
-    :ivar version: changes with its content.
     :raises ConfigurationError: when it cannot be read, or has a mistake.
     """
 
     def __init__(self, path: str, seconds: Callable[[], float]) -> None:
         self.path = path
-        self.version = 0
+        self._version = 0
         self._seconds = seconds
         self._looked = seconds()
         self._stamp = self._look()
@@ -137,13 +136,18 @@ class HtpasswdFile:
                 _log.error("the users of {path} stay as they were: {error}", path=self.path, error=error)
         return self._users
 
+    def current_version(self) -> int:
+        """What changes with who is in it."""
+        self.users()
+        return self._version
+
     def _look_again(self) -> None:
         stamp, before = self._look(), self._stamp
         if stamp == before:
             return
         self._stamp = stamp  # also of one with a mistake, which is said once
         self._users = self._read()
-        self.version += 1
+        self._version += 1
         _log.info("{path} was read anew: {count} users", path=self.path, count=len(self._users))
 
     def _look(self) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ class RateLimit:
     :ivar policy: what the fields call it; two filters of a route should have different names.
     :ivar fields: whether the three fields are sent.
     :ivar dry_run: nothing is refused, and nobody is told: what would be is counted, and said in the log once a minute.
-    :ivar buckets: that are kept; 100,000 take about 20 MB. Full ones are forgotten first, then those asked least recently.
+    :ivar buckets: that are kept; 100,000 take 30 MB at most. Full ones are forgotten first, then those asked least recently.
     """
 
     type: ClassVar[str] = "rate-limit"

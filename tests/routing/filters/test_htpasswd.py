@@ -116,10 +116,9 @@ class FileTests(SynchronousTestCase):
         self.assertEqual([*file.users()], [b"ann"])
         self.clock.advance(1)
         self.assertEqual([*file.users()], [b"bob", b"ann"])
-        self.assertEqual(file.version, 1)
+        self.assertEqual(file.current_version(), 1)
         self.clock.advance(1)
-        file.users()
-        self.assertEqual(file.version, 1)
+        self.assertEqual(file.current_version(), 1)
 
     def test_a_mistake_changes_nothing(self) -> None:
         """Nor that it cannot be read: it is said, of a mistake once, and made good the users are read."""
