@@ -230,8 +230,7 @@ class LiveBasicAuth(Filter):
 
     def _tell(self, outcome: Any, mark: bytes) -> None:
         for waiting in self._waiting.pop(mark):
-            if not waiting.called:
-                waiting.callback(outcome)  # a Failure too, which begins its errbacks
+            waiting.callback(outcome)  # a Failure too, which begins its errbacks; one that was cancelled takes no notice
 
     def _let_on(self, avatar: bytes, passage: Passage) -> None:
         """Who it is goes on, and not what it said."""

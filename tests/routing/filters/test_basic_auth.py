@@ -199,13 +199,14 @@ class BasicAuthTests(SynchronousTestCase):
         self.assertEqual(self.counted, {"checked": 1})
 
     def test_checks_are_bounded(self) -> None:
-        """Further ones are told to come back; those that are known are not held up."""
+        """Further ones are told to come back; those that are known, or looked at already, are not held up."""
         live = self.make(checks=2)
         live.request(asking(basic()))
         self.slow.asked[0][1].callback(b"ann")
         waiting = [live.request(asking(basic("bob", str(number)))) for number in range(3)]
         self.assertEqual((waiting[2].status, waiting[2].retry_after), (503, 1))
         self.assertIsNone(live.request(asking(basic())))
+        self.assertIsInstance(live.request(asking(basic("bob", "0"))), Deferred)
         self.assertEqual(self.counted, {"checked": 3, "overloaded": 1})
         self.slow.asked[1][1].callback(b"bob")
         self.assertIsInstance(live.request(asking(basic("bob", "2"))), Deferred)
