@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from ..http1.answers import Answer
 from ..http1.head import ResponseHead
+from ..interfaces import IFilter
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class BodyFilter(Protocol):
         """The body has ended; gives what is left of it."""
 
 
+@implementer(IFilter)
 class Filter:
     """Does nothing: the base of those that do something. Only what a class overrides costs anything.
 
@@ -67,6 +70,11 @@ class Filter:
     def over(self, passage: Passage) -> None:
         """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
         about."""
+
+    def take_over(self, old: Any) -> None:
+        """Called once on a reload, before any exchange comes here, with the live filter of the same class that stood in this
+        place until now: take of what it has remembered what still holds. Exchanges that came to it before go on with it, so that
+        it is told of their ends."""
 
 
 @attrs.frozen(kw_only=True)

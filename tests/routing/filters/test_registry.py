@@ -11,14 +11,18 @@ from lbproxy.routing.filters import FILTERS
 
 SAID: dict[str, dict[str, Any]] = {
     "addresses": {"allow": ["10.0.0.0/8"]},
+    "basic-auth": {"file": "users"},
     "body-limit": {"bytes": 1},
     "cors": {"origins": ["*"]},
     "error-pages": {"statuses": [404], "text": "x"},
     "faults": {"abort": 500},
+    "forward-auth": {"url": "http://10.0.0.1/"},
     "headers": {"request_set": {"X-A": "1"}},
+    "in-flight": {"limit": 1},
     "path-rewrite": {"regex": "a", "replacement": "b"},
     "prefix-add": {"prefix": "/a"},
     "prefix-strip": {"prefix": "/a"},
+    "rate-limit": {"rate": 1},
     "security-headers": {},
 }
 
