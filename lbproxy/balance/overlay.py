@@ -85,7 +85,7 @@ def effective(configured: Iterable[Backend], overlay: Overlay) -> tuple[Backend,
     configured = tuple(configured)
     added = {backend.address: backend for backend in overlay.added}
     kept = [
-        added.pop(backend.address, None) or _weighed(backend, overlay)
+        added.pop(backend.address) if backend.address in added else _weighed(backend, overlay)
         for backend in configured
         if backend.address not in overlay.removed
     ]
