@@ -222,7 +222,7 @@ class Memberships:
                 _log.error("what was said of pool {name} at run time is dropped: {error}", name=name, error=str(error))
                 continue
             if members.overlay != overlay:
-                _log.info("of what was said of pool {name} at run time, a part is dropped: it changes nothing any more", name=name)
+                _log.info("of what was said of pool {name} at run time, a part is dropped: it changes nothing now", name=name)
 
     def start(self) -> None:
         """Begin to watch the files."""
