@@ -25,7 +25,7 @@ from ..state_file import StateFile
 from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
 from .health import health
-from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer, json_list_parts, json_parts
+from .pages import CONTENTS, JSON, Answer, Lazily, Node, Page, PartsPage, json_answer, json_parts
 from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
@@ -104,10 +104,10 @@ class _Pages:
         self._membership = Members if running.memberships is None else running.memberships.of
 
     def status(self, draining: bool) -> Iterator[bytes]:
-        return json_parts(status(self._running, self._seconds(), started=self._started, draining=draining))
+        return json_parts(status(self._running, self._seconds(), started=self._started, draining=draining, listed=Lazily))
 
     def routes(self) -> Iterator[bytes]:
-        return json_list_parts(map(route_status, self._running.site.router.live.values()))
+        return json_parts(Lazily(map(route_status, self._running.site.router.live.values())))
 
     def pool(self, name: str) -> dict[str, Any]:
         return pool_status(self._running, self._balancers[name], self._seconds())
