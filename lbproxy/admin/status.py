@@ -32,25 +32,23 @@ ROUTES_SHOWN = 100
 Listed = Callable[[Iterable[Any]], Any]
 
 
-def status(
-    running: Running, now: float, *, started: float, draining: bool = False, listed: Listed = list
-) -> dict[str, Any]:
+def status(running: Running, now: float, *, draining: bool = False, listed: Listed = list) -> dict[str, Any]:
     """Everything worth knowing at a glance, ready for JSON.
 
-    :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
+    :param now: seconds since the epoch; since serving began it is ``uptime``.
     :param draining: whether it has been told to stop.
     :param listed: makes the lists that may be long.
     :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` (:func:`pool_status`), ``routes`` (the first
         :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
         (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
-        (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: the
-        configuration was in no file) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
+        (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
+        reads the configuration anew) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
         allowed; null: anything) and what limits, strictness and time-outs did.
     """
     site, listener = running.site, running.listener
     return {
         "version": running.version,
-        "uptime": round(now - started, 3),
+        "uptime": round(now - running.started, 3),
         "draining": draining,
         "pools": listed(pool_status(running, balancer, now, listed) for balancer in running.balancers),
         "routes": [route_status(live) for live in islice(site.router.live.values(), ROUTES_SHOWN)],
