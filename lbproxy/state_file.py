@@ -92,11 +92,11 @@ class StateFile:
         )
 
     def start(self) -> None:
-        """Write the file after each change from now on."""
+        """Write the file after each change from now on; soon, if something was said and there is no file."""
         self._running = True
         if self._changed not in self._memberships.observers:
             self._memberships.observers.append(self._changed)
-        if self._behind:
+        if self._behind or (self._memberships.overlays and not os.path.lexists(self.path)):
             self._changed()
 
     def stop(self) -> Deferred[None]:

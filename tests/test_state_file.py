@@ -127,6 +127,16 @@ class StateFileTests(SynchronousTestCase):
         self.successResultOf(self.state.stop())
         self.assertFalse(self.path.exists())
 
+    def test_a_file_that_comes_later(self) -> None:
+        """All that was said before is written, as when another file is named."""
+        self.state.stop()
+        self.members.remove("a:1")
+        self.path = self.path.with_name("other.json")
+        self.state = StateFile(str(self.path), self.memberships, self.clock, self.threads)
+        self.state.start()
+        self.clock.advance(WRITE_DELAY)
+        self.assertEqual(self.saved()["removed"], ["a:1"])
+
     def test_a_file_that_cannot_be_written(self) -> None:
         """It is said once, and tried again; the end does not wait for ever."""
         folder = self.path.parent
