@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -15,27 +14,14 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-__all__ = [
-    "CONTENTS",
-    "JSON",
-    "JSON_PIECES",
-    "Answer",
-    "Lazily",
-    "Node",
-    "Page",
-    "PartsPage",
-    "json_answer",
-    "json_parts",
-    "send",
-]
+from .json_parts import json_parts
+
+__all__ = ["CONTENTS", "JSON", "Answer", "Node", "Page", "PartsPage", "json_answer", "send"]
 
 _TEXT = "text/plain; charset=utf-8"
 #: The media type of JSON.
 JSON = "application/json"
 
-#: Pieces, such as a name or a number, in a part of what :func:`json_parts` gives: 2 ms.
-JSON_PIECES = 8000
-_ENCODER = json.JSONEncoder(indent=2)
 _METHODS = (b"GET", b"HEAD")
 
 CONTENTS = """\
@@ -80,48 +66,6 @@ _READ_ONLY = Answer("Only GET and HEAD are served here: this page is read-only.\
 def json_answer(value: Any) -> Answer:
     """A value, so that programs and people can read it."""
     return Answer(b"".join(json_parts(value)), JSON)
-
-
-@attrs.frozen
-class Lazily:
-    """A list whose values are made when the part of the page comes in which they are."""
-
-    values: Iterable[Any]
-
-
-def json_parts(value: Any) -> Iterator[bytes]:
-    """The same in parts, for a value that may be large. It may be :class:`Lazily`, have such in its objects, and so on."""
-    pieces = chain(_pieces(value, "\n"), "\n")
-    while part := "".join(islice(pieces, JSON_PIECES)):
-        yield part.encode()
-
-
-def _pieces(value: Any, line: str) -> Iterator[str]:
-    """What the encoder writes; *line* begins each line but the first."""
-    if isinstance(value, Lazily):
-        return _bracketed("[]", (_pieces(one, f"{line}  ") for one in value.values), line)
-    if _is_lazy(value):
-        return _bracketed("{}", (_member(name, one, f"{line}  ") for name, one in value.items()), line)
-    return (piece.replace("\n", line) for piece in _ENCODER.iterencode(value))
-
-
-def _is_lazy(value: Any) -> bool:
-    return isinstance(value, Lazily) or (isinstance(value, dict) and any(map(_is_lazy, value.values())))
-
-
-def _member(name: str, value: Any, line: str) -> Iterator[str]:
-    yield f"{json.dumps(name)}: "
-    yield from _pieces(value, line)
-
-
-def _bracketed(brackets: str, members: Iterator[Iterator[str]], line: str) -> Iterator[str]:
-    yield brackets[0]
-    before = ""
-    for member in members:
-        yield f"{before}{line}  "
-        yield from member
-        before = ","
-    yield f"{line if before else ''}{brackets[1]}"
 
 
 class Node(Resource):

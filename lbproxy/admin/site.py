@@ -15,7 +15,8 @@ from twisted.web.server import Site as WebSite
 
 from .. import __version__
 from ..errors import ConfigurationError
-from ..members import Members, Memberships
+from ..members import Members
+from ..memberships import Memberships
 from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
 from ..observe.running import Reloader, Running
@@ -25,7 +26,8 @@ from ..state_file import StateFile
 from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
 from .health import health
-from .pages import CONTENTS, JSON, Answer, Lazily, Node, Page, PartsPage, json_answer, json_parts
+from .json_parts import Lazily, json_parts
+from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer
 from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status

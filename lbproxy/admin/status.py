@@ -28,7 +28,7 @@ __all__ = ["ROUTES_SHOWN", "pool_status", "status"]
 ROUTES_SHOWN = 100
 
 
-#: Makes a list of values, or, for a page that is made in parts, :class:`.pages.Lazily`.
+#: Makes a list of values, or, for a page that is made in parts, :class:`.json_parts.Lazily`.
 Listed = Callable[[Iterable[Any]], Any]
 
 

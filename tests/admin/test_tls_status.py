@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.admin.pages import json_parts
+from lbproxy.admin.json_parts import json_parts
 from lbproxy.admin.status import status
 from lbproxy.admin.tls_status import tls_status
 from lbproxy.tls.backends import BackendTls
