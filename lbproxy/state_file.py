@@ -24,7 +24,7 @@ from .balance.state import Wish
 from .discovery.file import InThread
 from .errors import ConfigurationError
 from .files import read_text, write_whole
-from .memberships import Memberships
+from .members import Memberships
 
 __all__ = ["RETRY_DELAY", "STATE_LIMIT", "VERSION", "WRITE_DELAY", "StateFile", "read_state", "state_text"]
 

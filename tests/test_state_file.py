@@ -16,7 +16,7 @@ from lbproxy.balance.backend import Backend, parse_backends
 from lbproxy.balance.overlay import Overlay
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import Wish
-from lbproxy.memberships import Memberships
+from lbproxy.members import Memberships
 from lbproxy.state_file import RETRY_DELAY, WRITE_DELAY, StateFile, read_state, state_text
 
 from .support import START

@@ -12,7 +12,7 @@ from ..balance.backend import Backend
 from ..balance.backend_values import backend_of
 from ..balance.state import WISHES
 from ..errors import ConfigurationError
-from ..members import Members, MembershipConflict, UnknownBackend
+from ..membership import Members, MembershipConflict, UnknownBackend
 from .changes import body_text, only, refusal
 from .pages import Answer, Node, json_answer, send
 from .wishes import Report, wish

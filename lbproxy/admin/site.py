@@ -15,8 +15,8 @@ from twisted.web.server import Site as WebSite
 
 from .. import __version__
 from ..errors import ConfigurationError
-from ..members import Members
-from ..memberships import Memberships
+from ..members import Memberships
+from ..membership import Members
 from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
 from ..observe.running import Reloader, Running

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.web.server import Request
 
 from ..balance.state import WISHES, Wish
-from ..members import Members
+from ..membership import Members
 from .changes import body_text, only, refusal
 from .pages import Answer, Node, json_answer, send
 

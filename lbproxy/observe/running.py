@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from ..memberships import Memberships
+from ..members import Memberships
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..routing.router import LiveRoute

@@ -14,7 +14,7 @@ from lbproxy.admin import admin_site
 from lbproxy.balance.backend import parse_backends
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.state import Verdict
-from lbproxy.memberships import Memberships
+from lbproxy.members import Memberships
 from lbproxy.observe.running import Running
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.routing.model import FixedAnswer, Mirror, Redirect, Route, Split
