@@ -110,9 +110,9 @@ def _values(kind: str, name: str, old: Any, new: Any, *, prefix: str = "", hides
         yield Difference(kind, name, prefix.rstrip("."), _shown(old), _shown(new))
         return
     count = 0
-    for attribute in attrs.fields(type(old)):
+    for attribute in _attributes(old):
         was, will = getattr(old, attribute.name), getattr(new, attribute.name)
-        if was == will or not attribute.eq:
+        if was == will:
             continue
         count += 1
         key = prefix + attribute.name.replace("_", "-")
@@ -158,11 +158,16 @@ def _shown(value: object) -> str:
     elif isinstance(value, float):
         text = f"{value:.16g}"
     elif attrs.has(type(value)):
-        text = _kind_of(value) if hasattr(value, "type") else _shown(getattr(value, attrs.fields(type(value))[0].name))
+        text = _kind_of(value) if hasattr(value, "type") else _shown(getattr(value, _attributes(value)[0].name))
     else:
         text = str(value) or "none"
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _attributes(value: Any) -> Sequence[attrs.Attribute[Any]]:
+    """Those that make it what it is; in order."""
+    return [attribute for attribute in attrs.fields(type(value)) if attribute.eq]
 
 
 def _kind_of(value: object) -> str:
