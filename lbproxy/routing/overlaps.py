@@ -50,7 +50,7 @@ def _takers(one: Alternative, before: Iterable[Alternative]) -> list[Route]:
     takers: list[Route] = []
     for other in before:
         theirs = other.route.match
-        if other.index == one.index or not _covers(theirs, match):
+        if not _covers(theirs, match):
             continue
         if not theirs.method:
             return [other.route]

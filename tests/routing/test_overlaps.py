@@ -43,6 +43,7 @@ class OverlapTests(SynchronousTestCase):
             (route("a", client="10.0.0.0/8"), route("b", client=["10.1.0.0/16", "10.2.0.0/16"])),
             (route("a", host=["x.example", "y.example"]), route("b", host=["y.example", "x.example"])),
             (route("a", scheme="https"), route("b", scheme="https")),
+            (route("a", path="/a"), route("b", path=["/a", "/%61"])),
         ):
             self.assertEqual(never(first, second), ["b"], second)
 
@@ -71,7 +72,7 @@ class OverlapTests(SynchronousTestCase):
             [route("a", client="10.0.0.0/8"), route("b", client=["10.0.0.0/8", "::1"]), route("c", client="192.0.2.1")],
             [route("a", scheme="http"), route("b", scheme="https"), route("c")],
             [route("a", header={"A": False}), route("b", header={"A": True})],
-            [route("a", path=["/a", "/a"]), route("b", path_prefix=["/a", "/a/b"])],
+            [route("a", path=["/a", "/%61"]), route("b", path_prefix=["/a", "/a/b"])],
         ):
             self.assertEqual(never(*routes), [], routes)
 

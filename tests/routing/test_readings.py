@@ -41,6 +41,8 @@ class ReadingsTests(SynchronousTestCase):
             (b"/x%5c..%5Capi", b"/api"),
             (b"/x//../../api", b"/api"),
             (b"/x//../api", b"/x/api"),
+            (b"/x;y%2Fapi", b"/x/api"),
+            (b"/x;y%2Fapi", b"/x"),
             (b"/api/x/..", b"/api/"),
         ):
             found = readings(normal_path(path))
