@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from ..http1.head import RequestHead
     from ..proxy.client import Client
 
-__all__ = ["Check", "Test", "check_of", "host_name", "is_below", "matched_prefix", "path_of", "path_text", "tests_of"]
+__all__ = [
+    "Check",
+    "Test",
+    "check_of",
+    "host_name",
+    "is_below",
+    "matched_prefix",
+    "path_of",
+    "path_text",
+    "prefix_in",
+    "tests_of",
+]
 
 #: ``check(request, client)``: whether it is met.
 Check = Callable[["RequestHead", "Client"], bool]
@@ -67,16 +78,25 @@ def matched_prefix(match: Match, target: bytes) -> bytes:
 
     :param target: of a request that has met the conditions.
     """
-    whole = target.partition(b"?")[0]
-    path = normal_path(whole)
+    path = path_of(target)
     if any(path_bytes(one) == path for one in match.path):
         return b""
     if match.path_regex and any(re.match(one, path_text(path)) for one in match.path_regex):
         return b""
-    met = [prefix for one in match.path_prefix if is_below(path, prefix := path_bytes(one, prefix=True))]
-    segments = max(met, key=len, default=b"").count(b"/")
-    # What is encoded never is a slash where they are counted, so that the client's path has the same segments.
-    return b"/".join(whole.split(b"/")[: segments + 1])
+    met = (prefix_in(target, path_bytes(one, prefix=True)) for one in match.path_prefix)
+    return max(filter(None, met), key=len, default=b"")
+
+
+def prefix_in(target: bytes, prefix: bytes) -> bytes | None:
+    """What a prefix is in a request's target, as the client wrote it; None where its path does not begin with it.
+
+    :param prefix: as :func:`.match_values.path_bytes` gives it.
+    """
+    path = target.partition(b"?")[0]
+    if not is_below(normal_path(path), prefix):
+        return None
+    # What is encoded is never a slash where they are counted, so that the client's path has the same segments.
+    return b"/".join(path.split(b"/")[: prefix.count(b"/") + 1]) if prefix else b""
 
 
 def tests_of(match: Match) -> tuple[Test, ...]:

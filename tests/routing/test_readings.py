@@ -43,6 +43,7 @@ class ReadingsTests(SynchronousTestCase):
             (b"/x//../api", b"/x/api"),
             (b"/x;y%2Fapi", b"/x/api"),
             (b"/x;y%2Fapi", b"/x"),
+            (b"/x;y%2Fz/api%2Fa", b"/x/api/a"),
             (b"/api/x/..", b"/api/"),
         ):
             found = readings(normal_path(path))
