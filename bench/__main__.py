@@ -20,6 +20,7 @@ from bench.measure import Reading, Setting, measure
 from bench.policies import main as measure_policies
 from bench.processes import FreePorts, find_program, raise_file_limit, split_cores
 from bench.report import Run, json_report, machine, text_report
+from bench.routing import main as measure_routing
 from bench.suites import TLS, Suite
 from bench.turns import plan, summarise, take_turns
 
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks; return the exit status."""
     if arguments and arguments[0] == "policies":
         return measure_policies(arguments[1:])
+    if arguments and arguments[0] == "routing":
+        return measure_routing(arguments[1:])
     request = parse(arguments)
     if request.list_only:
         print(listing(request.suite))

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.processes import Invalid, find_program
 
@@ -76,14 +77,23 @@ def parse_errors(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def run_load(url: str, connections: int, seconds: int, environment: Mapping[str, str] | None = None) -> Load:
+def run_load(
+    url: str,
+    connections: int,
+    seconds: int,
+    environment: Mapping[str, str] | None = None,
+    script: Path | None = None,
+) -> Load:
     """Send requests for ``seconds`` over kept-alive connections: one thread, on this process's cores.
 
     :param environment: what wrk has beyond ours.
+    :param script: in Lua, says what is asked for; None: the URL.
     """
     wrk = find_program("wrk")
     assert wrk is not None, "checked before anything is started"
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--latency"]
+    if script is not None:
+        options += ["--script", str(script)]
     command = [wrk, *options, "--timeout", f"{REQUEST_TIMEOUT}s", url]
     try:
         result = subprocess.run(

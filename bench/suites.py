@@ -29,6 +29,7 @@ examples:
   python -m bench --scenario tunnel,slow            WebSockets and slow clients; about 20 minutes
   python -m bench tls                               with TLS; about 25 minutes; has its own --help
   python -m bench policies                          what a choice costs, by policy; a minute; has its own --help
+  python -m bench routing                           what routes cost, by their number; a minute; has its own --help
 """
 
 TLS_DESCRIPTION = """\
