@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request
+from twisted.web.server import version as version_of_twisted
 
 from ..http1.answers import Answer
 from ..http1.fields import pairs
@@ -211,6 +212,7 @@ class Rendering:
             for name, values in headers.getAllRawHeaders()
             if name.lower() not in _OF_THE_CONNECTION
             for value in values
+            if value != version_of_twisted  # which nobody has asked for
         ]
         self._request.chunked = 0  # how it is framed is the listener's choice
         self._head = head = ResponseHead(int(code), reason, b"".join(lines))
