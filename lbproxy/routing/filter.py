@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..http1.answers import Answer
 from ..http1.head import ResponseHead
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from .passage import Passage
@@ -58,8 +59,9 @@ class Filter:
         """A response's head, which may be changed; not called for interim ones."""
 
     def body(self, passage: Passage, head: ResponseHead) -> BodyFilter | None:
-        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there is a body;
-        where something does, the response goes without the Content-Length it had."""
+        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there may be a
+        body, be it empty (``head.length`` is 0 then); where something does, the response goes without the Content-Length it
+        had."""
         return None
 
     def over(self, passage: Passage) -> None:
@@ -75,12 +77,14 @@ class FilterContext:
     :ivar clock: gives the time, and runs what is to be done later.
     :ivar random: the only source of chance.
     :ivar count: ``count(what)`` counts something a filter did, by a word, for ``/status`` and the metrics.
+    :ivar settings: the site's, for those that must keep to its limits.
     """
 
     reactor: Any
     clock: IReactorTime
     random: Random
     count: Callable[[str], None] = lambda what: None
+    settings: Settings = attrs.field(factory=Settings)
 
 
 class FilterSpec(Protocol):

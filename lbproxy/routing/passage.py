@@ -193,6 +193,7 @@ class Passage:
     def back(self, head: ResponseHead, data: bytes, complete: bool) -> bytes:
         """Let the filters see the head, from the last to the first, and put together what changes the body."""
         status = head.status
+        without = self.request.method == b"HEAD"
         place = 0
         try:
             for place, response, body in self.route.returns:
@@ -200,7 +201,7 @@ class Passage:
                     continue
                 if response is not None:
                     response(self, head)
-                if body is not None and (data or not complete) and head.status not in _WITHOUT_BODY:
+                if body is not None and not without and head.status not in _WITHOUT_BODY:
                     if complete and head.length < 0 and self._bodies is None:
                         _measure(head, data)  # so that it is known to who has a least size
                     self._add(body(self, head), head)

@@ -103,7 +103,7 @@ class LiveCompression(Filter):
     def __init__(self, spec: Compression, context: FilterContext) -> None:
         self._offered = spec.encodings or available()
         self._levels = {"br": spec.brotli_level, "gzip": spec.gzip_level, "zstd": spec.zstd_level}
-        self._least = spec.min_size
+        self._least = max(spec.min_size, 1)
         patterns = "|".join(re.escape(one.lower()).replace(r"\*", "[^/]*") for one in spec.types)
         self._is_meant = re.compile(patterns.encode("ascii")).fullmatch
         self._count = context.count
