@@ -328,8 +328,9 @@ class WaitingTests(SynchronousTestCase):
     def test_pipelining_waits(self) -> None:
         """Requests behind one that a filter thinks about are answered in their turn."""
         waiting: Deferred[Any] = Deferred()
-        notes, one, two = pair(first=lambda: waiting if not notes[1:] else None)
-        rig = FilteredRig(one, two)
+        notes: list[str] = []
+        one = Noted("one", notes, lambda: waiting if not notes[1:] else None)
+        rig = FilteredRig(one)
         client = rig.client()
         client.send(GET + GET.replace(b"/ ", b"/2 "))
         self.assertEqual(notes, ["one request"])
@@ -486,6 +487,15 @@ class BackTests(SynchronousTestCase):
         self.assertTrue(backend.unread)
         client.read_on()
         self.assertFalse(backend.unread)
+
+    def test_the_length_is_said_once(self) -> None:
+        """Of a whole response in chunks that one filter changes and another only looks at."""
+        for filters in ((Noted(), Changing(Upper)), (Changing(Upper), Noted()), (Noted(), Noted())):
+            _, client, backend = self.asked(*filters)
+            backend.send(CHUNKED + b"2\r\nab\r\n0\r\n\r\n")
+            answer = client.received()
+            self.assertEqual(values(answer, b"content-length"), [b"%d" % len(split(answer)[2])])
+            self.assertEqual(values(answer, b"transfer-encoding"), [])
 
     def test_a_failing_head(self) -> None:
         """A filter that fails with a response's head is answered for with 500, which those before it see; a backend in

@@ -6,6 +6,7 @@ from ..filter import FilterTypes
 from .addresses import Addresses
 from .basic_auth import BasicAuth
 from .body_limit import BodyLimit
+from .compression import Compression
 from .cors import Cors
 from .error_pages import ErrorPages
 from .faults import Faults
@@ -25,6 +26,7 @@ FILTERS: FilterTypes = {
         Addresses,
         BasicAuth,
         BodyLimit,
+        Compression,
         Cors,
         ErrorPages,
         Faults,

@@ -13,6 +13,7 @@ SAID: dict[str, dict[str, Any]] = {
     "addresses": {"allow": ["10.0.0.0/8"]},
     "basic-auth": {"file": "users"},
     "body-limit": {"bytes": 1},
+    "compression": {"encodings": ["gzip"]},
     "cors": {"origins": ["*"]},
     "error-pages": {"statuses": [404], "text": "x"},
     "faults": {"abort": 500},
