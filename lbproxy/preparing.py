@@ -19,11 +19,23 @@ from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext
 from .routing.model import Route
-from .routing.router import LiveRoute, Router, Target
+from .routing.router import LiveRoute, Router, Target, counting
 from .routing.table import RouteTable
 from .tls.backends import BackendTls
 
-__all__ = ["Around", "LiveFilter", "LivePool", "Membership", "Plain", "Policies", "Prepared", "Preparation", "Running", "target_of"]
+__all__ = [
+    "Around",
+    "LiveFilter",
+    "LivePool",
+    "Membership",
+    "Plain",
+    "Policies",
+    "Preparation",
+    "Prepared",
+    "Running",
+    "quietly",
+    "target_of",
+]
 
 _log = Logger()
 _Made = TypeVar("_Made")
@@ -95,7 +107,7 @@ class Running:
     tls: dict[TlsFiles, BackendTls] = attrs.Factory(dict)
     filters: dict[str, LiveFilter] = attrs.Factory(dict)
     own: dict[str, list[LiveFilter]] = attrs.Factory(dict)
-    table: RouteTable = RouteTable(())
+    table: RouteTable = attrs.Factory(lambda: RouteTable(()))
     routes: dict[str, LiveRoute] = attrs.Factory(dict)
 
 
@@ -344,7 +356,7 @@ class Preparation:
         heir = before if before is not None and type(before.spec) is type(spec) else None
         counts: dict[str, int] = {} if heir is None else heir.counts
         around = self._around
-        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=_counting(counts))
+        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=counting(counts))
         made = self._try(where, spec.make, context)
         if made is None:
             return None
@@ -370,10 +382,10 @@ class Preparation:
         type."""
         specs = [one for one in route.filters if not isinstance(one, str)]
         left = list(self._running.own.get(route.name, ()))
-        before = [_take(left, lambda one, spec=spec: one.spec == spec) for spec in specs]
+        before = [_take(left, spec, _itself) for spec in specs]
         for place, spec in enumerate(specs):
             if before[place] is None:
-                before[place] = _take(left, lambda one, spec=spec: type(one.spec) is type(spec))
+                before[place] = _take(left, spec, type)
         types: dict[str, int] = {}
         made = []
         for spec, one in zip(specs, before, strict=True):
@@ -401,17 +413,14 @@ class Preparation:
             self._made.table = table
 
     def _route(self, route: Route, filters: list[Filter], balancers: Mapping[str, Balancer]) -> LiveRoute | None:
-        """The live route that there was, if nothing of it is another; otherwise a new one, which counts on."""
+        """The live route that there was, if nothing of it is another; otherwise a new one."""
         pools = [self._balancer(name, balancers) for name in pools_of(route)]
         if None in pools:
             return None  # which has been said
         before = self._running.routes.get(route.name)
         if before is not None and before.route == route and before.filters == tuple(filters) and self._were(route, pools):
             return before
-        live = LiveRoute(route, self._around.router, filters, target_of(route, balancers, self._around))
-        if before is not None:
-            live.taken = before.taken
-        return live
+        return LiveRoute(route, self._around.router, filters, target_of(route, balancers, self._around))
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
         """Whether the pools of a route are those that it has led to until now."""
@@ -444,16 +453,14 @@ def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -
     raise ConfigurationError("this route leads nowhere; allowed is a pool")
 
 
-def _take(left: list[LiveFilter], fits: Callable[[LiveFilter], bool]) -> LiveFilter | None:
-    """Take out the first one that fits."""
-    found = next((one for one in left if fits(one)), None)
+def _itself(spec: object) -> object:
+    return spec
+
+
+def _take(left: list[LiveFilter], spec: object, look: Callable[[Any], object]) -> LiveFilter | None:
+    """Take out the first one that looks the same."""
+    found = next((one for one in left if look(one.spec) == look(spec)), None)
     if found is not None:
         left.remove(found)
     return found
 
-
-def _counting(counts: dict[str, int]) -> Callable[[str], None]:
-    def count(what: str) -> None:
-        counts[what] = counts.get(what, 0) + 1
-
-    return count

@@ -194,7 +194,7 @@ class Site:
         self._change_pools(prepared)
         for filter, old in prepared.heirs:
             quietly(filter.take_over, old)
-        self.router.route(self._live.table, self._live.routes)
+        self._change_routes(before)
         for balancer in left:
             self._leave(balancer)
         for name in before.pools.keys() - self._live.pools.keys():
@@ -210,6 +210,17 @@ class Site:
             step.apply(self._around.members)
         for balancer in self.balancers.values():
             quietly(balancer.configure, balancer.settings)  # what is said of clients, and to them, is the site's
+
+    def _change_routes(self, before: Running) -> None:
+        """A route that was made anew counts on; what the former one still does that nobody waits for is dropped."""
+        for name, live in self._live.routes.items():
+            old = before.routes.get(name)
+            if old is not None and old is not live:
+                live.taken, live.statuses = old.taken, old.statuses
+        self.router.route(self._live.table, self._live.routes)
+        for name, old in before.routes.items():
+            if self._live.routes.get(name) is not old:
+                quietly(old.stop)
 
     def _welcome(self, balancer: Balancer) -> None:
         balancer.wake = lambda: self._wake(balancer)

@@ -66,6 +66,11 @@ class Filter:
         """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
         about."""
 
+    def take_over(self, old: Any) -> None:
+        """Called once on a reload, before any exchange comes here, with the live filter of the same class that stood in this
+        place until now: take of what it has remembered what still holds. Exchanges that came to it before go on with it, so that
+        it is told of their ends."""
+
 
 @attrs.frozen(kw_only=True)
 class FilterContext:
