@@ -62,8 +62,7 @@ class Desk:
         self.counters = BalancerCounters()
         self.clock = clock
         self.seconds = clock.seconds
-        self.observers = observers if site is None else site.observers
-        self.explaining = any(getattr(observer, "explains", False) for observer in self.observers)
+        self.observe(observers if site is None else site.observers)
         self.sweep = DeadlineSweep(clock, shortest_time(settings)) if site is None else site.sweep
         self.next_request_id = request_ids(token_bytes(8)) if site is None else site.next_request_id
         self.https_port = lambda: None
@@ -75,6 +74,11 @@ class Desk:
         self.forwarding = Forwarding.of(settings)
         self.hsts = hsts_line(settings.hsts)
         self.adds_fields = bool(self.forwarding.response_via or self.hsts)
+
+    def observe(self, observers: tuple[IExchangeObserver, ...]) -> None:
+        """Tell these of every exchange that finishes from now on."""
+        self.observers = observers
+        self.explaining = any(getattr(observer, "explains", False) for observer in observers)
 
     def response_fields(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The fields that are added to every response of a backend. Its own Strict-Transport-Security stands: of two a browser
