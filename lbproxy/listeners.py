@@ -47,7 +47,7 @@ class Places:
         return cls(tuple(plain), tuple(secure), admin)
 
 
-class AdminDoor(WrappingFactory):  # type: ignore[misc]  # zope's stubs
+class AdminDoor(WrappingFactory):
     """Makes operators' connections, and knows them, which a :class:`twisted.web.server.Site` does not."""
 
     noisy = False
@@ -187,7 +187,7 @@ class Listeners:
         return Door(self._book)
 
     def _admin_door(self) -> AdminDoor:
-        return AdminDoor(self._admin_site())
+        return AdminDoor(self._admin_site())  # type: ignore[no-untyped-call]
 
     def replace(self, opening: Opening, acceptor: Acceptor | None) -> None:
         """Have these listeners, and close those that are not among them: what waits in their queues is accepted, and their

@@ -55,7 +55,7 @@ class ClientConnection(TwistedProtocol):
 
     :param state: :data:`PROXY_HEADER` for a connection that begins with such a header, :data:`HANDSHAKE` for one that begins with
         the handshake.
-    :param door: by which listener it came, where that matters.
+    :ivar door: by which listener it came, where that is known.
     :ivar deadline: when what is waited for just now is overdue.
     :ivar requests: begun on it so far.
     """
@@ -69,9 +69,9 @@ class ClientConnection(TwistedProtocol):
     transport: Any
     factory: Any
 
-    def __init__(self, factory: ServerFactory, state: int = IDLE, door: Door | None = None) -> None:
+    def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
         self.factory = factory
-        self.door = door
+        self.door: Door | None = None
         self.deadline = NEVER
         self.requests = 0
         self._state = state

@@ -112,8 +112,8 @@ class ServerFactory(Factory):
 
 
 class Door(Factory):
-    """Makes connections for a factory that are known to have come by one listener. They are that factory's in every other respect:
-    counted, limited and drained with all of its.
+    """Makes connections for a factory that are known to have come by one listener. They are that factory's in every other
+    respect: counted, limited and drained with all of its.
 
     :param factory: theirs.
     """
@@ -129,7 +129,9 @@ class Door(Factory):
 
     def connection(self, state: int) -> ServerConnection:
         """One that begins in *state*."""
-        return ServerConnection(self._factory, state, self)
+        connection = ServerConnection(self._factory, state)
+        connection.door = self
+        return connection
 
     def leave(self) -> None:
         """Have the connections that came by this listener end with the exchange they have; those that are idle, at once. Tunnels

@@ -25,7 +25,7 @@ from .request_head import parse_request_head
 from .roles import Place, RequestReceiver
 
 if TYPE_CHECKING:
-    from .factory import Door, ServerFactory
+    from .factory import ServerFactory
 
 __all__ = ["PIPELINE_LIMIT", "ServerConnection"]
 
@@ -55,8 +55,8 @@ class ServerConnection(Downstream):
 
     __slots__ = ("_client", "_ends")
 
-    def __init__(self, factory: ServerFactory, state: int = IDLE, door: Door | None = None) -> None:
-        super().__init__(factory, state, door)
+    def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
+        super().__init__(factory, state)
         self._client: Any = None
         self._ends: tuple[Place, Place] | None = None  # whose connection it is, where its beginning has told that
 

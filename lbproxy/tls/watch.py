@@ -61,10 +61,11 @@ class CertificateWatch:
     :param clock: gives the time, and runs what is to be done from time to time.
     :param interval: seconds between two looks at the files; 0: they are read when :meth:`reload` is called, and never else.
     :param backend_tls: how TLS is spoken with backends; None: nobody need look at its files.
+    :param backends: further ways in which it is.
     :param in_thread: runs a function in a thread and gives its result by a Deferred; by default in *clock*'s thread pool, if that
         is a reactor.
-    :ivar store: the certificates that clients are shown.
-    :ivar backends: how TLS is spoken with backends, where a file says so.
+    :ivar store: as it is now; *interval* likewise.
+    :ivar backends: all ways in which TLS is spoken with backends.
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
@@ -77,15 +78,16 @@ class CertificateWatch:
         interval: float,
         *,
         backend_tls: BackendTls | None = None,
+        backends: Sequence[BackendTls] = (),
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
-        self._go_by(store, () if backend_tls is None else (backend_tls,))
+        self._go_by(store, backends if backend_tls is None else (backend_tls, *backends))
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
         self._clock = clock
         self._in_thread = partial(in_thread_of, clock) if in_thread is None else in_thread
-        self._interval = interval
+        self.interval = interval
         self._loops: list[LoopingCall] = []
         self._notices = ExpiryNotices()
         self._backend_notices = ExpiryNotices("backend certificate")
@@ -106,7 +108,7 @@ class CertificateWatch:
         running = self.running
         self.stop()
         self._go_by(store, backends)
-        self._interval = interval
+        self.interval = interval
         self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
@@ -127,7 +129,7 @@ class CertificateWatch:
         """Begin, unless it runs already. The log tells at once what there is to be known of the certificates."""
         if self.running:
             return
-        for job, interval in ((self._begin, self._interval), (self._look_for_expiry, EXPIRY_LOOK), (self._rotate, ROTATION)):
+        for job, interval in ((self._begin, self.interval), (self._look_for_expiry, EXPIRY_LOOK), (self._rotate, ROTATION)):
             if interval:
                 loop = LoopingCall(_guarded, job)
                 loop.clock = self._clock
