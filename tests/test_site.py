@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import attrs
@@ -255,7 +256,7 @@ class PulseTests(SynchronousTestCase):
         rig = SiteRig(configuration(*pools, routes=(route("r", "p0"),)))
         looked: list[str] = []
         for balancer in rig.site.balancers.values():
-            balancer.pool.tick = lambda name=balancer.pool.name: looked.append(name)  # type: ignore[method-assign]
+            balancer.pool.tick = partial(looked.append, balancer.pool.name)  # type: ignore[method-assign]
         probing = 2 * 50  # each has a timer for whose turn it is, and a probe its time-out
         self.assertLessEqual(len(rig.reactor.getDelayedCalls()), probing + 2)
         rig.reactor.advance(PULSE)

@@ -117,7 +117,7 @@ class LivingOnTests(SynchronousTestCase):
         parts += [one.filter for one in site.filters]
         for balancer in site.balancers.values():
             members = balancer.pool.members
-            parts += [balancer, balancer.pool, balancer.pool.policy, members, *members.values(), balancer.candidates.__self__]
+            parts += [balancer, balancer.pool, balancer.pool.policy, members, *members.values(), balancer.upstreams]
         return parts
 
 
@@ -522,12 +522,13 @@ class WhateverChangesTests(SynchronousTestCase):
             rig.change(one)
         fresh = SiteRig(wanted[-1])
         self.assertEqual(described(rig), described(fresh))
-        for one in (rig, fresh):
-            one.site.stop()
+        rig.site.stop()
+        fresh.site.stop()
 
     def test_memory_is_level(self) -> None:
         """However many have come and gone."""
         rig = SiteRig(two_pools())
+        self.kept: Any = None
         seen: list[weakref.ref[Any]] = []
         counts = []
         for number in range(1000):
@@ -560,6 +561,7 @@ class WhateverChangesTests(SynchronousTestCase):
         self.assertEqual(status(client.received()), 200)
         client.hang_up()
         rig.turn()
+        rig.ended.clear()  # who keeps an exchange keeps the route that it took, and its attempts' policies
 
     def nth(self, number: int) -> Configuration:
         """Each time something else: a pool that stays changes, one comes and one leaves, and so do routes and filters."""
