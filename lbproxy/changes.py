@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from .config.differences import differences
 from .config.model import Certificates, Configuration
 from .errors import ConfigurationError
+from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
 from .tls.store import CertificateStore
@@ -22,7 +23,7 @@ from .tls.watch import in_thread_of
 if TYPE_CHECKING:
     from .service import LoadBalancerService
 
-__all__ = ["change", "log_of", "places_of", "store_of"]
+__all__ = ["change", "check_places", "log_of", "places_of", "store_of"]
 
 
 def places_of(configuration: Configuration) -> Places:
@@ -34,6 +35,16 @@ def places_of(configuration: Configuration) -> Places:
         certificates=configuration.certificates is not None,
         redirect=configuration.settings.redirect_to_https,
     )
+
+
+def check_places(configuration: Configuration, reactor: Any) -> None:
+    """Whether all descriptions can be read.
+
+    :raises ConfigurationError: names those that cannot.
+    """
+    places = places_of(configuration)
+    acceptor: Any = configuration.certificates  # nothing listens
+    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor)
 
 
 def log_of(configuration: Configuration, clock: IReactorTime) -> AccessLog | None:

@@ -156,15 +156,11 @@ class LoadBalancerService(MultiService):
         self.admin_writable = False
         self.events = EventLog(self.clock)
         self.counters = resource.counters
-        self.factory = ServerFactory(
-            resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters
-        )
+        self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
-        self.reloader = Reloader(
-            partial(change, self), self.reload_certificates, self.clock, partial(in_thread_of, reactor)
-        )
+        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, partial(in_thread_of, reactor))
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -179,9 +175,7 @@ class LoadBalancerService(MultiService):
         self.listeners.replace(self.listeners.open(places, certificates, bind=False), certificates)
         self.go_by(certificates, backends, admin_writable)
 
-    def go_by(
-        self, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool
-    ) -> None:
+    def go_by(self, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool) -> None:
         """Have the certificates watched, and show operators what there is, from now on."""
         self.certificates = certificates
         shown = certificates is not None and certificates.client_auth is not None
@@ -245,8 +239,8 @@ class LoadBalancerService(MultiService):
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that :meth:`reload_certificates` reads."""
-        return self.watch is not None
+        """Whether there are files that can be read anew."""
+        return self.watch is not None or self.reloader.source is not None
 
     def reload_certificates(self) -> Deferred[Reload | None]:
         """Read the certificates' files anew, whether or not they have changed, those of TLS with backends too. New connections go
