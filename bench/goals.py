@@ -52,6 +52,8 @@ class Verdict:
 GOALS = (
     Goal("CPU a small request, × Envoy", Figure("lbproxy", "small"), 0.85, Figure("envoy", "small")),
     Goal("CPU a small request, × Caddy", Figure("lbproxy", "small"), 0.5, Figure("caddy", "small")),
+    Goal("CPU a small request with --config, × Envoy", Figure("lbproxy-config", "small"), 0.85, Figure("envoy", "small")),
+    Goal("CPU a small request with --config, × Caddy", Figure("lbproxy-config", "small"), 0.5, Figure("caddy", "small")),
     Goal(
         "CPU a small request through the resource, × Site + Agent",
         Figure("lbproxy-resource", "small"),

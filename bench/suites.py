@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.balancers import BALANCERS, Balancer
+from bench.balancers import BALANCERS, LBPROXY_CONFIG, Balancer
 from bench.goals import GOALS, TLS_GOALS, Goal
 from bench.processes import CHECKOUT
 from bench.scenarios import SCENARIOS, TLS_SCENARIOS, Scenario
@@ -69,7 +69,7 @@ TLS = Suite(
     "tls",
     TLS_DESCRIPTION,
     TLS_EPILOG,
-    tuple(balancer for balancer in BALANCERS if balancer.server),
+    tuple(balancer for balancer in BALANCERS if balancer.server and balancer is not LBPROXY_CONFIG),
     TLS_SCENARIOS,
     TLS_GOALS,
     RESULTS / "tls",

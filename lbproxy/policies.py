@@ -5,6 +5,7 @@ The names are lbproxy's own and those of users' plugins (:class:`lbproxy.interfa
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -53,6 +54,9 @@ _BUILT_IN: dict[str, tuple[_Make, dict[str, Callable[[str], Any]]]] = {
     "first": (lambda random, seconds: First(), {}),
 }
 
+#: Between options. One in braces is a regular expression's, as in ``{1,3}``.
+_COMMAS = re.compile(r",(?![^{}]*\})")
+
 #: lbproxy's own.
 POLICY_NAMES = tuple(_BUILT_IN)
 
@@ -84,7 +88,7 @@ def _options(name: str, rest: str) -> tuple[dict[str, str], list[str]]:
     """The options as they were written, and what is wrong with how they were."""
     options: dict[str, str] = {}
     problems = []
-    for part in rest.split(",") if rest else ():
+    for part in _COMMAS.split(rest) if rest else ():
         option, equals, value = (word.strip() for word in part.partition("="))
         if not (option and equals):
             problems.append(f"policy: {name}: {part!r} was given; allowed is option=value, with commas between them")

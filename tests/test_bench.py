@@ -165,7 +165,7 @@ class TurnTests(SynchronousTestCase):
     def test_in_turns(self) -> None:
         """Within a scenario the balancers follow each other, round by round."""
         turns = plan(BALANCERS[:2], SCENARIOS[:1], 2)
-        self.assertEqual([turn.balancer.name for turn in turns], ["lbproxy", "nginx", "lbproxy", "nginx"])
+        self.assertEqual([turn.balancer.name for turn in turns], ["lbproxy", "lbproxy-config"] * 2)
         self.assertEqual([turn.round for turn in turns], [1, 1, 2, 2])
 
     def test_single_backend_has_no_pool(self) -> None:
@@ -178,7 +178,7 @@ class TurnTests(SynchronousTestCase):
         """What lives in a tree of twisted.web is not measured where it is about a server at the edge."""
         edge = [scenario for scenario in SCENARIOS if scenario.servers_only]
         names = {turn.balancer.name for turn in plan(BALANCERS, edge, 1)}
-        self.assertEqual(names, {"lbproxy", "nginx", "haproxy", "envoy", "traefik", "caddy"})
+        self.assertEqual(names, {"lbproxy", "lbproxy-config", "nginx", "haproxy", "envoy", "traefik", "caddy"})
         self.assertEqual([scenario.name for scenario in edge], ["two-choices", "tunnel", "slow"])
 
     def test_spread(self) -> None:
@@ -385,7 +385,7 @@ class CommandLineTests(SynchronousTestCase):
     def test_unknown_name(self) -> None:
         """A mistyped name is answered with all that is allowed."""
         error = self.assertRaises(ValueError, choose, "lbproxy,ngnix", BALANCERS)
-        self.assertTrue(str(error).startswith("unknown: ngnix; allowed: lbproxy, nginx, haproxy, "))
+        self.assertTrue(str(error).startswith("unknown: ngnix; allowed: lbproxy, lbproxy-config, nginx, haproxy, "))
 
     def refused(self, *arguments: str) -> str:
         """Have a command line refused with exit status 2; return what was said."""

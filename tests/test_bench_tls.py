@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench import handshakes
 from bench.backends import SMALL_BODY
-from bench.balancers import BALANCERS, Order, base
+from bench.balancers import Order, base
 from bench.balancers.base import Balancer, Launch
 from bench.balancers.classic import launch_haproxy, launch_nginx
 from bench.balancers.envoy import envoy_listener
@@ -405,7 +405,7 @@ class SuiteTests(SynchronousTestCase):
 
     def test_who_takes_part(self) -> None:
         """Every server does, but with many names lbproxy alone."""
-        turns = plan(BALANCERS, TLS_SCENARIOS, 1)
+        turns = plan(TLS.balancers, TLS_SCENARIOS, 1)
         servers = ["lbproxy", "nginx", "haproxy", "envoy", "traefik", "caddy"]
         self.assertEqual([balancer.name for balancer in TLS.balancers], servers)
         for scenario in TLS_SCENARIOS:

@@ -105,8 +105,15 @@ class PolicyMakerTests(SynchronousTestCase):
         )
         self.assertEqual(
             self.refused("hash:key=user"),
-            ["policy: hash: key='user' was given; allowed are ip, uri, path, header:NAME, cookie:NAME and query:NAME"],
+            [
+                ("policy: hash: key='user' was given; allowed are ip, uri, path, header:NAME, cookie:NAME and query:NAME, each "
+                "perhaps with =~ REGEX, and several with or between them")
+            ],
         )
+
+    def test_a_comma_in_a_pattern(self) -> None:
+        """In braces it belongs to a regular expression, and not between options."""
+        policy_maker("hash:key=path =~ ^/([a-z]{1,3})/,method=ring")()
 
     def test_all_mistakes_at_once(self) -> None:
         """One line each."""

@@ -38,6 +38,10 @@ class WhateverPeersDo(SynchronousTestCase):
             self.assertEqual(first.trace, second.trace)
             self.assertNotEqual(first.trace, World(seed + 1).trace)
 
+    def test_what_was_said_just_before_all_fell_silent(self) -> None:
+        """A request that comes only after the client has read its last answer is carried to its end as well."""
+        self.play(World(1246065379, web=True), 1246065379)
+
     def simulate(self, times: int, *, web: bool = False) -> None:
         """So many simulations from new seeds, or the one that is asked for."""
         first = random.SystemRandom().randrange(1 << 32)

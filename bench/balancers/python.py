@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import metadata
 from importlib.util import find_spec
@@ -31,6 +32,21 @@ def launch_lbproxy(order: Order) -> Launch:
     if order.policy:
         options.append(f"--policy={order.policy}")
     return Launch([*TWISTD, "-n", "--pidfile=", "lbproxy", *options], ENVIRONMENT)
+
+
+def launch_lbproxy_config(order: Order) -> Launch:
+    """The same said in a file, with a route for everything."""
+    said = {
+        "backends": list(order.backends),
+        "tls-listen" if order.certificate else "listen": f"tcp:{order.port}:interface={HOST}",
+        "admin": f"tcp:{order.admin_port}:interface={HOST}",
+        "access-log": str(order.access_log or ""),
+        "certificate": str(order.certificate or ""),
+        "policy": order.policy,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in said.items() if value]
+    path = order.write("lb.toml", "\n".join([*lines, "", "[[routes]]", 'pool = "default"', ""]))
+    return Launch([*TWISTD, "-n", "--pidfile=", "lbproxy", f"--config={path}"], ENVIRONMENT)
 
 
 def launch_script(module: str, order: Order) -> Launch:
@@ -100,6 +116,13 @@ def twisted_version() -> str:
 
 
 LBPROXY = Balancer("lbproxy", "twistd lbproxy", launch_lbproxy, missing_lbproxy, lbproxy_version)
+LBPROXY_CONFIG = Balancer(
+    "lbproxy-config",
+    "twistd lbproxy --config, with a route",
+    launch_lbproxy_config,
+    missing_lbproxy,
+    lbproxy_version,
+)
 RESOURCE = Balancer(
     "lbproxy-resource",
     "LoadBalancerResource in a tree of twisted.web",

@@ -22,11 +22,15 @@ __all__ = ["KEYS", "RequestKey", "request_key"]
 RequestKey = Callable[["Asking"], bytes | None]
 
 #: What a key may be, in words.
-KEYS = "ip, uri, path, header:NAME, cookie:NAME and query:NAME"
+KEYS = "ip, uri, path, header:NAME, cookie:NAME and query:NAME, each perhaps with =~ REGEX, and several with or between them"
 
 #: A token (RFC 9110 section 5.6.2): the name of a field or a cookie.
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ARGUMENT = re.compile(r"[^\s&=#]+")
+_OR = re.compile(r"\s+or\s+")
+_MATCHES = re.compile(r"\s+=~\s+")
+#: Characters of a pattern at most: whoever needs more should have it in a field.
+_LONGEST_PATTERN = 500
 
 
 def request_key(text: str) -> RequestKey:
@@ -36,8 +40,50 @@ def request_key(text: str) -> RequestKey:
     without; ``header:NAME`` the value of the first field of that name, ``cookie:NAME`` of the first cookie, ``query:NAME`` of the
     first argument in the query, as it stands there, percent signs and all. An empty value is none.
 
+    ``header:Authorization =~ ^Bearer ([^_]+)_`` is what the pattern's first group finds in that value, or the whole of what the
+    pattern finds where it has no groups. Of several keys with ``or`` between them it is the first that a request has.
+
     :raises ConfigurationError: for anything else.
     """
+    keys = [_one_key(part) for part in _OR.split(text)]
+    return keys[0] if len(keys) == 1 else _first_of(keys)
+
+
+def _first_of(keys: list[RequestKey]) -> RequestKey:
+    def first(exchange: Asking) -> bytes | None:
+        return next((found for key in keys if (found := key(exchange)) is not None), None)
+
+    return first
+
+
+def _one_key(text: str) -> RequestKey:
+    source, *patterns = _MATCHES.split(text, maxsplit=1)
+    key = _source(source, text)
+    return _found(key, patterns[0], text) if patterns else key
+
+
+def _found(key: RequestKey, pattern: str, text: str) -> RequestKey:
+    """What a pattern finds in a key."""
+    try:
+        if len(pattern) > _LONGEST_PATTERN:
+            raise ValueError(f"it has more than {_LONGEST_PATTERN} characters")
+        compiled = re.compile(pattern.encode("ascii"))
+    except (ValueError, re.error, OverflowError, RecursionError) as error:
+        raise ConfigurationError(
+            f"hash: key {text[:200]!r} was given, whose pattern cannot be used ({error}); allowed is a regular expression of "
+            "Python's, in ASCII"
+        ) from None
+    search, group = compiled.search, 1 if compiled.groups else 0
+
+    def found(exchange: Asking) -> bytes | None:
+        value = key(exchange)
+        match = None if value is None else search(value)
+        return None if match is None else match[group] or None
+
+    return found
+
+
+def _source(text: str, given: str) -> RequestKey:
     kind, colon, name = text.partition(":")
     if not colon and kind in _PLAIN:
         return _PLAIN[kind]
@@ -45,7 +91,7 @@ def request_key(text: str) -> RequestKey:
         make, allowed = _NAMED[kind]
         if allowed.fullmatch(name) and name.isascii():
             return make(name.encode("ascii"))
-    raise ConfigurationError(f"hash: key {text!r} was given; allowed are {KEYS}")
+    raise ConfigurationError(f"hash: key {given!r} was given; allowed are {KEYS}")
 
 
 def _ip(exchange: Asking) -> bytes | None:

@@ -49,6 +49,11 @@ class Filter:
         not read, and the Deferred is cancelled if the client leaves. A failure is answered with 500."""
         return None
 
+    def takes(self, passage: Passage, data: bytes) -> Answer | None:
+        """A part of the request's body came, never empty: an answer, and the exchange ends here; otherwise it goes on. Called for
+        each part, in the route's order, of a request that this filter has let on."""
+        return None
+
     def response(self, passage: Passage, head: ResponseHead) -> None:
         """A response's head, which may be changed; not called for interim ones."""
 
@@ -60,6 +65,11 @@ class Filter:
     def over(self, passage: Passage) -> None:
         """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
         about."""
+
+    def take_over(self, old: Any) -> None:
+        """Called once on a reload, before any exchange comes here, with the live filter of the same class that stood in this
+        place until now: take of what it has remembered what still holds. Exchanges that came to it before go on with it, so that
+        it is told of their ends."""
 
 
 @attrs.frozen(kw_only=True)

@@ -68,6 +68,28 @@ class KeyTests(SynchronousTestCase):
         for target in (b"/", b"/?", b"/?id", b"/?id=", b"/?xid=7&id2=7", b"/id=7"):
             self.assertIsNone(key("query:id", target), target)
 
+    def test_a_part_of_a_value(self) -> None:
+        """What the pattern's first group finds, or the pattern where it has none; nothing found is no key."""
+        user = "header:Authorization =~ ^Bearer syt_([^_]+)_"
+        self.assertEqual(key(user, b"/", b"Authorization: Bearer syt_YW5uYQ_x_1"), b"YW5uYQ")
+        self.assertIsNone(key(user, b"/", b"Authorization: Bearer other"))
+        self.assertIsNone(key(user))
+        self.assertEqual(key("path =~ /rooms/[^/]+", b"/v3/rooms/!a/send"), b"/rooms/!a")
+        self.assertIsNone(key("path =~ /rooms/([^/]*)", b"/v3/rooms/"))
+
+    def test_the_first_of_several(self) -> None:
+        """Which of them a request has."""
+        text = "header:X-User or cookie:user or ip"
+        self.assertEqual(key(text, b"/", b"X-User: anna", b"Cookie: user=berta"), b"anna")
+        self.assertEqual(key(text, b"/", b"Cookie: user=berta"), b"berta")
+        self.assertEqual(key(text), b"192.0.2.7")
+        self.assertRaises(ConfigurationError, request_key, "ip or nothing")
+
+    def test_a_pattern_that_is_none(self) -> None:
+        """The message says why."""
+        for text, why in (("ip =~ (", "missing )"), ("ip =~ ä", "ascii"), ("ip =~ " + "a" * 501, "more than 500 characters")):
+            self.assertIn(why, str(self.assertRaises(ConfigurationError, request_key, text)))
+
     def test_what_is_no_key_is_refused(self) -> None:
         """The message says what is allowed."""
         for text in (
@@ -83,7 +105,10 @@ class KeyTests(SynchronousTestCase):
             "header:Ä",
         ):
             error = self.assertRaises(ConfigurationError, request_key, text)
-            allowed = "ip, uri, path, header:NAME, cookie:NAME and query:NAME"
+            allowed = (
+                "ip, uri, path, header:NAME, cookie:NAME and query:NAME, each perhaps with =~ REGEX, and several with or between "
+                "them"
+            )
             self.assertEqual(str(error), f"hash: key {text!r} was given; allowed are {allowed}")
 
     @given(st.sampled_from(("header:X-User", "cookie:id", "query:id", "uri", "path")), st.binary())

@@ -246,7 +246,10 @@ class World:
             self.rig.turn()
 
     def _silence(self) -> None:
-        """Nobody says anything any more, until all that is waited for is given up."""
+        """Nobody says anything any more, until all that is waited for is given up. What was said before is on its way yet: what
+        a client sent while nobody read from it comes in the reactor's next turn, and may be a request."""
+        for _ in range(3):
+            self.rig.turn()
         for seconds in (*[0.5] * 400, *[5.0] * 1000):
             if not what_is_left(self):
                 break
