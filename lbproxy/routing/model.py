@@ -6,11 +6,47 @@ it is made; errors are :class:`~lbproxy.errors.ConfigurationError` and begin wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
+from ..errors import ConfigurationError
+from ..http1.keys import request_key
 from ..settings import Network
+from .checks import (
+    FIELD_NAME,
+    FIELD_VALUE,
+    NETWORK,
+    PATH,
+    PERCENT,
+    REGEX,
+    STATUS,
+    TEXT,
+    Rule,
+    each,
+    matching,
+    networks,
+    number,
+    one_of,
+    raise_all,
+    table,
+    table_of,
+    texts,
+    unless_empty,
+    wrong,
+)
+from .match_values import (
+    HOST,
+    METHOD,
+    PATH_PREFIX,
+    WHOLE_PATH,
+    condition_problems,
+    conditions_of,
+    header_problems,
+    hosts,
+    query_problems,
+)
 
 __all__ = [
     "Condition",
@@ -21,7 +57,14 @@ __all__ = [
     "Route",
     "Split",
     "StaticFiles",
+    "conditions",
 ]
+
+_NAME = matching(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}", "a text of one line, of at most 200 characters")
+_WEIGHT = number(0, 1000, int)
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+#: What stands for a part of the request in a redirect.
+_PARTS = ("scheme", "host", "path", "query", "uri")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,29 +82,72 @@ class Condition:
     regex: str | None = None
     present: bool = True
 
+    def __attrs_post_init__(self) -> None:
+        raise_all(condition_problems(self))
+
+
+def conditions(given: Any, key: str = "header") -> tuple[Condition, ...]:
+    """Conditions as they stand in a file: ``{X-Beta = "1", Cookie = {regex = "…"}, X-Old = false, X-Any = true}``.
+
+    :param key: where they stand, for messages.
+    :raises ConfigurationError: with a line for each that cannot be read.
+    """
+    return conditions_of(given, key, Condition)
+
+
+def _conditions(key: str, problems: Callable[[str, tuple[Condition, ...]], list[str]]) -> Any:
+    """A field for conditions."""
+
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:
+        raise_all(problems(key, value))
+
+    return attrs.field(default=(), converter=lambda given: conditions_of(given, key, Condition), validator=validate)
+
 
 @attrs.frozen(kw_only=True)
 class Match:
     """Which requests a route is for: those that meet every condition that is said here; of several values, any of them.
 
+    Hosts are compared with the Host field, whatever its case, port, and dot at the end; what a trusted proxy says in
+    ``X-Forwarded-Host`` is for backends, and does not choose a route. Paths are compared in the form that
+    :func:`.readings.normal_path` gives them, the request's and those here, so that ``/%61pi`` and ``/api`` are the same; case
+    counts. A request whose path servers read in different ways takes a route only if all readings take the same one
+    (:mod:`.readings`).
+
     :ivar host: names as ``shop.example``, or ``*.shop.example`` for all names below it, whatever their depth.
     :ivar path: whole paths. *path_prefix*: their first segments, so that ``/api`` is for ``/api`` and ``/api/x`` and not for
-        ``/apix``. *path_regex*: found in the path, from its beginning on. One of the three suffices.
-    :ivar method: such as ``GET``.
-    :ivar header: all of them. *query* likewise, of the query's arguments, decoded.
-    :ivar client: networks that the client is in.
+        ``/apix``; a slash at its end means nothing, and ``/`` is for everything, ``*`` included. *path_regex*: found in the
+        path, from its beginning on; what UTF-8 it has is decoded. One of the three suffices.
+    :ivar method: such as ``GET``, which is not ``HEAD`` as well.
+    :ivar header: all of them; of several fields of that name any will do. *query* likewise, of the query's arguments, decoded.
+    :ivar client: networks that the client is in; what comes from a Unix socket is in none.
     :ivar scheme: ``http`` or ``https``; empty: either.
     """
 
-    host: tuple[str, ...] = ()
-    path: tuple[str, ...] = ()
-    path_prefix: tuple[str, ...] = ()
-    path_regex: tuple[str, ...] = ()
-    method: tuple[str, ...] = ()
-    header: tuple[Condition, ...] = ()
-    query: tuple[Condition, ...] = ()
-    client: tuple[Network, ...] = ()
-    scheme: str = ""
+    host: tuple[str, ...] = attrs.field(default=(), converter=hosts, validator=each(HOST))
+    path: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(WHOLE_PATH))
+    path_prefix: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(PATH_PREFIX))
+    path_regex: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(REGEX))
+    method: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(METHOD))
+    header: tuple[Condition, ...] = _conditions("header", header_problems)
+    query: tuple[Condition, ...] = _conditions("query", query_problems)
+    client: tuple[Network, ...] = attrs.field(default=(), converter=networks, validator=each(NETWORK))
+    scheme: str = attrs.field(default="", validator=unless_empty(one_of("http", "https")))
+
+
+def _has_weight(instance: object, attribute: attrs.Attribute[Any], value: dict[str, int]) -> None:
+    if not value or not any(value.values()):
+        raise ConfigurationError(wrong("pools", value, "a table of pools with their weights, at least one of them above 0"))
+
+
+def _is_key(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        request_key(value)
+    except ConfigurationError:
+        return False
+    return True
 
 
 @attrs.frozen(kw_only=True)
@@ -73,8 +159,28 @@ class Split:
         weights stay; empty: each exchange by chance.
     """
 
-    pools: dict[str, int]
-    by: str = ""
+    pools: dict[str, int] = attrs.field(converter=table, validator=[table_of(_NAME, _WEIGHT), _has_weight])
+    by: str = attrs.field(
+        default="", validator=unless_empty(Rule("ip, uri, path, header:NAME, cookie:NAME or query:NAME", _is_key))
+    )
+
+
+def _is_target(value: object) -> bool:
+    """Raises the reason where it can be told."""
+    if not isinstance(value, str) or not value:
+        return False
+    if not value.isascii() or any(ord(character) <= 0x20 or ord(character) == 0x7F for character in value):
+        raise ValueError("a URI is of visible ASCII characters; others are written as %20, or in punycode")
+    rest = value
+    for part in _PARTS:
+        rest = rest.replace(f"{{{part}}}", "")
+    if "{" in rest or "}" in rest:
+        raise ValueError(f"in braces stand {', '.join(_PARTS)} alone")
+    return value.startswith(("/", "{", "http://", "https://"))
+
+
+def _is_redirect(value: object) -> bool:
+    return type(value) is int and value in _REDIRECT_STATUSES
 
 
 @attrs.frozen(kw_only=True)
@@ -85,8 +191,20 @@ class Redirect:
         ``{uri}`` stand for the request's.
     """
 
-    to: str
-    status: int = 308
+    to: str = attrs.field(
+        validator=Rule(
+            "a URI such as https://{host}{uri}, or a path, with {scheme}, {host}, {path}, {query} and {uri}", _is_target
+        )
+    )
+    status: int = attrs.field(default=308, validator=Rule("301, 302, 303, 307 or 308", _is_redirect))
+
+
+#: They are written by us, as the answer has it.
+_OURS = ("connection", "content-length", "content-type", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+
+
+def _answers(instance: object, attribute: attrs.Attribute[Any], value: dict[str, str]) -> None:
+    raise_all(wrong("headers", name, f"any name but {', '.join(_OURS)}") for name in value if name.lower() in _OURS)
 
 
 @attrs.frozen(kw_only=True)
@@ -97,10 +215,13 @@ class FixedAnswer:
     :ivar headers: further fields.
     """
 
-    status: int = 200
-    body: str = ""
-    kind: str = "text/plain; charset=utf-8"
-    headers: dict[str, str] = attrs.field(factory=dict)
+    status: int = attrs.field(default=200, validator=STATUS)
+    body: str = attrs.field(default="", validator=Rule("a text", lambda value: isinstance(value, str)))
+    kind: str = attrs.field(
+        default="text/plain; charset=utf-8",
+        validator=matching(r"[!-~]+/[!-~]+(?:[ \t!-~]*[!-~])?", "a media type such as text/html; charset=utf-8"),
+    )
+    headers: dict[str, str] = attrs.field(factory=dict, converter=table, validator=[table_of(FIELD_NAME, FIELD_VALUE), _answers])
 
 
 @attrs.frozen(kw_only=True)
@@ -110,8 +231,12 @@ class StaticFiles:
     :ivar index: names that are looked for where a directory is asked for.
     """
 
-    directory: str
-    index: tuple[str, ...] = ("index.html",)
+    directory: str = attrs.field(validator=PATH)
+    index: tuple[str, ...] = attrs.field(
+        default=("index.html",),
+        converter=texts,
+        validator=each(matching(r"(?!\.\.?$)[^/\x00]+", "a file's name, without a directory")),
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -121,28 +246,58 @@ class Mirror:
     :ivar share: percent of them.
     """
 
-    pool: str
-    share: float = 100.0
+    pool: str = attrs.field(validator=TEXT)
+    share: float = attrs.field(default=100.0, validator=PERCENT)
+
+
+_TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")
+
+
+def _redirect(given: Any) -> Any:
+    return Redirect(to=given) if isinstance(given, str) else given
+
+
+def _a(kind: type[Any]) -> Any:
+    """A validator: such a value, or None."""
+    return Rule("a table", lambda value: value is None or isinstance(value, kind))
 
 
 @attrs.frozen(kw_only=True)
 class Route:
     """Which requests, through which filters, to where. Exactly one of the six targets is given.
 
-    :ivar name: for logs, metrics and people.
+    :ivar name: for logs, metrics and people; empty: one is made of what it matches (:func:`.naming.named`).
     :ivar match: whom it is for (in a file, its keys stand in the route's own table).
     :ivar filters: names of filters that stand by themselves, and filters of this route alone; in order.
     :ivar pool: a pool's name.
     :ivar resource: the name of an :class:`~twisted.web.resource.IResource` that the embedding application gives.
     """
 
-    name: str
-    match: Match = Match()
-    filters: tuple[Any, ...] = ()
-    pool: str = ""
-    split: Split | None = None
-    redirect: Redirect | None = None
-    answer: FixedAnswer | None = None
-    static: StaticFiles | None = None
-    resource: str = ""
-    mirror: Mirror | None = None
+    name: str = attrs.field(default="", validator=unless_empty(_NAME))
+    match: Match = attrs.field(factory=Match, validator=attrs.validators.instance_of(Match))
+    filters: tuple[Any, ...] = attrs.field(default=(), converter=texts)
+    pool: str = attrs.field(default="", validator=unless_empty(TEXT))
+    split: Split | None = attrs.field(default=None, validator=_a(Split))
+    redirect: Redirect | None = attrs.field(default=None, converter=_redirect, validator=_a(Redirect))
+    answer: FixedAnswer | None = attrs.field(default=None, validator=_a(FixedAnswer))
+    static: StaticFiles | None = attrs.field(default=None, validator=_a(StaticFiles))
+    resource: str = attrs.field(default="", validator=unless_empty(TEXT))
+    mirror: Mirror | None = attrs.field(default=None, validator=_a(Mirror))
+
+    def __attrs_post_init__(self) -> None:
+        given = self.targets
+        if len(given) != 1:
+            *most, last = _TARGETS
+            said = " and ".join(given) + " were given" if given else "none was given"
+            raise ConfigurationError(f"target: {said}; allowed is exactly one of {', '.join(most)} and {last}")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The keys by which it says where it leads: one."""
+        return tuple(key for key in _TARGETS if getattr(self, key))
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that it names, its mirror's last."""
+        split = () if self.split is None else tuple(self.split.pools)
+        return ((self.pool,) if self.pool else split) + (() if self.mirror is None else (self.mirror.pool,))
