@@ -49,6 +49,11 @@ class Filter:
         not read, and the Deferred is cancelled if the client leaves. A failure is answered with 500."""
         return None
 
+    def takes(self, passage: Passage, data: bytes) -> Answer | None:
+        """A part of the request's body came, never empty: an answer, and the exchange ends here; otherwise it goes on. Called for
+        each part, in the route's order, of a request that this filter has let on."""
+        return None
+
     def response(self, passage: Passage, head: ResponseHead) -> None:
         """A response's head, which may be changed; not called for interim ones."""
 
