@@ -11,12 +11,15 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["TEXT_LIMIT", "Hidden", "Text", "expand", "file_text"]
+__all__ = ["KEY_LIMIT", "TEXT_LIMIT", "Hidden", "Text", "expand", "file_text", "is_file_text", "key_file"]
 
 #: Of a file that stands for a text, in bytes: far more than any secret has.
 TEXT_LIMIT = 64 * 1024
+#: Of a file with a key, what is read: far more than HMAC-SHA256 makes use of.
+KEY_LIMIT = 4096
 
-_MARK = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{[^}]*\}?)|)")
+#: A dollar with anything else behind it, or nothing as at the end of a regular expression, is one.
+_MARK = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{[^}]*\}?))")
 _FORMS = "${NAME}, ${NAME:-default}, and $$ for a dollar"
 #: A shorter text is hidden only where it stands in quotes: it may be part of any word.
 _SHORTEST = 4
@@ -78,7 +81,7 @@ def expand(text: str, variables: Mapping[str, str], problem: Callable[[str], obj
         if dollar:
             return "$"
         if name is None:
-            said.append(f"{text!r} was given; allowed are {_FORMS}" + (f", and {other!r} is none of them" if other else ""))
+            said.append(f"{text!r} was given, of which {other!r} stands for nothing; allowed are {_FORMS}")
             return ""
         # As in a shell, :- stands in for an empty variable as well.
         read = variables.get(name)
@@ -123,3 +126,19 @@ def file_text(path: Text, files: MutableSet[str]) -> str:
 def is_file_text(value: Any) -> bool:
     """Whether it is written as a file that stands for a text."""
     return isinstance(value, dict) and value.keys() == {"file"} and isinstance(value["file"], str)
+
+
+def key_file(path: str) -> bytes:
+    """The key in a file that ``sticky-key-file`` names.
+
+    :raises ConfigurationError: it cannot be read, or is too short; the message does not name the key.
+    """
+    try:
+        with open(path, "rb") as file:
+            key = file.read(KEY_LIMIT).strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path!r} cannot be read: {reason}; allowed is a file with a secret") from None
+    if len(key) < 16:
+        raise ConfigurationError(f"{path!r} has {len(key)} bytes; allowed is a secret of 16 bytes or more")
+    return key

@@ -10,7 +10,7 @@ import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["KeyPath", "Place", "Problem", "did_you_mean", "from_lines", "path_text", "without_dashes"]
+__all__ = ["KeyPath", "Place", "Problem", "did_you_mean", "from_lines", "path_of_text", "path_text", "without_dashes"]
 
 #: The way to a value: keys of tables, and places in lists (from 0 on).
 KeyPath = tuple["str | int", ...]
@@ -18,6 +18,7 @@ KeyPath = tuple["str | int", ...]
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _OPTION = re.compile(r"(?<![\w-])--(?=[a-z])")
 _PREFIX = re.compile(r"(?:--)?([a-z][a-z0-9_-]*)((?:\.[A-Za-z0-9_-]+|\[[0-9]+\])*): ")
+_WAY = re.compile(r'\.?(?:([A-Za-z0-9_-]+)|"((?:[^"\\]|\\.)*)"|\[([0-9]+)\])')
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]+)\]")
 
 
@@ -80,6 +81,23 @@ def path_text(path: Sequence[str | int]) -> str:
         else:
             text += ("." if text else "") + (step if _BARE.match(step) else '"' + step.replace('"', '\\"') + '"')
     return text
+
+
+def path_of_text(text: str) -> KeyPath:
+    """The opposite of :func:`path_text`.
+
+    :raises ValueError: it is none.
+    """
+    path: list[str | int] = []
+    at = 0
+    while at < len(text):
+        found = _WAY.match(text, at)
+        if found is None:
+            raise ValueError(f"{text!r} is no path of a key")
+        bare, quoted, place = found.groups()
+        path.append(int(place) if place is not None else bare if bare is not None else quoted.replace('\\"', '"'))
+        at = found.end()
+    return tuple(path)
 
 
 def without_dashes(message: str) -> str:

@@ -222,7 +222,7 @@ def route_problems(configuration: Configuration) -> Iterator[Problem]:
     """Routes are told apart by their names."""
     seen: dict[str, int] = {}
     for number, route in enumerate(configuration.routes):
-        if seen.setdefault(route.name, number) != number:
+        if route.name and seen.setdefault(route.name, number) != number:
             message = f"{route.name!r} was given, which is the name of routes[{seen[route.name]}] too; give each its own"
             yield Problem(("routes", number, "name"), message)
 

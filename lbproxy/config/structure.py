@@ -199,6 +199,8 @@ class Structurer:
         if is_file_text(value) and wanted in (str, bytes):
             text = self._file_text(value)
             return text.encode() if wanted is bytes else text
+        if isinstance(value, dict) and attrs.has(wanted):
+            return self.instance(value, wanted)
         if isinstance(value, dict):
             inner = get_args(wanted)[1] if _is_table(wanted) and len(get_args(wanted)) == 2 else Any
             return self._each(value.items(), lambda one: self.prepared(one, inner), dict)
