@@ -13,6 +13,8 @@ from .errors import ConfigurationError
 from .option_config import ConfigurationFile
 from .options import Options
 from .plan import touched
+from .routing.asking import request_of
+from .routing.explain import explain_route
 from .site import Site
 
 __all__ = ["run_command"]
@@ -62,7 +64,7 @@ def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     problems = []
     for check in (
         lambda: store_of(configuration),
-        lambda: Site.of(configuration, reactor=reactor),
+        lambda: Site.of(configuration, reactor),
         lambda: check_places(configuration, reactor),
     ):
         try:
@@ -81,12 +83,9 @@ def _counted(configuration: Configuration) -> str:
 
 
 def _explain(options: Options, reactor: Any) -> None:
-    from .routing.asking import request_of
-    from .routing.explain import explain_route
-
     configuration = options.configuration()
     request, client = request_of(options["explain"])
-    site = Site.of(configuration, reactor=reactor)
+    site = Site.of(configuration, reactor)
     pools = [pool.name for pool in configuration.pools]
     if configuration.routes:
         decision = explain_route(site.router.table, request, client)
@@ -123,7 +122,7 @@ def _plan(options: Options, reactor: Any) -> None:
     new = ConfigurationFile(options["plan"], options.given).read()
     _refuse_unusable(new, reactor)
     found = differences(old, new)
-    for line in found or ["nothing would change"]:
+    for line in [*map(str, found)] or ["nothing would change"]:
         _say(line)
     if found:
         for line in touched(reactor, old, new):

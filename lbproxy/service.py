@@ -127,7 +127,7 @@ class LoadBalancerService(MultiService):
         """
         service = cls.__new__(cls)
         log = log_of(configuration, reactor if clock is None else clock)
-        site = Site.of(configuration, reactor=reactor, clock=clock, observers=_told(log, observers), resources=resources or {})
+        site = Site.of(configuration, reactor, clock=clock, observers=_told(log, observers), resources=resources)
         service._wire(reactor, clock, LoadBalancerResource.of(site, reactor=reactor), log, observers)
         if certificates is None:
             certificates = store_of(configuration)
@@ -254,16 +254,9 @@ class LoadBalancerService(MultiService):
         return self.watch.reload()
 
     def observe(self) -> None:
-        """Have everybody told who is to be: the access log and other observers of all exchanges, the event log of all pools."""
+        """Have the access log told of all exchanges, and the other observers, from now on."""
         for desk in self.site.desks():
             desk.observe(_told(self.access_log, self._observers))
-        if self.running:
-            self._take_events()
-
-    def _take_events(self) -> None:
-        for balancer in self.site.balancers.values():
-            if self.events not in balancer.pool.observers:
-                balancer.pool.observers.append(self.events)
 
     # The service's life.
 
@@ -294,7 +287,7 @@ class LoadBalancerService(MultiService):
         if drain is not None:
             drain.cancel()
         self.factory.draining = False
-        self._take_events()
+        self.site.watch(self.events)
         super().startService()  # type: ignore[no-untyped-call]
         self.limit.start(self.site.settings.max_connections)
         if self.access_log is not None:
@@ -357,9 +350,7 @@ class LoadBalancerService(MultiService):
             self.resource.stop()
             if self.watch is not None:
                 self.watch.stop()
-            for balancer in self.site.balancers.values():
-                if self.events in balancer.pool.observers:
-                    balancer.pool.observers.remove(self.events)
+            self.site.unwatch(self.events)
             self.events.stop()
             self._close_access_log()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
