@@ -18,7 +18,6 @@ from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
 from .tls.store import CertificateStore
-from .tls.watch import in_thread_of
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
@@ -115,7 +114,7 @@ class _Change:
         """Read the files, and go on."""
         reading: Deferred[Any] = succeed(self._made.certificates)
         if self._new.certificates != self._old.certificates:
-            reading = maybeDeferred(in_thread_of, self._service.reactor, partial(store_of, self._new))
+            reading = maybeDeferred(self._service.in_thread, partial(store_of, self._new))
         reading.addCallbacks(partial(setattr, self._made, "certificates"), self._note)
         reading.addCallback(lambda _: self._service.site.prepare(self._new))
         reading.addCallbacks(partial(setattr, self._made, "site"), self._note)

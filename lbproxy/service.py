@@ -147,6 +147,7 @@ class LoadBalancerService(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.clock: Any = reactor if clock is None else clock
+        self.in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = partial(in_thread_of, reactor)
         self.resource = resource
         self.site = site = resource.site
         self.configuration: Configuration | None = None
@@ -160,7 +161,7 @@ class LoadBalancerService(MultiService):
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
-        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, partial(in_thread_of, reactor))
+        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, self.in_thread)
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -189,8 +190,7 @@ class LoadBalancerService(MultiService):
         interval = self.site.settings.certificate_check
         watch = self.watch
         if watch is None and (certificates is not None or backends):
-            in_thread = partial(in_thread_of, self.reactor)
-            self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=in_thread)
+            self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
             if self.running:
                 self.watch.start()
         elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):
