@@ -198,7 +198,7 @@ class LoadBalancerService(MultiService):
 
     def _admin_root(self) -> Any:
         return admin_site(
-            self.resource.balancer,
+            self.site,
             self.counters,
             self.clock.seconds,
             reactor=self.clock,
