@@ -108,8 +108,8 @@ class TargetTests(SynchronousTestCase):
 
     def test_nothing_can_be_put_in(self) -> None:
         """What could end the field is encoded."""
-        _, answer = self.answered(Redirect(to="/x{uri}"), data=b"GET /%0d%0aX:1?\xe9%\"< HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual(values(answer, b"location"), [b"/x/%0d%0aX:1?%E9%25%22%3C"])
+        _, answer = self.answered(Redirect(to="/x{uri}"), data=b"GET /%0d%0aX:1?%\"< HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(values(answer, b"location"), [b"/x/%0d%0aX:1?%25%22%3C"])
         self.assertEqual(values(answer, b"x"), [])
 
     def test_a_redirect_without_a_host(self) -> None:
