@@ -16,6 +16,8 @@ ATHERIS = [
     f"atheris>=3; {WHEELS} and python_version >= '3.11' and python_version < '3.15'",
 ]
 
+COMPRESSION = ["brotli>=1.1", "zstandard>=0.22"]
+
 
 def version() -> str:
     """The version as lbproxy/__init__.py states it, read without importing it: its dependencies may not be there yet."""
@@ -87,6 +89,9 @@ setup(
         "zope.interface>=6",
     ],
     extras_require={
+        # Codings that a "compression" filter offers beside gzip: 4 to 10 % fewer bytes, and three times the speed. Python has no
+        # Brotli, and Zstandard only from 3.14 on.
+        "compression": COMPRESSION,
         # What `trial tests` needs beside the package itself.
         "test": [
             "twisted[http2]",  # the resource under HTTP/2
@@ -94,6 +99,7 @@ setup(
             "websockets>=13",  # a real WebSocket client and server of others, on either side of a tunnel
             "hypothesis>=6.100",  # properties of parsers, framing and policies
             "h11>=0.16",  # a second opinion on what reaches backends and clients; before 0.16 it was lax about chunks
+            *COMPRESSION,  # compression with every coding
             *ATHERIS,  # python -m tests.fuzz
             "build>=1.2",  # the wheel and the sdist that are looked into
             "setuptools>=77",  # the same, without the network

@@ -14,15 +14,15 @@ from twisted.python.failure import Failure
 from .config.differences import differences
 from .config.model import Certificates, Configuration
 from .errors import ConfigurationError
+from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
 from .tls.store import CertificateStore
-from .tls.watch import in_thread_of
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
 
-__all__ = ["change", "log_of", "places_of", "store_of"]
+__all__ = ["change", "check_places", "log_of", "places_of", "store_of"]
 
 
 def places_of(configuration: Configuration) -> Places:
@@ -34,6 +34,16 @@ def places_of(configuration: Configuration) -> Places:
         certificates=configuration.certificates is not None,
         redirect=configuration.settings.redirect_to_https,
     )
+
+
+def check_places(configuration: Configuration, reactor: Any) -> None:
+    """Whether all descriptions can be read.
+
+    :raises ConfigurationError: names those that cannot.
+    """
+    places = places_of(configuration)
+    acceptor: Any = configuration.certificates  # nothing listens
+    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor)
 
 
 def log_of(configuration: Configuration, clock: IReactorTime) -> AccessLog | None:
@@ -104,7 +114,7 @@ class _Change:
         """Read the files, and go on."""
         reading: Deferred[Any] = succeed(self._made.certificates)
         if self._new.certificates != self._old.certificates:
-            reading = maybeDeferred(in_thread_of, self._service.reactor, partial(store_of, self._new))
+            reading = maybeDeferred(self._service.in_thread, partial(store_of, self._new))
         reading.addCallbacks(partial(setattr, self._made, "certificates"), self._note)
         reading.addCallback(lambda _: self._service.site.prepare(self._new))
         reading.addCallbacks(partial(setattr, self._made, "site"), self._note)

@@ -176,9 +176,7 @@ class Listener(Service):
     :ivar port: what listens; None while nothing does.
     """
 
-    def __init__(
-        self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime
-    ) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime) -> None:
         self.description = description
         self.port: IListeningPort | None = None
         self.factory = factory

@@ -253,4 +253,3 @@ def close_all(listeners: Sequence[Listener]) -> None:
 def addresses_of(listeners: Sequence[Listener]) -> list[IAddress]:
     """Where they listen just now."""
     return [address for listener in listeners if (address := listener.address) is not None]
-

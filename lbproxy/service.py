@@ -127,7 +127,7 @@ class LoadBalancerService(MultiService):
         """
         service = cls.__new__(cls)
         log = log_of(configuration, reactor if clock is None else clock)
-        site = Site.of(configuration, reactor=reactor, clock=clock, observers=_told(log, observers), resources=resources or {})
+        site = Site.of(configuration, reactor, clock=clock, observers=_told(log, observers), resources=resources)
         service._wire(reactor, clock, LoadBalancerResource.of(site, reactor=reactor), log, observers)
         if certificates is None:
             certificates = store_of(configuration)
@@ -147,6 +147,7 @@ class LoadBalancerService(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.clock: Any = reactor if clock is None else clock
+        self.in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = partial(in_thread_of, reactor)
         self.resource = resource
         self.site = site = resource.site
         self.configuration: Configuration | None = None
@@ -156,15 +157,11 @@ class LoadBalancerService(MultiService):
         self.admin_writable = False
         self.events = EventLog(self.clock)
         self.counters = resource.counters
-        self.factory = ServerFactory(
-            resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters
-        )
+        self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
-        self.reloader = Reloader(
-            partial(change, self), self.reload_certificates, self.clock, partial(in_thread_of, reactor)
-        )
+        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, self.in_thread)
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -179,9 +176,7 @@ class LoadBalancerService(MultiService):
         self.listeners.replace(self.listeners.open(places, certificates, bind=False), certificates)
         self.go_by(certificates, backends, admin_writable)
 
-    def go_by(
-        self, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool
-    ) -> None:
+    def go_by(self, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool) -> None:
         """Have the certificates watched, and show operators what there is, from now on."""
         self.certificates = certificates
         shown = certificates is not None and certificates.client_auth is not None
@@ -195,8 +190,7 @@ class LoadBalancerService(MultiService):
         interval = self.site.settings.certificate_check
         watch = self.watch
         if watch is None and (certificates is not None or backends):
-            in_thread = partial(in_thread_of, self.reactor)
-            self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=in_thread)
+            self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
             if self.running:
                 self.watch.start()
         elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):
@@ -204,7 +198,7 @@ class LoadBalancerService(MultiService):
 
     def _admin_root(self) -> Any:
         return admin_site(
-            self.resource.balancer,
+            self.site,
             self.counters,
             self.clock.seconds,
             reactor=self.clock,
@@ -245,8 +239,8 @@ class LoadBalancerService(MultiService):
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that :meth:`reload_certificates` reads."""
-        return self.watch is not None
+        """Whether there are files that can be read anew."""
+        return self.watch is not None or self.reloader.source is not None
 
     def reload_certificates(self) -> Deferred[Reload | None]:
         """Read the certificates' files anew, whether or not they have changed, those of TLS with backends too. New connections go
@@ -260,16 +254,9 @@ class LoadBalancerService(MultiService):
         return self.watch.reload()
 
     def observe(self) -> None:
-        """Have everybody told who is to be: the access log and other observers of all exchanges, the event log of all pools."""
+        """Have the access log told of all exchanges, and the other observers, from now on."""
         for desk in self.site.desks():
             desk.observe(_told(self.access_log, self._observers))
-        if self.running:
-            self._take_events()
-
-    def _take_events(self) -> None:
-        for balancer in self.site.balancers.values():
-            if self.events not in balancer.pool.observers:
-                balancer.pool.observers.append(self.events)
 
     # The service's life.
 
@@ -300,7 +287,7 @@ class LoadBalancerService(MultiService):
         if drain is not None:
             drain.cancel()
         self.factory.draining = False
-        self._take_events()
+        self.site.watch(self.events)
         super().startService()  # type: ignore[no-untyped-call]
         self.limit.start(self.site.settings.max_connections)
         if self.access_log is not None:
@@ -363,9 +350,7 @@ class LoadBalancerService(MultiService):
             self.resource.stop()
             if self.watch is not None:
                 self.watch.stop()
-            for balancer in self.site.balancers.values():
-                if self.events in balancer.pool.observers:
-                    balancer.pool.observers.remove(self.events)
+            self.site.unwatch(self.events)
             self.events.stop()
             self._close_access_log()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here

@@ -1,7 +1,7 @@
 """What differs between two configurations, in an operator's words: what a reload touches. Pure.
 
-A secret is never shown, only that it changes: these are attributes without a representation (``repr=False``), and the values of
-tables in filters, such as a header's, which may be one.
+A secret is never shown, only that it changes: these are attributes without a representation (``repr=False``), and texts that may
+be one: the values of tables in filters and routes, such as a header's, and what a condition wants.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def _values(kind: str, name: str, old: Any, new: Any, *, prefix: str = "", hides
         yield Difference(kind, name, prefix.rstrip("."), _shown(old), _shown(new))
         return
     count = 0
-    for attribute in attrs.fields(type(old)):
+    for attribute in _attributes(old):
         was, will = getattr(old, attribute.name), getattr(new, attribute.name)
-        if was == will or not attribute.eq:
+        if was == will:
             continue
         count += 1
         key = prefix + attribute.name.replace("_", "-")
@@ -129,9 +129,8 @@ def _values(kind: str, name: str, old: Any, new: Any, *, prefix: str = "", hides
 
 
 def _tables(kind: str, name: str, key: str, old: Mapping[Any, Any], new: Mapping[Any, Any], hides: bool) -> Iterator[Difference]:
-    show = _hidden if hides else _shown
     for one in dict.fromkeys((*old, *new)):
-        was, will = (show(table[one]) if one in table else "none" for table in (old, new))
+        was, will = (_value_of(table.get(one), hides) for table in (old, new))
         if one not in old or one not in new or old[one] != new[one]:
             yield Difference(kind, name, f"{key}.{one}", was, will)
 
@@ -139,6 +138,10 @@ def _tables(kind: str, name: str, key: str, old: Mapping[Any, Any], new: Mapping
 def _plain(kind: str, old: Any, new: Any) -> Iterator[Difference]:
     if old != new:
         yield Difference(kind, was=_shown(old), will=_shown(new))
+
+
+def _value_of(value: object, hides: bool) -> str:
+    return _hidden(value) if hides and not isinstance(value, (int, float)) else _shown(value)
 
 
 def _hidden(value: object) -> str:
@@ -158,11 +161,16 @@ def _shown(value: object) -> str:
     elif isinstance(value, float):
         text = f"{value:.16g}"
     elif attrs.has(type(value)):
-        text = _kind_of(value) if hasattr(value, "type") else _shown(getattr(value, attrs.fields(type(value))[0].name))
+        text = _kind_of(value) if hasattr(value, "type") else _shown(getattr(value, _attributes(value)[0].name))
     else:
         text = str(value) or "none"
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _attributes(value: Any) -> Sequence[attrs.Attribute[Any]]:
+    """Those that make it what it is; in order."""
+    return [attribute for attribute in attrs.fields(type(value)) if attribute.eq]
 
 
 def _kind_of(value: object) -> str:

@@ -132,15 +132,16 @@ _Values = Callable[["RequestHead"], list[bytes]]
 
 def _condition(condition: Condition, kind: str, values: _Values) -> Test:
     what = f"{kind} {condition.name}"
+    shown = "what is wanted" if kind == "header" else ""  # it may be a secret
     if not condition.present:
         return Test(f"there is the {what}", lambda request, client: not values(request))
     if condition.exact is not None:
         exact = condition.exact.encode("utf-8", "surrogateescape")
-        return Test(f"{what} is not {condition.exact!r}", lambda request, client: exact in values(request))
+        return Test(f"{what} is not {shown or repr(condition.exact)}", lambda request, client: exact in values(request))
     if condition.regex is not None:
         found = re.compile(condition.regex).search
         return Test(
-            f"{what} does not match {condition.regex!r}",
+            f"{what} does not match {shown or repr(condition.regex)}",
             lambda request, client: any(found(path_text(value)) for value in values(request)),
         )
     return Test(f"there is no {what}", lambda request, client: bool(values(request)))

@@ -6,7 +6,6 @@ it is made; errors are :class:`~lbproxy.errors.ConfigurationError` and begin wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -95,13 +94,20 @@ def conditions(given: Any, key: str = "header") -> tuple[Condition, ...]:
     return conditions_of(given, key, Condition)
 
 
-def _conditions(key: str, problems: Callable[[str, tuple[Condition, ...]], list[str]]) -> Any:
-    """A field for conditions."""
+def _header(given: Any) -> tuple[Condition, ...]:
+    return conditions(given, "header")
 
-    def validate(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:
-        raise_all(problems(key, value))
 
-    return attrs.field(default=(), converter=lambda given: conditions_of(given, key, Condition), validator=validate)
+def _query(given: Any) -> tuple[Condition, ...]:
+    return conditions(given, "query")
+
+
+def _for_header(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:
+    raise_all(header_problems("header", value))
+
+
+def _for_query(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:
+    raise_all(query_problems("query", value))
 
 
 @attrs.frozen(kw_only=True)
@@ -129,8 +135,8 @@ class Match:
     path_prefix: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(PATH_PREFIX))
     path_regex: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(REGEX))
     method: tuple[str, ...] = attrs.field(default=(), converter=texts, validator=each(METHOD))
-    header: tuple[Condition, ...] = _conditions("header", header_problems)
-    query: tuple[Condition, ...] = _conditions("query", query_problems)
+    header: tuple[Condition, ...] = attrs.field(default=(), converter=_header, validator=_for_header)
+    query: tuple[Condition, ...] = attrs.field(default=(), converter=_query, validator=_for_query)
     client: tuple[Network, ...] = attrs.field(default=(), converter=networks, validator=each(NETWORK))
     scheme: str = attrs.field(default="", validator=unless_empty(one_of("http", "https")))
 
@@ -203,6 +209,13 @@ class Redirect:
 _OURS = ("connection", "content-length", "content-type", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 
 
+_MEDIA_TYPE = matching(r"[!-~]+/[!-~]+(?:[ \t!-~]*[!-~])?", "a media type such as text/html; charset=utf-8")
+
+
+def _media_type(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    raise_all(_MEDIA_TYPE.problems("type", value))
+
+
 def _answers(instance: object, attribute: attrs.Attribute[Any], value: dict[str, str]) -> None:
     raise_all(wrong("headers", name, f"any name but {', '.join(_OURS)}") for name in value if name.lower() in _OURS)
 
@@ -217,10 +230,7 @@ class FixedAnswer:
 
     status: int = attrs.field(default=200, validator=STATUS)
     body: str = attrs.field(default="", validator=Rule("a text", lambda value: isinstance(value, str)))
-    kind: str = attrs.field(
-        default="text/plain; charset=utf-8",
-        validator=matching(r"[!-~]+/[!-~]+(?:[ \t!-~]*[!-~])?", "a media type such as text/html; charset=utf-8"),
-    )
+    kind: str = attrs.field(default="text/plain; charset=utf-8", validator=_media_type, metadata={"key": "type"})
     headers: dict[str, str] = attrs.field(factory=dict, converter=table, validator=[table_of(FIELD_NAME, FIELD_VALUE), _answers])
 
 

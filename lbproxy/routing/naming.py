@@ -20,7 +20,8 @@ def name_of(match: Match) -> str:
     """A name that says what a route is for, such as ``GET shop.example/cart``; where that is everything, ``*``."""
     host = _some(match.host)
     path = _some((*match.path, *(f"~{one}" for one in match.path_regex), *(f"{one.rstrip('/')}/*" for one in match.path_prefix)))
-    conditions = [f"{one.name}{_wanted(one)}" for one in (*match.header, *match.query)]
+    conditions = [one.name if one.present else f"{one.name}!" for one in match.header]  # their values may be secrets
+    conditions += [f"{one.name}{_wanted(one)}" for one in match.query]
     conditions += [str(one) for one in match.client]
     parts = [*match.method, f"{match.scheme}://{host or '*'}{path}" if match.scheme else host + path or "*"]
     if conditions:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ..settings import Network
 from .model import Condition, Match, Route
-from .order import NONE, PREFIX, Alternative
+from .order import NONE, PREFIX, REGEX, Alternative
 
 __all__ = ["problems"]
 
@@ -40,7 +40,7 @@ def problems(order: Sequence[Alternative]) -> list[tuple[str, str]]:
 def _place(one: Alternative) -> tuple[str, int, str | bytes]:
     if one.kind == PREFIX and not one.path:  # it is for everything, as what says nothing of the path is
         return one.host, NONE, b""
-    return one.host, one.kind, one.path or one.said
+    return one.host, one.kind, one.said if one.kind == REGEX else one.path
 
 
 def _takers(one: Alternative, before: Iterable[Alternative]) -> list[Route]:

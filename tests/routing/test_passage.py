@@ -328,8 +328,9 @@ class WaitingTests(SynchronousTestCase):
     def test_pipelining_waits(self) -> None:
         """Requests behind one that a filter thinks about are answered in their turn."""
         waiting: Deferred[Any] = Deferred()
-        notes, one, two = pair(first=lambda: waiting if not notes[1:] else None)
-        rig = FilteredRig(one, two)
+        notes: list[str] = []
+        one = Noted("one", notes, lambda: waiting if not notes[1:] else None)
+        rig = FilteredRig(one)
         client = rig.client()
         client.send(GET + GET.replace(b"/ ", b"/2 "))
         self.assertEqual(notes, ["one request"])
