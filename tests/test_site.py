@@ -15,6 +15,7 @@ from lbproxy.errors import ConfigurationError
 from lbproxy.proxy.balancer import Balancer
 from lbproxy.proxy.pulse import PULSE, Pulse
 from lbproxy.routing.filter import Filter, FilterContext
+from lbproxy.routing.model import FixedAnswer, Match, Redirect, Route, Split
 from lbproxy.site import Site
 
 from .sites import SiteRig, configuration, pool, route
@@ -123,6 +124,37 @@ class BuildTests(SynchronousTestCase):
         made = configuration(ONE, routes=(route("r", "default", "c"),), filters={name: Note(word=name) for name in "abc"})
         rig = SiteRig(attrs.evolve(made, default_filters=("b", "a")))
         self.assertEqual([one.spec.word for one in rig.site.router.live["r"].filters], ["b", "a", "c"])  # type: ignore[attr-defined]
+
+    def test_what_a_routes_own_filters_count_is_the_routes(self) -> None:
+        """All of it together; what those that stand by themselves count is theirs."""
+        rig = SiteRig(configuration(ONE, routes=(route("r", "default", "n", Note(), Other()),), filters={"n": Note()}))
+        rig.kept_alive()
+        live = rig.site.router.live["r"]
+        self.assertEqual((live.filtered, [one.counts for one in rig.site.filters]), ({"seen": 2}, [{"seen": 1}] * 3))
+        rig.change(configuration(ONE, routes=(route("r", "default", Other(), Note(word="x"), path="/"),)))
+        rig.client().send(GET)
+        self.assertEqual(rig.site.router.live["r"].filtered, {"seen": 4})
+
+    def test_routes_that_lead_elsewhere(self) -> None:
+        """To several pools, to another place, to an answer of our own."""
+        routes = (
+            Route(name="split", match=Match(path_prefix=("/split",)), split=Split(pools={"a": 0, "b": 1})),
+            Route(name="away", match=Match(path_prefix=("/away",)), redirect=Redirect(to="https://b.example/")),
+            Route(name="said", match=Match(path_prefix=("/said",)), answer=FixedAnswer(status=418, body="so")),
+        )
+        wanted = configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes)
+        rig = SiteRig(wanted)
+        clients = [rig.client() for _ in routes]
+        for client, path in zip(clients, ("/split", "/away", "/said"), strict=True):
+            client.send(at(path))
+        self.assertEqual([connect.address for connect in rig.connects], [TWO])
+        self.assertEqual([status(client.received()) for client in clients[1:]], [308, 418])
+        before = dict(rig.site.router.live)
+        rig.change(configuration(pool(ONE, "a", retries=1), pool(TWO, "b"), routes=routes))
+        self.assertEqual(rig.site.router.live, before)
+        canary = attrs.evolve(routes[0], split=Split(pools={"a": 1, "b": 99}))
+        rig.change(configuration(pool(ONE, "a", retries=1), pool(TWO, "b"), routes=(canary, *routes[1:])))
+        self.assertEqual(rig.site.router.live["split"].target.taken, {"a": 0, "b": 1})  # type: ignore[attr-defined]
 
     def test_equal_files_share_their_tls(self) -> None:
         """One context, and one read of the authorities, for all pools without files of their own."""
