@@ -234,6 +234,8 @@ class Preparation:
         self._running = running
         self._given = given
         self._new = new
+        self._before = {**given, **{name: pool.balancer for name, pool in running.pools.items()}}
+        self._wanted = new.pools_by_name
         self._made = Running()
         self._steps: list[PoolStep] = []
         self._heirs: list[tuple[Filter, Filter]] = []
@@ -437,11 +439,10 @@ class Preparation:
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
         """Whether the pools of a route are those that it has led to until now."""
-        before = {**self._given, **{name: pool.balancer for name, pool in self._running.pools.items()}}
-        return [before.get(name) for name in pools_of(route)] == pools
+        return [self._before.get(name) for name in pools_of(route)] == pools
 
     def _balancer(self, name: str, balancers: Mapping[str, Balancer]) -> Balancer | None:
-        if name not in balancers and name not in self._new.pools_by_name:
+        if name not in balancers and name not in self._wanted:
             raise ConfigurationError(f"pool: {name!r} was given; allowed are {', '.join(balancers) or 'none: there is no pool'}")
         return balancers.get(name)
 
