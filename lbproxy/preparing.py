@@ -20,6 +20,7 @@ from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext
 from .routing.model import Route
+from .routing.resources import ResourceTarget, static_target
 from .routing.router import LiveRoute, Router, Target, counting
 from .routing.split import SplitTarget
 from .routing.table import RouteTable
@@ -472,7 +473,12 @@ def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -
         return RedirectTarget(route.redirect, router)
     if route.answer is not None:
         return AnswerTarget(route.answer, router)
-    raise ConfigurationError("this route leads nowhere; allowed is a pool")
+    if route.static is not None:
+        return static_target(route.static, router, route.match.path_prefix)
+    if route.resource not in around.resources:
+        known = ", ".join(around.resources) or "none: the application gives no resource"
+        raise ConfigurationError(f"resource: {route.resource!r} was given; allowed are {known}")
+    return ResourceTarget(around.resources[route.resource], router, route.match.path_prefix)
 
 
 def _itself(spec: object) -> object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any, ClassVar
 
 import attrs
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.static import Data
 
 from lbproxy.balance.least_connections import LeastConnections
 from lbproxy.balance.pool import Pool
@@ -15,7 +17,7 @@ from lbproxy.errors import ConfigurationError
 from lbproxy.proxy.balancer import Balancer
 from lbproxy.proxy.pulse import PULSE, Pulse
 from lbproxy.routing.filter import Filter, FilterContext
-from lbproxy.routing.model import FixedAnswer, Match, Redirect, Route, Split
+from lbproxy.routing.model import FixedAnswer, Match, Redirect, Route, Split, StaticFiles
 from lbproxy.site import Site
 
 from .sites import SiteRig, configuration, pool, route
@@ -156,6 +158,27 @@ class BuildTests(SynchronousTestCase):
         rig.change(configuration(pool(ONE, "a", retries=1), pool(TWO, "b"), routes=(canary, *routes[1:])))
         self.assertEqual(rig.site.router.live["split"].target.taken, {"a": 0, "b": 1})  # type: ignore[attr-defined]
 
+    def test_routes_that_are_answered_here(self) -> None:
+        """By files, and by the application's own resources."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        with open(os.path.join(directory, "a.txt"), "wb") as file:
+            file.write(b"from a file")
+        routes = (
+            Route(name="files", match=Match(path_prefix=("/files",)), static=StaticFiles(directory=directory)),
+            Route(name="own", resource="app"),
+        )
+        app = Data(b"from the application", "text/plain")
+        app.isLeaf = True
+        rig = SiteRig(configuration(routes=routes), resources={"app": app})
+        client = rig.client()
+        client.send(at("/files/a.txt"))
+        rig.turn()
+        self.assertIn(b"from a file", client.received())
+        client.send(at("/x"))
+        rig.turn()
+        self.assertIn(b"from the application", client.received())
+
     def test_equal_files_share_their_tls(self) -> None:
         """One context, and one read of the authorities, for all pools without files of their own."""
         rig = SiteRig(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=(route("r", "a"),)))
@@ -213,7 +236,13 @@ class MistakeTests(SynchronousTestCase):
             pool(ONE, "a", policy="nonsense"),
             pool(ONE, "b", backend_ca="/no/such/file"),
             pool(ONE, "c"),
-            routes=(route("r", "d"), route("s", "c", "missing", Broken()), route("t", "a")),
+            routes=(
+                route("r", "d"),
+                route("s", "c", "missing", Broken()),
+                route("t", "a"),
+                Route(name="u", resource="app"),
+                Route(name="v", static=StaticFiles(directory="/no/such/place")),
+            ),
             filters={"broken": Broken()},
         )
         problems = self.problems(wanted)
@@ -229,6 +258,8 @@ class MistakeTests(SynchronousTestCase):
                 "routes.s: filters: 'missing'",
                 "routes.s: broken: file:",
                 "routes.s: broken: and:",
+                "routes.u: resource: 'app'",
+                "routes.v: directory: '/no/such/place'",
             ],
         )
 
