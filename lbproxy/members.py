@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,7 +13,11 @@ from .balance.overlay import Overlay, effective, settled
 from .balance.pool import Pool
 from .balance.state import Wish
 from .discovery.file import InThread, MembersFile
+from .discovery.listing import read_members
 from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .config.model import PoolConfiguration
 
 __all__ = ["Members", "MembershipConflict", "Memberships", "UnknownBackend"]
 
@@ -185,6 +190,15 @@ class Memberships:
                 if self.running:
                     watched.start()
         return members
+
+    @staticmethod
+    def read(configuration: PoolConfiguration) -> tuple[Backend, ...]:
+        """The backends that a pool is to have by this.
+
+        :raises ConfigurationError: for a file that cannot be read.
+        """
+        file = configuration.backends_file
+        return read_members(file) if file else configuration.backends
 
     def drop(self, name: str) -> None:
         """A pool is gone, and with it what was said of it."""

@@ -36,13 +36,13 @@ class ReloadResult:
     :ivar when: seconds since the epoch.
     :ivar ok: whether what was wanted is gone by since; otherwise what was gone by before is.
     :ivar errors: what was wrong, a line each.
-    :ivar differences: what was changed (:func:`lbproxy.config.differences.differences`).
+    :ivar changes: what was changed (:func:`lbproxy.config.differences.differences`).
     """
 
     when: float
     ok: bool
     errors: tuple[str, ...] = ()
-    differences: tuple[Any, ...] = ()
+    changes: tuple[Any, ...] = ()
 
 
 class Source(Protocol):
@@ -72,10 +72,11 @@ class Reloader:
     :param certificates: reads the files of certificates anew.
     :param clock: gives the time, and runs what is to be done from time to time.
     :param in_thread: runs a function in a thread and gives its result by a Deferred.
+    :ivar read_at: when what is gone by was read, or given, in seconds since the epoch.
     :ivar source: where configurations come from; None: from the application alone.
     :ivar watching: whether the source is looked at every :data:`LOOK` seconds, and read when it has changed and is quiet.
     :ivar last: what came of the last reload; None: there was none.
-    :ivar counts: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
+    :ivar reloads: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Reloader:
     ) -> None:
         self.source: Source | None = None
         self.watching = False
+        self.read_at: float = clock.seconds()
         self.last: ReloadResult | None = None
-        self.counts = dict.fromkeys(RESULTS, 0)
+        self.reloads = dict.fromkeys(RESULTS, 0)
         self._change = change
         self._certificates = certificates
         self._clock = clock
@@ -96,6 +98,7 @@ class Reloader:
         self._wanted: Callable[[], Deferred[Configuration]] | None = None
         self._asked: list[Deferred[ReloadResult]] = []  # who wants that
         self._busy = False
+        self._running = False
         self._told = ""
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -103,12 +106,24 @@ class Reloader:
 
     def start(self) -> None:
         """Begin to watch the files, if they are to be watched."""
-        if self.source is not None and self.watching and not self._looking.running:
-            self._looking.start(LOOK, now=False).addErrback(lambda failure: _log.failure("the watch stopped", failure))
+        self._running = True
+        self._look_or_not()
 
     def stop(self) -> None:
         """Watch them no longer."""
-        if self._looking.running:
+        self._running = False
+        self._look_or_not()
+
+    def watch(self, watching: bool) -> None:
+        """Say whether they are to be."""
+        self.watching = watching
+        self._look_or_not()
+
+    def _look_or_not(self) -> None:
+        wanted = self._running and self.watching and self.source is not None
+        if wanted and not self._looking.running:
+            self._looking.start(LOOK, now=False).addErrback(lambda failure: _log.failure("the watch stopped", failure))
+        elif self._looking.running and not wanted:
             self._looking.stop()
 
     # Who asks.
@@ -155,6 +170,7 @@ class Reloader:
 
     def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
         self._told = ""
+        self.read_at = self._clock.seconds()
         _log.info("the configuration was changed: {count} differences", count=len(differences))
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
@@ -170,7 +186,7 @@ class Reloader:
 
     def _count(self, result: ReloadResult) -> ReloadResult:
         self.last = result
-        self.counts["success" if result.ok else "failure"] += 1
+        self.reloads["success" if result.ok else "failure"] += 1
         return result
 
     def _end(self, result: ReloadResult, asked: list[Deferred[ReloadResult]]) -> None:

@@ -155,9 +155,8 @@ def makeService(options: Options) -> IService:
     service: Any = _UnderTwistd(reactor)
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
-        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=options["certificates"])
-        made.reloader.source = options.file
-        made.reloader.watching = configuration.watch or options["watch"]
+        certificates = options["certificates"]  # which are read already, unless a file names them
+        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
         service.balancers.append(made)
         return made
 

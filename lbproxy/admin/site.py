@@ -50,10 +50,11 @@ def admin_site(
     reloader: Reloader | None = None,
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
+    started: float | None = None,
 ) -> AdminSite:
     """The administration of a site and of the listeners whose connections are counted in *counters*.
 
-    :param seconds: the time, in seconds since the epoch; the present is taken for the beginning of the uptime.
+    :param seconds: the time, in seconds since the epoch.
     :param reactor: runs the time-outs of the administration's own connections; without one ``twisted.web`` takes the installed
         one.
     :param draining: whether the listeners have been told to stop.
@@ -67,6 +68,7 @@ def admin_site(
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
     """
+    started = seconds() if started is None else started
     running = Running(
         site=site,
         listener=counters,
@@ -76,7 +78,7 @@ def admin_site(
         state_file=state_file,
         reloader=reloader,
     )
-    pages = _Pages(running, seconds)
+    pages = _Pages(running, seconds, started)
     registry = metrics_registry(running)
     root = Node()
     root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
@@ -96,11 +98,11 @@ def admin_site(
 class _Pages:
     """What the pages say of what runs, at the time that they are asked."""
 
-    def __init__(self, running: Running, seconds: Callable[[], float]) -> None:
+    def __init__(self, running: Running, seconds: Callable[[], float], started: float) -> None:
         self._running = running
         self._balancers = running.site.balancers
         self._seconds = seconds
-        self._started = seconds()
+        self._started = started
         self._membership = Members if running.memberships is None else running.memberships.of
 
     def status(self, draining: bool) -> Iterator[bytes]:
