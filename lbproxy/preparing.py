@@ -14,13 +14,16 @@ from .balance.backend import Backend
 from .balance.pool import Pool
 from .config.model import Configuration, PoolConfiguration
 from .errors import ConfigurationError
+from .http1.keys import request_key
 from .interfaces import IPolicy, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext
 from .routing.model import Route
 from .routing.router import LiveRoute, Router, Target, counting
+from .routing.split import SplitTarget
 from .routing.table import RouteTable
+from .routing.targets import AnswerTarget, RedirectTarget
 from .tls.backends import BackendTls
 
 __all__ = [
@@ -100,6 +103,7 @@ class Running:
 
     :ivar tls: by their files; equal files share one.
     :ivar filters: those that stand by themselves, by name; *own* those of one route alone, by its name, in order.
+    :ivar filtered: what a route's own filters have counted together, by its name.
     :ivar table: finds routes; *routes* are the live ones, by name.
     """
 
@@ -107,6 +111,7 @@ class Running:
     tls: dict[TlsFiles, BackendTls] = attrs.Factory(dict)
     filters: dict[str, LiveFilter] = attrs.Factory(dict)
     own: dict[str, list[LiveFilter]] = attrs.Factory(dict)
+    filtered: dict[str, dict[str, int]] = attrs.Factory(dict)
     table: RouteTable = attrs.Factory(lambda: RouteTable(()))
     routes: dict[str, LiveRoute] = attrs.Factory(dict)
 
@@ -349,14 +354,20 @@ class Preparation:
             if made is not None:
                 self._made.filters[name] = made
 
-    def _filter(self, where: str, name: str, spec: Any, before: LiveFilter | None) -> LiveFilter | None:
-        """The one that there was, if it is equal; otherwise a new one, which comes into what another of its type has."""
+    def _filter(
+        self, where: str, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
+    ) -> LiveFilter | None:
+        """The one that there was, if it is equal; otherwise a new one, which comes into what another of its type has.
+
+        :param more: where it counts as well.
+        """
         if before is not None and before.spec == spec:
             return LiveFilter(name, spec, before.filter, before.counts)
         heir = before if before is not None and type(before.spec) is type(spec) else None
         counts: dict[str, int] = {} if heir is None else heir.counts
         around = self._around
-        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=counting(counts))
+        count = _counting(counts, *more)
+        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=count)
         made = self._try(where, spec.make, context)
         if made is None:
             return None
@@ -386,12 +397,13 @@ class Preparation:
         for place, spec in enumerate(specs):
             if before[place] is None:
                 before[place] = _take(left, spec, type)
+        together = self._made.filtered[route.name] = self._running.filtered.get(route.name, {})
         types: dict[str, int] = {}
         made = []
         for spec, one in zip(specs, before, strict=True):
             types[spec.type] = number = types.get(spec.type, 0) + 1
             name = f"{route.name}/{spec.type}" + (f"/{number}" if number > 1 else "")
-            made.append(self._filter(f"routes.{route.name}: {spec.type}", name, spec, one))
+            made.append(self._filter(f"routes.{route.name}: {spec.type}", name, spec, one, together))
         self._made.own[route.name] = [one for one in made if one is not None]
         return made
 
@@ -420,7 +432,8 @@ class Preparation:
         before = self._running.routes.get(route.name)
         if before is not None and before.route == route and before.filters == tuple(filters) and self._were(route, pools):
             return before
-        return LiveRoute(route, self._around.router, filters, target_of(route, balancers, self._around))
+        target = target_of(route, balancers, self._around)
+        return LiveRoute(route, self._around.router, filters, target, filtered=self._made.filtered[route.name])
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
         """Whether the pools of a route are those that it has led to until now."""
@@ -448,8 +461,16 @@ def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -
 
     :raises ConfigurationError: there is nothing there.
     """
+    router = around.router
     if route.pool:
         return balancers[route.pool]
+    if route.split is not None:
+        parts = [(name, balancers[name], float(weight)) for name, weight in route.split.pools.items()]
+        return SplitTarget(parts, request_key(route.split.by) if route.split.by else None, around.random)
+    if route.redirect is not None:
+        return RedirectTarget(route.redirect, router)
+    if route.answer is not None:
+        return AnswerTarget(route.answer, router)
     raise ConfigurationError("this route leads nowhere; allowed is a pool")
 
 
@@ -464,3 +485,15 @@ def _take(left: list[LiveFilter], spec: object, look: Callable[[Any], object]) -
         left.remove(found)
     return found
 
+
+def _counting(*counts: dict[str, int]) -> Callable[[str], None]:
+    """What counts words in all of these."""
+    if len(counts) == 1:
+        return counting(counts[0])
+    each = [counting(one) for one in counts]
+
+    def count(what: str) -> None:
+        for one in each:
+            one(what)
+
+    return count

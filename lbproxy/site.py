@@ -18,6 +18,7 @@ from .proxy.balancer import Balancer
 from .proxy.desk import Desk, shortest_time
 from .proxy.exchange import Exchange
 from .routing.router import Router
+from .routing.split import SplitTarget
 from .settings import Settings
 from .tls.backends import BackendTls
 
@@ -217,6 +218,9 @@ class Site:
             old = before.routes.get(name)
             if old is not None and old is not live:
                 live.taken, live.statuses = old.taken, old.statuses
+                if isinstance(live.target, SplitTarget) and isinstance(old.target, SplitTarget):
+                    known = old.target.taken.items()
+                    live.target.taken.update({part: count for part, count in known if part in live.target.taken})
         self.router.route(self._live.table, self._live.routes)
         for name, old in before.routes.items():
             if self._live.routes.get(name) is not old:

@@ -80,7 +80,8 @@ class SiteRig(Rig):
     def _asked(self, probes: bool) -> list[tuple[Any, Connect]]:
         asked = zip(self.reactor.tcpClients, self.reactor.connectors, strict=True)
         made = [(connector, Connect(self.reactor, *asking[:3], connector)) for asking, connector in asked]
-        return [one for one in made if one[0] not in self._dealt and _is_probe(one[1]) is probes]
+        mine = [one for one in made if one[0] not in self._dealt and _is_probe(one[1]) is probes]
+        return [one for one in mine if not (probes and one[1].cancelled)]
 
     @property
     def connects(self) -> list[Connect]:
@@ -94,7 +95,7 @@ class SiteRig(Rig):
     @property
     def probes(self) -> list[str]:
         """The addresses that probes want to connect to."""
-        return [connect.address for _, connect in self._asked(True) if not connect.cancelled]
+        return [connect.address for _, connect in self._asked(True)]
 
     def probe(self, well: bool = True) -> str:
         """The next probe finds its backend well, or not; gives its address."""
