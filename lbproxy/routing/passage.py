@@ -201,7 +201,7 @@ class Passage:
                 if response is not None:
                     response(self, head)
                 if body is not None and (data or not complete) and head.status not in _WITHOUT_BODY:
-                    if complete and head.length < 0:
+                    if complete and head.length < 0 and self._bodies is None:
                         _measure(head, data)  # so that it is known to who has a least size
                     self._add(body(self, head), head)
             if (status == 101) is not (head.status == 101):

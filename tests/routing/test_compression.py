@@ -180,7 +180,7 @@ class SpecTests(SynchronousTestCase):
             self.assertIn(words, str(error))
 
     def test_a_missing_package(self) -> None:
-        """A coding whose package is missing is an error where it is named, and says how to get it; otherwise it is not offered."""
+        """A coding whose package is missing is an error where it is named, and says how to get it; else it is not offered."""
         self.patch(codings, "_modules", {})
         error = self.assertRaises(ConfigurationError, Compression, encodings=("br", "gzip"))
         self.assertIn("pip install 'lbproxy[compression]'", str(error))
@@ -188,4 +188,4 @@ class SpecTests(SynchronousTestCase):
 
     def test_sizes_in_words(self) -> None:
         """Sizes may be texts."""
-        self.assertEqual(Compression(min_size="2k").min_size, 2048)  # type: ignore[arg-type]
+        self.assertEqual(Compression(min_size="2k").min_size, 2048)

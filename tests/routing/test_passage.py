@@ -488,6 +488,15 @@ class BackTests(SynchronousTestCase):
         client.read_on()
         self.assertFalse(backend.unread)
 
+    def test_the_length_is_said_once(self) -> None:
+        """Of a whole response in chunks that one filter changes and another only looks at."""
+        for filters in ((Noted(), Changing(Upper)), (Changing(Upper), Noted()), (Noted(), Noted())):
+            _, client, backend = self.asked(*filters)
+            backend.send(CHUNKED + b"2\r\nab\r\n0\r\n\r\n")
+            answer = client.received()
+            self.assertEqual(values(answer, b"content-length"), [b"%d" % len(split(answer)[2])])
+            self.assertEqual(values(answer, b"transfer-encoding"), [])
+
     def test_a_failing_head(self) -> None:
         """A filter that fails with a response's head is answered for with 500, which those before it see; a backend in
         mid-response is dropped, another is kept, and the books are right."""
