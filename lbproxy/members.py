@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -16,12 +16,21 @@ from .discovery.file import InThread, MembersFile
 from .discovery.listing import read_members
 from .errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from .config.model import PoolConfiguration
-
-__all__ = ["Members", "MembershipConflict", "Memberships", "UnknownBackend"]
+__all__ = ["Configured", "Members", "MembershipConflict", "Memberships", "UnknownBackend"]
 
 _log = Logger()
+
+
+class Configured(Protocol):
+    """What a configuration says of a pool's members."""
+
+    @property
+    def backends(self) -> Iterable[Backend]:
+        """As they are named there."""
+
+    @property
+    def backends_file(self) -> str:
+        """The file that names them instead; empty: none."""
 
 
 class UnknownBackend(ConfigurationError):
@@ -170,6 +179,13 @@ class Memberships:
         self.members[pool.name] = members
         return members
 
+    def read(self, configuration: Configured) -> tuple[Backend, ...]:
+        """The backends that a configuration names, by itself or by a file. Blocking; safe in a thread.
+
+        :raises ConfigurationError: for a file with mistakes, or that cannot be read.
+        """
+        return read_members(configuration.backends_file) if configuration.backends_file else tuple(configuration.backends)
+
     def configure(self, pool: Pool, backends: Iterable[Backend] = (), file: str = "") -> Members:
         """The configuration says this of a pool: at the start, and whenever it says another thing.
 
@@ -190,15 +206,6 @@ class Memberships:
                 if self.running:
                     watched.start()
         return members
-
-    @staticmethod
-    def read(configuration: PoolConfiguration) -> tuple[Backend, ...]:
-        """The backends that a pool is to have by this.
-
-        :raises ConfigurationError: for a file that cannot be read.
-        """
-        file = configuration.backends_file
-        return read_members(file) if file else configuration.backends
 
     def drop(self, name: str) -> None:
         """A pool is gone, and with it what was said of it."""
