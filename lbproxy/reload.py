@@ -19,10 +19,12 @@ from .errors import LBProxyError
 from .files import FileStamp
 from .tls.watch import RESULTS, Reload
 
-__all__ = ["LOOK", "ReloadResult", "Reloader", "Source"]
+__all__ = ["LOOK", "TOLD", "ReloadResult", "Reloader", "Source"]
 
 #: Seconds between two looks at whether files have changed.
 LOOK = 2.0
+#: Differences that the log tells of; of the others only how many there are.
+TOLD = 20
 
 _log = Logger()
 
@@ -36,13 +38,13 @@ class ReloadResult:
     :ivar when: seconds since the epoch.
     :ivar ok: whether what was wanted is gone by since; otherwise what was gone by before is.
     :ivar errors: what was wrong, a line each.
-    :ivar changes: what was changed (:func:`lbproxy.config.differences.differences`).
+    :ivar differences: what was changed (:func:`lbproxy.config.differences.differences`).
     """
 
     when: float
     ok: bool
     errors: tuple[str, ...] = ()
-    changes: tuple[Any, ...] = ()
+    differences: tuple[Any, ...] = ()
 
 
 class Source(Protocol):
@@ -76,7 +78,7 @@ class Reloader:
     :ivar source: where configurations come from; None: from the application alone.
     :ivar watching: whether the source is looked at every :data:`LOOK` seconds, and read when it has changed and is quiet.
     :ivar last: what came of the last reload; None: there was none.
-    :ivar reloads: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
+    :ivar counts: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class Reloader:
         self.watching = False
         self.read_at: float = clock.seconds()
         self.last: ReloadResult | None = None
-        self.reloads = dict.fromkeys(RESULTS, 0)
+        self.counts = dict.fromkeys(RESULTS, 0)
         self._change = change
         self._certificates = certificates
         self._clock = clock
@@ -171,7 +173,7 @@ class Reloader:
     def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
         self._told = ""
         self.read_at = self._clock.seconds()
-        _log.info("the configuration was changed: {count} differences", count=len(differences))
+        _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
     def _failed(self, failure: Failure) -> ReloadResult:
@@ -186,7 +188,7 @@ class Reloader:
 
     def _count(self, result: ReloadResult) -> ReloadResult:
         self.last = result
-        self.reloads["success" if result.ok else "failure"] += 1
+        self.counts["success" if result.ok else "failure"] += 1
         return result
 
     def _end(self, result: ReloadResult, asked: list[Deferred[ReloadResult]]) -> None:
@@ -214,6 +216,12 @@ class Reloader:
 
     def _cannot_look(self, failure: Failure) -> None:
         _log.failure("the configuration's files cannot be looked at", failure)
+
+
+def _in_words(differences: tuple[Any, ...]) -> str:
+    told = [str(difference) for difference in differences[:TOLD]]
+    more = [f"and {len(differences) - TOLD} more"] if len(differences) > TOLD else []
+    return "; ".join([*told, *more]) or "nothing differs"
 
 
 def _both(file: ReloadResult, certificates: Reload | None) -> ReloadResult:

@@ -174,7 +174,7 @@ class LoadBalancerService(MultiService):
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
-        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, self.in_thread)
+        self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -282,6 +282,10 @@ class LoadBalancerService(MultiService):
             _log.info("there is nothing to be read anew: no certificates were given")
             return succeed(None)
         return self.watch.reload()
+
+    def _read_certificates(self) -> Deferred[Reload | None]:
+        """After a file has been read that need not name any."""
+        return succeed(None) if self.watch is None and self.reloader.source is not None else self.reload_certificates()
 
     def observe(self) -> None:
         """Have the access log told of all exchanges, and the other observers, from now on."""

@@ -78,7 +78,7 @@ class Wishing(ReloaderCase):
         """Is told to who asked, and kept, and counted."""
         result = self.successResultOf(self.reloader.change_to(FIRST))
         self.assertEqual(result, ReloadResult(1000.0, True, (), ("it differs",)))
-        self.assertEqual((self.reloader.last, self.reloader.reloads), (result, {"failure": 0, "success": 1}))
+        self.assertEqual((self.reloader.last, self.reloader.counts), (result, {"failure": 0, "success": 1}))
 
     def test_a_mistake(self) -> None:
         """Is no failure of the Deferred's."""
@@ -86,7 +86,7 @@ class Wishing(ReloaderCase):
         reloader = Reloader(lambda _: fail(wrong), lambda: succeed(None), self.clock, self.threads)
         result = self.successResultOf(reloader.change_to(FIRST))
         self.assertEqual((result.ok, result.errors), (False, ("a: wrong", "b: wrong")))
-        self.assertEqual(reloader.reloads, {"failure": 1, "success": 0})
+        self.assertEqual(reloader.counts, {"failure": 1, "success": 0})
 
     def test_one_at_a_time(self) -> None:
         """Of what is asked for meanwhile the last one counts, and all who asked hear of it."""
@@ -99,7 +99,7 @@ class Wishing(ReloaderCase):
         self.assertEqual(self.wanted, [FIRST, THIRD])
         self.changing[1].callback(("x",))
         came = self.successResultOf(second)
-        self.assertEqual(came.changes, ("x",))
+        self.assertEqual(came.differences, ("x",))
         self.assertIs(self.successResultOf(third), came)
 
     def test_a_mistake_of_ours(self) -> None:
@@ -133,7 +133,7 @@ class Reading(ReloaderCase):
         """Who asks hears of both; the file's result stands by itself."""
         self.certificates = Reload(1000.0, False, ("a.pem: no key",))
         result = self.successResultOf(self.reloader.reload())
-        self.assertEqual((result.ok, result.errors, result.changes), (False, ("a.pem: no key",), ("it differs",)))
+        self.assertEqual((result.ok, result.errors, result.differences), (False, ("a.pem: no key",), ("it differs",)))
         self.assertTrue(self.reloader.last is not None and self.reloader.last.ok)
 
     def test_certificates_alone(self) -> None:
@@ -151,7 +151,7 @@ class Reading(ReloaderCase):
         self.assertIn(self.source.wrong, said[0][0])
         assert self.reloader.last is not None
         self.assertEqual((self.reloader.last.errors, self.wanted), ((self.source.wrong,), []))
-        self.assertEqual(self.reloader.reloads, {"failure": 2, "success": 0})
+        self.assertEqual(self.reloader.counts, {"failure": 2, "success": 0})
         self.source.wrong = "another"
         self.assertEqual(len(self.logged(self.reloader.reload)), 1)
         self.source.wrong = ""
@@ -198,7 +198,7 @@ class Watching(ReloaderCase):
         self.assertEqual([self.look(state=1), self.look(), self.look()], [0, 1, 0])
         self.source.wrong = ""
         self.assertEqual([self.look(state=2), self.look()], [0, 1])
-        self.assertEqual(self.reloader.reloads, {"failure": 1, "success": 1})
+        self.assertEqual(self.reloader.counts, {"failure": 1, "success": 1})
 
     def test_stopped(self) -> None:
         """Nothing is looked at any more, and no timer is left."""

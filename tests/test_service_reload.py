@@ -352,7 +352,7 @@ class Order(ReloadCase):
         self.threads.finish()
         self.assertEqual([self.successResultOf(one).ok for one in asked], [True] * 3)
         self.assertEqual(self.reactor.open_ports, [82])
-        self.assertEqual(service.reloader.reloads, {"failure": 0, "success": 2})
+        self.assertEqual(service.reloader.counts, {"failure": 0, "success": 2})
         self.assertIs(service.configuration, wishes[2])
         self.assertNotIn(81, [port.number for port in self.reactor.ports])
 
@@ -360,8 +360,8 @@ class Order(ReloadCase):
         """They are told with the result."""
         service = self.serving()
         result = self.reload(service, attrs.evolve(PLAIN, admin="tcp:90"))
-        self.assertTrue(any("90" in str(difference) for difference in result.changes), result.changes)
-        self.assertEqual(self.reload(service, attrs.evolve(PLAIN, admin="tcp:90")).changes, ())
+        self.assertTrue(any("90" in str(difference) for difference in result.differences), result.differences)
+        self.assertEqual(self.reload(service, attrs.evolve(PLAIN, admin="tcp:90")).differences, ())
 
     def test_a_mistake_of_ours_is_told(self) -> None:
         """Rather than nothing at all."""
