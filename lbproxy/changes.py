@@ -113,7 +113,9 @@ class _Change:
     def begin(self) -> Deferred[tuple[Any, ...]]:
         """Read the files, and go on."""
         reading: Deferred[Any] = succeed(self._made.certificates)
-        if self._new.certificates != self._old.certificates:
+        if self._new.certificates is None:
+            reading = succeed(None)
+        elif self._new.certificates != self._old.certificates:
             reading = maybeDeferred(self._service.in_thread, partial(store_of, self._new))
         reading.addCallbacks(partial(setattr, self._made, "certificates"), self._note)
         reading.addCallback(lambda _: self._service.site.prepare(self._new))
@@ -155,11 +157,10 @@ class _Change:
 
     def _prepare_listeners(self) -> None:
         """After all else has gone well: whoever connects to a new port is to be served."""
-        bind = self._service.bound and not self._problems
-        acceptor = self._made.certificates if self._new.certificates is not None else None
-        unread = self._new.certificates is not None and acceptor is None  # which has been said
-        if not unread:
-            self._made.opening = self._service.listeners.open(places_of(self._new), acceptor, bind=bind)
+        check_places(self._new, self._service.reactor)
+        if not self._problems:
+            places, certificates = places_of(self._new), self._made.certificates
+            self._made.opening = self._service.listeners.open(places, certificates, bind=self._service.bound)
 
     def _abandon(self) -> None:
         log = self._made.access_log
@@ -179,9 +180,11 @@ class _Change:
         service.resource.configure(settings)
         service.factory.configure(settings)
         service.listeners.replace(made.opening, made.certificates)
+        service.configuration = self._new
+        if self._new.state_file != self._old.state_file:
+            service.keep_state(self._new.state_file)
         service.go_by(made.certificates, service.site.backend_tls, self._new.admin_writable)
         if service.running:
             service.limit.start(settings.max_connections)
         if before is not None and before is not made.access_log:
             before.close()
-        service.configuration = self._new

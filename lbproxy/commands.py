@@ -43,8 +43,10 @@ def run_command(options: Options, reactor: Any) -> None:
 
 def _print(options: Options, reactor: Any) -> None:
     from .config.printing import print_configuration
+    from .config.reading import read_text
 
-    sys.stdout.write(print_configuration(options.configuration(), None if options.file is None else options.file.reading))
+    loaded = read_text("", "lb.toml", options.given) if options.file is None else options.file.reading
+    sys.stdout.write(print_configuration(loaded))
 
 
 def _check(options: Options, reactor: Any) -> None:

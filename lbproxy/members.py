@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,11 +13,24 @@ from .balance.overlay import Overlay, effective, settled
 from .balance.pool import Pool
 from .balance.state import Wish
 from .discovery.file import InThread, MembersFile
+from .discovery.listing import read_members
 from .errors import ConfigurationError
 
-__all__ = ["Members", "MembershipConflict", "Memberships", "UnknownBackend"]
+__all__ = ["Configured", "Members", "MembershipConflict", "Memberships", "UnknownBackend"]
 
 _log = Logger()
+
+
+class Configured(Protocol):
+    """What a configuration says of a pool's members."""
+
+    @property
+    def backends(self) -> Iterable[Backend]:
+        """As they are named there."""
+
+    @property
+    def backends_file(self) -> str:
+        """The file that names them instead; empty: none."""
 
 
 class UnknownBackend(ConfigurationError):
@@ -164,6 +178,13 @@ class Memberships:
             members.restore(before.overlay)
         self.members[pool.name] = members
         return members
+
+    def read(self, configuration: Configured) -> tuple[Backend, ...]:
+        """The backends that a configuration names, by itself or by a file. Blocking; safe in a thread.
+
+        :raises ConfigurationError: for a file with mistakes, or that cannot be read.
+        """
+        return read_members(configuration.backends_file) if configuration.backends_file else tuple(configuration.backends)
 
     def configure(self, pool: Pool, backends: Iterable[Backend] = (), file: str = "") -> Members:
         """The configuration says this of a pool: at the start, and whenever it says another thing.

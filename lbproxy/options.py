@@ -252,9 +252,13 @@ class Options(usage.Options):
         if log is not None and log.path == "-" and self._is_daemon():
             raise usage.UsageError(_NO_OUTPUT)
 
+    @property
+    def asked(self) -> bool:
+        """Whether something is asked instead of to serve."""
+        return bool(self["check"] or self["print-config"] or self["plan"] or self["explain"])
+
     def _is_daemon(self) -> bool:
-        asked = self["check"] or self["print-config"] or self["plan"] or self["explain"]
-        return not asked and self.parent is not None and not self.parent.get("nodaemon", True)
+        return not self.asked and self.parent is not None and not self.parent.get("nodaemon", True)
 
     def _check_alone(self) -> None:
         problems = [

@@ -19,10 +19,12 @@ from .errors import LBProxyError
 from .files import FileStamp
 from .tls.watch import RESULTS, Reload
 
-__all__ = ["LOOK", "ReloadResult", "Reloader", "Source"]
+__all__ = ["LOOK", "TOLD", "ReloadResult", "Reloader", "Source"]
 
 #: Seconds between two looks at whether files have changed.
 LOOK = 2.0
+#: Differences that the log tells of; of the others only how many there are.
+TOLD = 20
 
 _log = Logger()
 
@@ -72,6 +74,7 @@ class Reloader:
     :param certificates: reads the files of certificates anew.
     :param clock: gives the time, and runs what is to be done from time to time.
     :param in_thread: runs a function in a thread and gives its result by a Deferred.
+    :ivar read_at: when what is gone by was read, or given, in seconds since the epoch.
     :ivar source: where configurations come from; None: from the application alone.
     :ivar watching: whether the source is looked at every :data:`LOOK` seconds, and read when it has changed and is quiet.
     :ivar last: what came of the last reload; None: there was none.
@@ -87,6 +90,7 @@ class Reloader:
     ) -> None:
         self.source: Source | None = None
         self.watching = False
+        self.read_at: float = clock.seconds()
         self.last: ReloadResult | None = None
         self.counts = dict.fromkeys(RESULTS, 0)
         self._change = change
@@ -96,6 +100,7 @@ class Reloader:
         self._wanted: Callable[[], Deferred[Configuration]] | None = None
         self._asked: list[Deferred[ReloadResult]] = []  # who wants that
         self._busy = False
+        self._running = False
         self._told = ""
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -103,12 +108,24 @@ class Reloader:
 
     def start(self) -> None:
         """Begin to watch the files, if they are to be watched."""
-        if self.source is not None and self.watching and not self._looking.running:
-            self._looking.start(LOOK, now=False).addErrback(lambda failure: _log.failure("the watch stopped", failure))
+        self._running = True
+        self._look_or_not()
 
     def stop(self) -> None:
         """Watch them no longer."""
-        if self._looking.running:
+        self._running = False
+        self._look_or_not()
+
+    def watch(self, watching: bool) -> None:
+        """Say whether they are to be."""
+        self.watching = watching
+        self._look_or_not()
+
+    def _look_or_not(self) -> None:
+        wanted = self._running and self.watching and self.source is not None
+        if wanted and not self._looking.running:
+            self._looking.start(LOOK, now=False).addErrback(lambda failure: _log.failure("the watch stopped", failure))
+        elif self._looking.running and not wanted:
             self._looking.stop()
 
     # Who asks.
@@ -155,7 +172,8 @@ class Reloader:
 
     def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
         self._told = ""
-        _log.info("the configuration was changed: {count} differences", count=len(differences))
+        self.read_at = self._clock.seconds()
+        _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
     def _failed(self, failure: Failure) -> ReloadResult:
@@ -198,6 +216,12 @@ class Reloader:
 
     def _cannot_look(self, failure: Failure) -> None:
         _log.failure("the configuration's files cannot be looked at", failure)
+
+
+def _in_words(differences: tuple[Any, ...]) -> str:
+    told = [str(difference) for difference in differences[:TOLD]]
+    more = [f"and {len(differences) - TOLD} more"] if len(differences) > TOLD else []
+    return "; ".join([*told, *more]) or "nothing differs"
 
 
 def _both(file: ReloadResult, certificates: Reload | None) -> ReloadResult:

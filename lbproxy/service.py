@@ -23,12 +23,14 @@ from .drain import Drain
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listeners import Listeners, Places, addresses_of, close_all
+from .members import Memberships
 from .observe.access_log import AccessLog
 from .observe.events import EventLog
-from .reload import Reloader, ReloadResult
+from .reload import Reloader, ReloadResult, Source
 from .resource import LoadBalancerResource
 from .settings import Settings
 from .site import Site
+from .state_file import StateFile
 from .tls.backends import BackendTls
 from .tls.identity import client_identity
 from .tls.store import CertificateStore
@@ -118,21 +120,30 @@ class LoadBalancerService(MultiService):
         resources: Mapping[str, IResource] | None = None,
         observers: Sequence[IExchangeObserver] = (),
         certificates: CertificateStore | None = None,
+        source: Source | None = None,
     ) -> LoadBalancerService:
         """A service that is made of a configuration, and can be changed to another one while it runs (:meth:`reload`).
 
         :param resources: by the names that routes give, what they lead to of the application's own.
         :param certificates: what *configuration* says of them, where it has been read already.
+        :param source: where *configuration* was read from, and is read anew when ``reloader.reload()`` is called; it is watched
+            if it says so.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
         service = cls.__new__(cls)
-        log = log_of(configuration, reactor if clock is None else clock)
-        site = Site.of(configuration, reactor, clock=clock, observers=_told(log, observers), resources=resources)
+        time = reactor if clock is None else clock
+        log = log_of(configuration, time)
+        members = Memberships(time, partial(in_thread_of, reactor))
+        told = _told(log, observers)
+        site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members)
         service._wire(reactor, clock, LoadBalancerResource.of(site, reactor=reactor), log, observers)
+        service.configuration = configuration
+        service.members = members
+        service.reloader.source = source
+        service.keep_state(configuration.state_file)
         if certificates is None:
             certificates = store_of(configuration)
         service._begin_with(places_of(configuration), certificates, site.backend_tls, configuration.admin_writable)
-        service.configuration = configuration
         return service
 
     def _wire(
@@ -154,6 +165,8 @@ class LoadBalancerService(MultiService):
         self.access_log = access_log
         self.certificates: CertificateStore | None = None
         self.watch: CertificateWatch | None = None
+        self.members: Memberships | None = None
+        self.state_file: StateFile | None = None
         self.admin_writable = False
         self.events = EventLog(self.clock)
         self.counters = resource.counters
@@ -161,7 +174,7 @@ class LoadBalancerService(MultiService):
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
-        self.reloader = Reloader(partial(change, self), self.reload_certificates, self.clock, self.in_thread)
+        self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -183,6 +196,7 @@ class LoadBalancerService(MultiService):
         self.factory.identify = client_identity if shown else None
         self._watch_certificates(certificates, [tls for tls in backends if tls.files])
         self.admin_writable = admin_writable
+        self.reloader.watch(self.configuration is not None and self.configuration.watch)
         self._admin_site.resource = self._admin_root()
 
     def _watch_certificates(self, certificates: CertificateStore | None, backends: list[BackendTls]) -> None:
@@ -206,7 +220,23 @@ class LoadBalancerService(MultiService):
             events=self.events,
             writable=self.admin_writable,
             watch=self.watch,
+            memberships=self.members,
+            state_file=self.state_file,
+            reloader=None if self.configuration is None else self.reloader,
+            started=self._made,
         ).resource
+
+    def keep_state(self, path: str) -> None:
+        """Keep what operators say over a restart, in this file from now on; empty: nowhere."""
+        before, self.state_file = self.state_file, None
+        if before is not None:
+            before.stop()
+        if path and self.members is not None:
+            self.state_file = StateFile(path, self.members, self.clock, self.in_thread)
+            if before is None:
+                self.state_file.load()
+            if self.running:
+                self.state_file.start()
 
     def addresses(self) -> list[IAddress]:
         """Where it listens for clients just now, in the order of the descriptions, with the real ports for port 0."""
@@ -253,6 +283,10 @@ class LoadBalancerService(MultiService):
             return succeed(None)
         return self.watch.reload()
 
+    def _read_certificates(self) -> Deferred[Reload | None]:
+        """After a file has been read that need not name any."""
+        return succeed(None) if self.watch is None and self.reloader.source is not None else self.reload_certificates()
+
     def observe(self) -> None:
         """Have the access log told of all exchanges, and the other observers, from now on."""
         for desk in self.site.desks():
@@ -295,6 +329,10 @@ class LoadBalancerService(MultiService):
         self.resource.start()
         if self.watch is not None:
             self.watch.start()
+        if self.members is not None:
+            self.members.start()
+        if self.state_file is not None:
+            self.state_file.start()
         self.reloader.start()
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
@@ -353,8 +391,12 @@ class LoadBalancerService(MultiService):
             self.site.unwatch(self.events)
             self.events.stop()
             self._close_access_log()
+            if self.members is not None:
+                self.members.stop()
+            keeping = succeed(None) if self.state_file is None else self.state_file.stop()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
             closing.addBoth(self._end_listeners)
+            closing.addBoth(lambda _: keeping)
         waiting, self._stopped = self._stopped, []
         closing.addBoth(lambda _: _fire(waiting))
 

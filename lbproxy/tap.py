@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from .balance.backend import Backend
 from .config.model import Configuration
 from .errors import LBProxyError, ListenError
-from .options import Options
+from .options import Options as OptionsAlone
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
@@ -141,23 +141,39 @@ class _UnderTwistd(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
 
 
+class Options(OptionsAlone):
+    """The options, and what is asked instead of to serve: that is answered as soon as they are parsed, and wherever one that serves
+    may have its pidfile."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse *options*.
+
+        :raises usage.UsageError: with everything that is wrong, a line each.
+        :raises SystemExit: when something was asked, and has been answered.
+        """
+        super().parseOptions(options)
+        if self.asked and self.parent is not None:
+            from twisted.internet import reactor
+
+            from .commands import run_command
+
+            run_command(self, reactor)
+
+
 def makeService(options: Options) -> IService:
     """Wire the service that *options* describe. Nothing is opened before it starts."""
     # twistd has installed the reactor by now; these modules, through twisted.web.proxy, would have installed their own.
     from twisted.internet import reactor
 
     from .changes import check_places
-    from .commands import run_command
     from .demo import DemoService
     from .service import LoadBalancerService
 
-    run_command(options, reactor)
     service: Any = _UnderTwistd(reactor)
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
-        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=options["certificates"])
-        made.reloader.source = options.file
-        made.reloader.watching = configuration.watch or options["watch"]
+        certificates = options["certificates"]  # which are read already, unless a file names them
+        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
         service.balancers.append(made)
         return made
 

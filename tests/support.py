@@ -329,7 +329,7 @@ class Rig:
 
     def running(self, version: str = "1", **more: Any) -> Running:
         """What there is to be seen of it."""
-        return Running(site=self.resource.site, listener=self.listener, version=version, **more)
+        return Running(site=self.resource.site, listener=self.listener, version=version, started=START, **more)
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """As an observer: keep it."""

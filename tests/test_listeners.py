@@ -231,7 +231,7 @@ class Doors(ListenersCase):
 
     def test_operators(self) -> None:
         """They have a moment for the answer to what has closed their listener."""
-        door = AdminDoor(cast(Any, _Echo()))  # type: ignore[no-untyped-call]
+        door = AdminDoor(cast(Any, _Echo()))
         client = Peer(self.reactor).attach(door.buildProtocol(None))
         door.leave()
         self.reactor.advance(0)

@@ -15,6 +15,7 @@ from lbproxy.balance.overlay import Overlay
 from lbproxy.balance.pool import Pool
 from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import Change, Wish
+from lbproxy.config.model import PoolConfiguration
 from lbproxy.discovery.file import LOOK_INTERVAL
 from lbproxy.errors import ConfigurationError
 from lbproxy.members import Members, MembershipConflict, Memberships, UnknownBackend
@@ -196,6 +197,14 @@ class MembershipsTests(SynchronousTestCase):
         self.assertEqual((self.there(), len(self.clock.getDelayedCalls())), (["f:1", "c:1"], 1))
         self.memberships.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_a_configuration_names(self) -> None:
+        """By itself, or by a file, whose mistakes are the configuration's."""
+        read = self.memberships.read
+        self.assertEqual(read(PoolConfiguration(backends=backends("a:1,b:1"))), backends("a:1,b:1"))
+        self.assertEqual(read(PoolConfiguration(backends_file=self.file("c:1"))), backends("c:1"))
+        error = self.assertRaises(ConfigurationError, read, PoolConfiguration(backends_file="/nowhere"))
+        self.assertTrue(str(error).startswith("/nowhere: "))
 
     def test_another_file_and_none(self) -> None:
         """The one before is watched no more; a pool that comes by a reload has its file watched at once."""

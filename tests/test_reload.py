@@ -166,7 +166,7 @@ class Watching(ReloaderCase):
     def setUp(self) -> None:
         super().setUp()
         self.source = self.reloader.source = Source()
-        self.reloader.watching = True
+        self.reloader.watch(True)
         self.reloader.start()
         self.addCleanup(self.reloader.stop)
 
@@ -208,10 +208,10 @@ class Watching(ReloaderCase):
 
     def test_only_if_it_is_wanted(self) -> None:
         """Without --watch it is read when it is told to be."""
-        self.reloader.stop()
-        self.reloader.watching = False
-        self.reloader.start()
+        self.reloader.watch(False)
         self.assertEqual(self.look(state=1) + self.look(), 0)
+        self.reloader.watch(True)
+        self.assertEqual(self.look() + self.look(), 1)
 
 
 class Files(SynchronousTestCase):

@@ -20,11 +20,11 @@ __all__ = [
     "JSON",
     "JSON_PIECES",
     "Answer",
+    "Lazily",
     "Node",
     "Page",
     "PartsPage",
     "json_answer",
-    "json_list_parts",
     "json_parts",
     "send",
 ]
@@ -35,6 +35,7 @@ JSON = "application/json"
 
 #: Pieces, such as a name or a number, in a part of what :func:`json_parts` gives: 2 ms.
 JSON_PIECES = 8000
+_ENCODER = json.JSONEncoder(indent=2)
 _METHODS = (b"GET", b"HEAD")
 
 CONTENTS = """\
@@ -81,29 +82,46 @@ def json_answer(value: Any) -> Answer:
     return Answer(b"".join(json_parts(value)), JSON)
 
 
+@attrs.frozen
+class Lazily:
+    """A list whose values are made when the part of the page comes in which they are."""
+
+    values: Iterable[Any]
+
+
 def json_parts(value: Any) -> Iterator[bytes]:
-    """The same in parts, for a value that may be large."""
-    return _in_parts(chain(json.JSONEncoder(indent=2).iterencode(value), "\n"))
-
-
-def json_list_parts(values: Iterable[Any]) -> Iterator[bytes]:
-    """A list in parts, whose values are made when their part's turn comes."""
-    return _in_parts(_list_pieces(values))
-
-
-def _list_pieces(values: Iterable[Any]) -> Iterator[str]:
-    encoder = json.JSONEncoder(indent=2)
-    before = "[\n"
-    for value in values:
-        yield before
-        yield from encoder.iterencode(value)
-        before = ",\n"
-    yield "\n]\n" if before == ",\n" else "[]\n"
-
-
-def _in_parts(pieces: Iterator[str]) -> Iterator[bytes]:
+    """The same in parts, for a value that may be large. It may be :class:`Lazily`, have such in its objects, and so on."""
+    pieces = chain(_pieces(value, "\n"), "\n")
     while part := "".join(islice(pieces, JSON_PIECES)):
         yield part.encode()
+
+
+def _pieces(value: Any, line: str) -> Iterator[str]:
+    """What the encoder writes; *line* begins each line but the first."""
+    if isinstance(value, Lazily):
+        return _bracketed("[]", (_pieces(one, f"{line}  ") for one in value.values), line)
+    if _is_lazy(value):
+        return _bracketed("{}", (_member(name, one, f"{line}  ") for name, one in value.items()), line)
+    return (piece.replace("\n", line) for piece in _ENCODER.iterencode(value))
+
+
+def _is_lazy(value: Any) -> bool:
+    return isinstance(value, Lazily) or (isinstance(value, dict) and any(map(_is_lazy, value.values())))
+
+
+def _member(name: str, value: Any, line: str) -> Iterator[str]:
+    yield f"{json.dumps(name)}: "
+    yield from _pieces(value, line)
+
+
+def _bracketed(brackets: str, members: Iterator[Iterator[str]], line: str) -> Iterator[str]:
+    yield brackets[0]
+    before = ""
+    for member in members:
+        yield f"{before}{line}  "
+        yield from member
+        before = ","
+    yield f"{line if before else ''}{brackets[1]}"
 
 
 class Node(Resource):

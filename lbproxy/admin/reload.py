@@ -16,7 +16,7 @@ from .pages import Answer, Node, json_answer, send
 
 __all__ = ["ReloadPage", "reload_status"]
 
-_NO_FILE = Answer("There is nothing to be read anew: the configuration was in no file.\n", code=404)
+_NO_FILE = Answer("There is nothing to be read anew.\n", code=404)
 _NOT_RUNNING = Answer("It is not running, or was stopped meanwhile: nothing was read.\n", code=503)
 _FAILED = Answer("An error in lbproxy itself; its log tells more. It goes by the configuration from before.\n", code=500)
 
@@ -26,13 +26,11 @@ _log = Logger()
 def reload_status(reloader: Reloader) -> dict[str, Any]:
     """What is known of reading the configuration anew, ready for JSON.
 
-    :return: ``read_at``, when what it goes by was read (ISO 8601 in UTC); counts of ``reloads`` by how they ended; and the
-        ``last`` one with its ``time``, whether it was ``ok``, its ``errors``, and what differed as ``changes`` (null: there was
-        none yet).
+    :return: counts of ``reloads`` by how they ended, and the ``last`` one (null: there was none yet) with its ``time`` (ISO 8601
+        in UTC), whether it was ``ok``, its ``errors``, and the ``differences`` that were changed.
     """
     return {
-        "read_at": iso_time(reloader.read_at),
-        "reloads": dict(sorted(reloader.reloads.items())),
+        "reloads": dict(sorted(reloader.counts.items())),
         "last": None if reloader.last is None else _result(reloader.last),
     }
 
@@ -42,14 +40,14 @@ def _result(result: ReloadResult) -> dict[str, Any]:
         "time": iso_time(result.when),
         "ok": result.ok,
         "errors": list(result.errors),
-        "changes": [str(change) for change in result.changes],
+        "differences": [str(difference) for difference in result.differences],
     }
 
 
 class ReloadPage(Node):
     """``/reload``: answers when it is done, with what differed, or with what is wrong as text.
 
-    :param reloader: None: the configuration was in no file.
+    :param reloader: None: there is nothing to be read anew.
     :param writable: whether the operator has allowed it; otherwise every POST is refused.
     """
 

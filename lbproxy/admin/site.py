@@ -25,7 +25,7 @@ from ..state_file import StateFile
 from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
 from .health import health
-from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer, json_list_parts, json_parts
+from .pages import CONTENTS, JSON, Answer, Lazily, Node, Page, PartsPage, json_answer, json_parts
 from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
@@ -50,10 +50,11 @@ def admin_site(
     reloader: Reloader | None = None,
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
+    started: float | None = None,
 ) -> AdminSite:
     """The administration of a site and of the listeners whose connections are counted in *counters*.
 
-    :param seconds: the time, in seconds since the epoch; the present is taken for the beginning of the uptime.
+    :param seconds: the time, in seconds since the epoch.
     :param reactor: runs the time-outs of the administration's own connections; without one ``twisted.web`` takes the installed
         one.
     :param draining: whether the listeners have been told to stop.
@@ -62,15 +63,17 @@ def admin_site(
     :param watch: of the certificates that clients are shown; None: there are none.
     :param memberships: who the pools' members are; None: what is said here of them is kept nowhere.
     :param state_file: keeps what is said here; None: nothing does.
-    :param reloader: reads the configuration anew; None: it was in no file.
+    :param reloader: reads the configuration anew; None: nothing does.
     :param configuration: gives the text of ``/config``, without secrets; None: there is none to be shown.
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
+    :param started: when serving began, in seconds since the epoch; None: just now.
     """
     running = Running(
         site=site,
         listener=counters,
         version=__version__,
+        started=seconds() if started is None else started,
         watch=watch,
         memberships=memberships,
         state_file=state_file,
@@ -98,30 +101,29 @@ class _Pages:
 
     def __init__(self, running: Running, seconds: Callable[[], float]) -> None:
         self._running = running
-        self._balancers = running.site.balancers
+        self._site = running.site
         self._seconds = seconds
-        self._started = seconds()
         self._membership = Members if running.memberships is None else running.memberships.of
 
     def status(self, draining: bool) -> Iterator[bytes]:
-        return json_parts(status(self._running, self._seconds(), started=self._started, draining=draining))
+        return json_parts(status(self._running, self._seconds(), draining=draining, listed=Lazily))
 
     def routes(self) -> Iterator[bytes]:
-        return json_list_parts(map(route_status, self._running.site.router.live.values()))
+        return json_parts(Lazily(map(route_status, self._running.site.router.live.values())))
 
     def pool(self, name: str) -> dict[str, Any]:
-        return pool_status(self._running, self._balancers[name], self._seconds())
+        return pool_status(self._running, self._site.balancers[name], self._seconds())
 
     def backend(self, members: Members, address: str) -> dict[str, Any]:
         pool = members.pool
-        return {"pool": pool.name, **backend_status(self._balancers[pool.name], pool.members[address], self._seconds())}
+        return {"pool": pool.name, **backend_status(self._site.balancers[pool.name], pool.members[address], self._seconds())}
 
     def members(self, name: str) -> Members | None:
-        balancer = self._balancers.get(name)
+        balancer = self._site.balancers.get(name)
         return None if balancer is None else self._membership(balancer.pool)
 
     def all_members(self) -> Iterator[Members]:
-        return (self._membership(balancer.pool) for balancer in self._balancers.values())
+        return (self._membership(balancer.pool) for balancer in self._site.balancers.values())
 
 
 def _configuration(configuration: Callable[[], str] | None) -> Answer:

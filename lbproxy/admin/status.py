@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import islice
 from math import isfinite
 from typing import Any
@@ -27,24 +28,29 @@ __all__ = ["ROUTES_SHOWN", "pool_status", "status"]
 ROUTES_SHOWN = 100
 
 
-def status(running: Running, now: float, *, started: float, draining: bool = False) -> dict[str, Any]:
+#: Makes a list of values, or, for a page that is made in parts, :class:`.pages.Lazily`.
+Listed = Callable[[Iterable[Any]], Any]
+
+
+def status(running: Running, now: float, *, draining: bool = False, listed: Listed = list) -> dict[str, Any]:
     """Everything worth knowing at a glance, ready for JSON.
 
-    :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
+    :param now: seconds since the epoch; since serving began it is ``uptime``.
     :param draining: whether it has been told to stop.
+    :param listed: makes the lists that may be long.
     :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` (:func:`pool_status`), ``routes`` (the first
         :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
         (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
-        (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: the
-        configuration was in no file) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
+        (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
+        reads the configuration anew) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
         allowed; null: anything) and what limits, strictness and time-outs did.
     """
     site, listener = running.site, running.listener
     return {
         "version": running.version,
-        "uptime": round(now - started, 3),
+        "uptime": round(now - running.started, 3),
         "draining": draining,
-        "pools": [pool_status(running, balancer, now) for balancer in running.balancers],
+        "pools": listed(pool_status(running, balancer, now, listed) for balancer in running.balancers),
         "routes": [route_status(live) for live in islice(site.router.live.values(), ROUTES_SHOWN)],
         "routes_total": len(site.router.live),
         "unrouted": unrouted_status(site.router),
@@ -81,9 +87,10 @@ def _limits(settings: Settings, listener: ListenerCounters) -> dict[str, Any]:
     }
 
 
-def pool_status(running: Running, balancer: Balancer, now: float) -> dict[str, Any]:
+def pool_status(running: Running, balancer: Balancer, now: float, listed: Listed = list) -> dict[str, Any]:
     """Everything that is known of a pool, ready for JSON.
 
+    :param listed: makes the list of its backends.
     :return: ``name``, ``policy``, whether its backends' health is ignored (``panicking``), its counters, ``tiers`` with the share
         of exchanges that each takes, ``backends`` (:func:`.backend_status.backend_status`), ``backends_file`` (of the file that
         lists them its ``path``, and of the last reading its ``time``, whether it was ``ok``, and ``errors``; null: there is
@@ -108,7 +115,7 @@ def pool_status(running: Running, balancer: Balancer, now: float) -> dict[str, A
         "statuses": {str(code): count for code, count in sorted(counters.statuses.items())},
         "ends": dict(sorted(counters.ends.items())),
         "tiers": _tiers(pool),
-        "backends": [backend_status(balancer, member, now) for member in pool.members.values()],
+        "backends": listed(backend_status(balancer, member, now) for member in pool.members.values()),
         **_membership(running, pool.name),
     }
 

@@ -196,6 +196,9 @@ def read_document(path: str, variables: Mapping[str, str], text: str | None = No
 
 
 def _read(document: Document, name: str, variables: Mapping[str, str], above: list[str], text: str | None = None) -> None:
+    if "\0" in name:
+        document.problems.append(Problem((), f"{name!r} was given; allowed is a file's path, without null characters"))
+        return
     full = os.path.realpath(name)
     document.files.add(os.path.abspath(name))
     if text is None:
@@ -228,7 +231,8 @@ def _file_text(document: Document, name: str) -> str | None:
             data = file.read(FILE_LIMIT + 1)
         if len(data) <= FILE_LIMIT:
             return data.decode("utf-8-sig")
-        message = f"it has more than {FILE_LIMIT >> 20} MiB; allowed are {FILE_LIMIT >> 20} MiB a file, and more in files that it includes"
+        limit = f"{FILE_LIMIT >> 20} MiB"
+        message = f"it has more than {limit}; allowed are {limit} a file, and more in files that it includes"
         place = Place(name, 1)
     except UnicodeDecodeError as error:
         message = f"{said}it is not in UTF-8, as TOML must be (byte {error.start})"
@@ -275,7 +279,7 @@ def _included(document: Document, source: SourceFile, variables: Mapping[str, st
             yield from ((place, one) for one in matches if os.path.realpath(one) != own)
         elif not os.path.exists(full):
             document.files.add(os.path.abspath(full))
-            message = f"{pattern!r} was given, and there is no file {os.path.abspath(full)}; allowed are files, and patterns such as conf.d/*.toml"
+            message = f"{pattern!r} was given, and there is no file {os.path.abspath(full)}; allowed are files and patterns"
             document.problems.append(Problem(path, message, place))
         else:
             yield place, full

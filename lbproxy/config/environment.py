@@ -1,5 +1,5 @@
-"""Texts of a configuration that stand for others: ``${NAME}`` for a variable of the environment, ``{ file = "path" }`` for what is
-in a file. What they stand for is never shown.
+"""Texts that stand for others: ``${NAME}`` for a variable of the environment, ``{ file = "path" }`` for what is in a file. What
+they stand for is never shown.
 """
 
 from __future__ import annotations
@@ -63,12 +63,11 @@ class Hidden:
     def conceal(self, message: str) -> str:
         """A message in which nothing hidden is left."""
         for text, written in sorted(self._shown.items(), key=lambda item: -len(item[0])):
-            if text in message:
-                message = message.replace(repr(text), repr(written)).replace(f'"{text}"', f'"{written}"')
+            message = message.replace(repr(text), repr(written)).replace(f'"{text}"', f'"{written}"')
+            if len(text) >= _SHORTEST:
+                message = message.replace(text, written).replace(repr(text)[1:-1], written)
+            else:
                 message = message.replace(f"{text} was given", f"{written} was given")
-                inner = repr(text)[1:-1]
-                if len(text) >= _SHORTEST:
-                    message = message.replace(text, written).replace(inner, written)
         return message
 
 

@@ -76,11 +76,11 @@ def default_of(key: str) -> Any:
 def top_hint(key: str) -> str:
     """Where a key belongs that is none at the top."""
     if key in _COMMAND_LINE:
-        return f"it is said on the command line alone, as --{key}"
-    if key in ROUTE_KEYS:
-        return f"it is said of a route: [[routes]] with {key} = ..."
+        return "it is said on the command line alone"
     if key in ("pool", "route", "filter"):
         return f"did you mean {key}s?"
+    if key in ROUTE_KEYS:
+        return f"it is said of a route: [[routes]] with {key} = ..."
     return _backend_hint(key)
 
 

@@ -19,7 +19,7 @@ from .model import PoolConfiguration
 from .problems import Problem, from_lines
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["PoolReader"]
+__all__ = ["PoolReader", "as_settings_have_it", "path_of"]
 
 #: What goes with a path that is asked for alone.
 _OF_REQUESTS = PROBE_KEYS[1:]
@@ -36,12 +36,14 @@ class PoolReader:
         self._document = document
         self._top = top
 
-    def settings(self, table: Mapping[str, Any], base: Mapping[str, Any], only: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
+    def settings(
+        self, table: Mapping[str, Any], base: Mapping[str, Any], only: frozenset[str]
+    ) -> tuple[dict[str, Any], list[Problem]]:
         """Arguments of :class:`Settings`: those of *base*, and over them what *table* says.
 
         :param only: the keys that are looked for.
         """
-        given = {key: _as_settings_have_it(key, value) for key, value in table.items() if key in only}
+        given = {key: as_settings_have_it(key, value) for key, value in table.items() if key in only}
         values, problems = self._structurer.fields(Settings, given)
         if "sticky-key-file" in table:
             if "sticky-key" in table:
@@ -207,10 +209,10 @@ class PoolReader:
         if "address" not in table:
             problems.append(Problem((), f"{shown(table)} was given; its address is missing"))
         words: dict[str, str] = {}
-        for key in table:
+        for key, value in table.items():
             if key in BACKEND_OPTIONS or key == "address":
                 try:
-                    words[key] = self._word(key, table[key])
+                    words[key] = self._word(key, value)
                 except Mistakes as mistakes:
                     problems += [one.below(key) for one in mistakes.problems] or [Problem((), "")]
         if problems:
@@ -241,7 +243,7 @@ def _lines(error: ConfigurationError, key: str) -> list[Problem]:
     return [Problem(one.path[1:], one.message) for one in from_lines(error, (), (key,))]
 
 
-def _as_settings_have_it(key: str, value: Any) -> Any:
+def as_settings_have_it(key: str, value: Any) -> Any:
     """Lists of texts with commas, and numbers of bytes of texts with k, m or g."""
     if isinstance(value, Text) and value.known and key in COMMA_LISTS:
         return [Text.of(part.strip(), value.folder, written=part.strip()) for part in value.split(",")]

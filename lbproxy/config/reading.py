@@ -49,6 +49,7 @@ class Loaded:
     :ivar warnings: what is no mistake, but most likely not what was meant, each with its place.
     :ivar document: as it was written.
     :ivar overrides: what options said over it, by key.
+    :ivar values: as it was written, with what options said in its place.
     """
 
     configuration: Configuration
@@ -56,6 +57,7 @@ class Loaded:
     warnings: tuple[str, ...]
     document: Document = attrs.field(repr=False)
     overrides: Mapping[str, Any] = attrs.field(repr=False)
+    values: Mapping[str, Any] = attrs.field(repr=False)
 
     def origin(self, path: str) -> str:
         """Where a value comes from: such as ``lb.toml:12``, ``--retries``, or ``default``.
@@ -123,6 +125,7 @@ class _Reading:
             tuple(self._lines(unused(configuration))),
             self._document,
             self._overrides,
+            self._top,
         )
 
     # Options over files.
@@ -198,7 +201,7 @@ class _Reading:
         if key == "certificate":
             listed = value if isinstance(value, (list, tuple)) else [value]
             return tuple(self._each_path(listed))
-        if key in PATH_KEYS and not (key == "access-log" and str(value) in ("-", "")) and not (key == "state-file" and value == ""):
+        if key in PATH_KEYS and not (value in ("", "-") and key in ("access-log", "state-file")):
             return path_of(self._structurer, value)
         read = self._structurer.read(value, kind)
         if key in _WORDS and read not in _WORDS[key]:
@@ -272,7 +275,9 @@ class _Reading:
 
         def key(problem: Problem) -> tuple[int, int]:
             place = problem.place
-            return (len(order) + 1, 0) if place is None else (order.get(place.file, -1 if not place.line else len(order)), place.line)
+            if place is None:
+                return len(order) + 1, 0
+            return order.get(place.file, len(order) if place.line else -1), place.line
 
         return [self._document.hidden.conceal(str(one)) for one in sorted(placed, key=key)]
 
@@ -321,7 +326,7 @@ def _ways(path: KeyPath) -> list[KeyPath]:
 def _as_text(value: Any) -> Any:
     """An option's value as a document has it: its texts may stand for numbers, and paths are relative to where we are."""
     if isinstance(value, str):
-        return Text.of(value, os.getcwd(), free=True)
+        return Text.of(value, os.getcwd(), written=value.replace("$", "$$"), free=True)
     if isinstance(value, (list, tuple)):
         return [_as_text(one) for one in value]
     return value

@@ -121,7 +121,9 @@ def secure_request_problems(configuration: Configuration) -> Iterator[Problem]:
     settings = configuration.settings
     if configuration.certificates is not None and configuration.certificates.files:
         return
-    if settings.trusted_proxies or any(map(_may_be_secure, configuration.listen or ())) or any(certificate_problems(configuration)):
+    if settings.trusted_proxies or any(map(_may_be_secure, configuration.listen or ())):
+        return
+    if any(certificate_problems(configuration)):
         return
     for key, value in (("redirect-to-https", settings.redirect_to_https), ("hsts", settings.hsts)):
         if value:
@@ -181,9 +183,10 @@ def pool_problems(configuration: Configuration) -> Iterator[Problem]:
         names = ", ".join(pool.name for pool in pools)
         message = f"there are several pools ({names}) and no routes, which say what goes to which; {_FOR_EVERYTHING}"
         yield Problem(("pools",), message)
-    for path in [("filters", name) for name in configuration.filters] or [("default-filters",)] * bool(
-        configuration.default_filters
-    ):
+    paths: list[KeyPath] = [("filters", name) for name in configuration.filters]
+    if configuration.default_filters:
+        paths.append(("default-filters",))
+    for path in paths:
         yield Problem(path, f"filters are passed on routes, and there are none; {_FOR_EVERYTHING}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -11,11 +12,15 @@ import attrs
 from cattrs import Converter
 
 from ..errors import ConfigurationError
+from ..routing.model import FixedAnswer
 from .document import Document
 from .environment import Text, file_text, is_file_text
 from .problems import KeyPath, Problem, did_you_mean, from_lines
 
-__all__ = ["FieldKey", "Mistakes", "Structurer", "field_keys", "shown"]
+__all__ = [
+    "FieldKey", "Mistakes", "Structurer", "element_of", "field_keys", "is_table_kind", "made", "shown", "unknown_keys",
+    "without_none",
+]  # fmt: skip
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
@@ -52,27 +57,29 @@ class FieldKey:
 
 
 _FIELDS: dict[type, dict[str, FieldKey]] = {}
+#: Keys that are not called as their attributes are.
+_CALLED = {(FixedAnswer, "kind"): "type"}
 
 
 def field_keys(cls: type) -> dict[str, FieldKey]:
     """The attributes of a class by their keys: ``path_prefix`` is ``path-prefix``, ``type_`` is ``type``.
 
-    An attribute's metadata may name another key (``{"key": "type"}``), and say that its texts are paths (``{"path": True}``),
-    as a validator does whose ``allowed`` is "the path of ...".
+    An attribute's metadata may say that its texts are paths (``{"path": True}``), as a validator does whose ``allowed`` is "the
+    path of ...".
     """
     if cls not in _FIELDS:
         try:
             attrs.resolve_types(cls)
         except NameError:
             pass  # some module is imported for its types alone
-        _FIELDS[cls] = {one.key: one for one in map(_field_key, attrs.fields(cls)) if one.attribute.init}
+        _FIELDS[cls] = {one.key: one for one in (_field_key(cls, field) for field in attrs.fields(cls) if field.init)}
     return _FIELDS[cls]
 
 
-def _field_key(attribute: attrs.Attribute[Any]) -> FieldKey:
+def _field_key(cls: type, attribute: attrs.Attribute[Any]) -> FieldKey:
     allowed = getattr(attribute.validator, "allowed", "")
     return FieldKey(
-        attribute.metadata.get("key") or attribute.name.strip("_").replace("_", "-"),
+        _CALLED.get((cls, attribute.name)) or attribute.name.strip("_").replace("_", "-"),
         attribute,
         Any if isinstance(attribute.type, str) or attribute.type is None else attribute.type,
         bool(attribute.metadata.get("path")) or (isinstance(allowed, str) and allowed.startswith("the path of")),
@@ -110,7 +117,7 @@ class Structurer:
             self.converter.register_structure_hook(kind, self._plain)
         self.converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: self.prepared(value, Any))
         self.converter.register_structure_hook_func(_is_list, self._list)
-        self.converter.register_structure_hook_func(_is_table, self._table)
+        self.converter.register_structure_hook_func(is_table_kind, self._table)
         self.converter.register_structure_hook_func(_is_several, self._several)
         self.converter.register_structure_hook_func(attrs.has, self.instance)
 
@@ -140,17 +147,16 @@ class Structurer:
         values: dict[str, Any] = {}
         problems: list[Problem] = []
         # A stand-in for validators that look at what comes before their own attribute.
-        instance = object.__new__(cls)
+        instance: Any = object.__new__(cls)
         for key, field in field_keys(cls).items():
-            if key not in table:
-                if field.required:
-                    problems.append(Problem((), f"{key} is missing"))
-                continue
-            try:
-                values[field.attribute.name] = self._field(field, table[key], instance)
-            except Mistakes as mistakes:
-                problems += [one.below(key) for one in mistakes.problems]
-        return {attrs_alias(cls, name): value for name, value in values.items()}, problems
+            if key in table:
+                try:
+                    values[field.attribute.alias or key] = self._field(field, table[key], instance)
+                except Mistakes as mistakes:
+                    problems += [one.below(key) for one in mistakes.problems]
+            elif field.required:
+                problems.append(Problem((), f"{key} is missing"))
+        return values, problems
 
     def _field(self, field: FieldKey, value: Any, instance: Any) -> Any:
         attribute = field.attribute
@@ -164,7 +170,7 @@ class Structurer:
             if attribute.validator is not None:
                 attribute.validator(instance, attribute, converted)
         except ConfigurationError as error:
-            raise Mistakes(*(_without_key(one, field.key) for one in from_lines(error, (), (field.key,)))) from None
+            raise Mistakes(*(_without_key(one, field) for one in from_lines(error, (), (field.key,)))) from None
         except AttributeError:
             pass  # a validator looks at what has not been read: making the whole will tell
         except (TypeError, ValueError) as error:
@@ -188,12 +194,12 @@ class Structurer:
     def prepared(self, value: Any, kind: Any) -> Any:
         """A value of Python's own types: texts are what they stand for, and numbers where numbers are wanted and they may be.
         Whether it is of that type is for others to say."""
-        wanted = _without_none(kind)
+        wanted = without_none(kind)
         if isinstance(value, Text):
             if not value.known:
                 raise Mistakes
             if _is_list(wanted):
-                return [self.prepared(value, _element(wanted))]
+                return [self.prepared(value, element_of(wanted))]
             text = _free(value, wanted) if value.free else str(value)
             return text.encode() if wanted is bytes and isinstance(text, str) else text
         if is_file_text(value) and wanted in (str, bytes):
@@ -202,10 +208,10 @@ class Structurer:
         if isinstance(value, dict) and attrs.has(wanted):
             return self.instance(value, wanted)
         if isinstance(value, dict):
-            inner = get_args(wanted)[1] if _is_table(wanted) and len(get_args(wanted)) == 2 else Any
+            inner = get_args(wanted)[1] if is_table_kind(wanted) and len(get_args(wanted)) == 2 else Any
             return self._each(value.items(), lambda one: self.prepared(one, inner), dict)
         if isinstance(value, (list, tuple)):
-            return self._each(enumerate(value), lambda one: self.prepared(one, _element(wanted)), _values)
+            return self._each(enumerate(value), lambda one: self.prepared(one, element_of(wanted)), _values)
         return value
 
     def _file_text(self, value: dict[str, Any]) -> str:
@@ -232,7 +238,7 @@ class Structurer:
     def _list(self, value: Any, kind: Any) -> Any:
         make = get_origin(kind) or kind
         make = tuple if make is Sequence else make
-        inner = _element(kind)
+        inner = element_of(kind)
         if isinstance(value, (list, tuple)):
             return make(self._each(enumerate(value), lambda one: self.read(one, inner), _values))
         return make([self.read(value, inner)])
@@ -291,11 +297,6 @@ def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
         raise Mistakes(*from_lines(error, field_keys(cls), path)) from None
 
 
-def attrs_alias(cls: type, name: str) -> str:
-    """What an attribute is called as an argument."""
-    return str(getattr(attrs.fields(cls), name).alias)
-
-
 def unknown_keys(
     table: Mapping[str, Any], known: Iterable[str], hint: Callable[[str], str] = lambda key: ""
 ) -> list[Problem]:
@@ -321,8 +322,8 @@ def _values(items: dict[int, Any]) -> list[Any]:
     return list(items.values())
 
 
-def _without_key(problem: Problem, key: str) -> Problem:
-    return Problem(problem.path[1:], problem.message) if problem.path[:1] == (key,) else problem
+def _without_key(problem: Problem, field: FieldKey) -> Problem:
+    return Problem(problem.path[1:], problem.message.removeprefix(f"{field.attribute.name}: "))
 
 
 def _converted(attribute: attrs.Attribute[Any], value: Any, instance: Any) -> Any:
@@ -330,9 +331,10 @@ def _converted(attribute: attrs.Attribute[Any], value: Any, instance: Any) -> An
     if converter is None:
         return value
     if isinstance(converter, attrs.Converter):
-        arguments = [instance] if converter.takes_self else []
-        arguments += [attribute] if converter.takes_field else []
-        return converter.converter(value, *arguments)  # type: ignore[call-arg]
+        told: Any = converter
+        arguments = [instance] if told.takes_self else []
+        arguments += [attribute] if told.takes_field else []
+        return told.converter(value, *arguments)
     return converter(value)
 
 
@@ -350,11 +352,13 @@ def _free(text: Text, kind: Any) -> Any:
     return str(text)
 
 
+@cache
 def _is_several(kind: Any) -> bool:
     return get_origin(kind) in (Union, UnionType)
 
 
-def _without_none(kind: Any) -> Any:
+@cache
+def without_none(kind: Any) -> Any:
     """``str`` of ``str | None``."""
     if _is_several(kind):
         inner = [one for one in get_args(kind) if one is not NoneType]
@@ -362,15 +366,18 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
+@cache
 def _is_list(kind: Any) -> bool:
     origin = get_origin(kind) or kind
     return origin in (tuple, list, frozenset, set, Sequence)
 
 
-def _element(kind: Any) -> Any:
+@cache
+def element_of(kind: Any) -> Any:
     arguments = get_args(kind)
     return arguments[0] if _is_list(kind) and arguments else Any
 
 
-def _is_table(kind: Any) -> bool:
+@cache
+def is_table_kind(kind: Any) -> bool:
     return (get_origin(kind) or kind) in (dict, Mapping)

@@ -17,20 +17,20 @@ __all__ = ["configuration_families"]
 def configuration_families(running: Running) -> Iterator[Metric]:
     """Those of what there is, with the values of now."""
     if running.reloader is not None:
-        yield from _reloads(running.reloader)
+        yield from _reloads(running.reloader, running.started)
     if running.memberships is not None and running.memberships.files:
         yield from _members(running.memberships.files)
     if running.state_file is not None:
         yield from _state(running.state_file)
 
 
-def _reloads(reloader: Reloader) -> Iterator[Metric]:
+def _reloads(reloader: Reloader, started: float) -> Iterator[Metric]:
     last = reloader.last
     yield with_samples(
         CounterMetricFamily(
             "lbproxy_config_reloads_total", "How often the configuration was read anew, by how that ended.", labels=["result"]
         ),
-        from_zero(RESULTS, reloader.reloads),
+        from_zero(RESULTS, reloader.counts),
     )
     yield GaugeMetricFamily(
         "lbproxy_config_last_reload_success",
@@ -39,8 +39,8 @@ def _reloads(reloader: Reloader) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "lbproxy_config_last_reload_timestamp_seconds",
-        "When the configuration was read last, whatever came of it.",
-        value=reloader.read_at if last is None else last.when,
+        "When the configuration was read last, whatever came of it; at first, when serving began.",
+        value=started if last is None else last.when,
     )
 
 

@@ -37,8 +37,8 @@ class ReloadResult(Protocol):
         """What was wrong, a line each."""
 
     @property
-    def changes(self) -> Sequence[object]:
-        """What differed; as text, a line each."""
+    def differences(self) -> Sequence[object]:
+        """What differed, and was changed; as text, a line each."""
 
 
 class Reloader(Protocol):
@@ -49,12 +49,8 @@ class Reloader(Protocol):
         """What came of it the last time; None: it was not done yet."""
 
     @property
-    def reloads(self) -> Mapping[str, int]:
+    def counts(self) -> Mapping[str, int]:
         """How often it was done, by how it ended: ``success`` or ``failure``."""
-
-    @property
-    def read_at(self) -> float:
-        """When the configuration was read that it goes by, in seconds since the epoch."""
 
     def reload(self) -> Deferred[Any]:
         """Do it; fires with a :class:`ReloadResult`, or with None if it does not run."""
@@ -67,15 +63,17 @@ class Running:
     :ivar site: pools and routes.
     :ivar listener: what clients' listeners count.
     :ivar version: of lbproxy.
+    :ivar started: when serving began, in seconds since the epoch.
     :ivar watch: of the files of certificates; None: there are none.
     :ivar memberships: who the pools' members are, with the files that list them; None: nobody changes them at run time.
     :ivar state_file: keeps what operators said; None: nothing does.
-    :ivar reloader: reads the configuration anew; None: it was in no file.
+    :ivar reloader: reads the configuration anew; None: nothing does.
     """
 
     site: Site
     listener: ListenerCounters
     version: str
+    started: float
     watch: CertificateWatch | None = None
     memberships: Memberships | None = None
     state_file: StateFile | None = None

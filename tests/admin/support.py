@@ -41,8 +41,7 @@ class Reloads:
 
     def __init__(self) -> None:
         self.last: Any = None
-        self.reloads: dict[str, int] = {}
-        self.read_at = START
+        self.counts: dict[str, int] = {}
         self.result: Any = None
         self.asked = 0
 
@@ -72,7 +71,7 @@ class SeveralCase(SynchronousTestCase):
 
     def running(self, **more: Any) -> Running:
         """What there is to be seen."""
-        return Running(site=self.site, listener=self.listener, version="1", **more)
+        return Running(site=self.site, listener=self.listener, version="1", started=START, **more)
 
     def route(self, routes: tuple[Route, ...] = ROUTES) -> dict[str, Any]:
         """Let these routes run; gives them by name."""

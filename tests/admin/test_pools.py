@@ -33,6 +33,15 @@ class MemberTests(SeveralCase):
         self.assertEqual(self.get_json("/pools/"), list(POOLS))
         self.assertEqual([one["address"] for one in self.get_json("/pools/canary")["backends"]], ["c:1", "both:1"])
 
+    def test_pools_that_come_and_go(self) -> None:
+        """What is shown, and can be changed, is what there is now."""
+        app = self.pool("app")
+        self.site.balancers = {"app": app}
+        self.assertEqual(self.get_json("/pools"), ["app"])
+        self.assertEqual([pool["name"] for pool in self.get_json("/status")["pools"]], ["app"])
+        self.assertEqual(status(self.ask("/backends/c:1/drain")), 404)
+        self.assertEqual(status(self.ask("/backends/both:1/drain")), 200)
+
     def test_an_unknown_pool(self) -> None:
         """The answer lists those that there are."""
         for method, path in (("GET", "/pools/x"), ("POST", "/pools/x/backends"), ("DELETE", "/pools/x/backends/a:1")):

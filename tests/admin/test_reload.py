@@ -24,7 +24,7 @@ class Result:
     when: float
     ok: bool
     errors: tuple[str, ...] = ()
-    changes: tuple[Any, ...] = ()
+    differences: tuple[Any, ...] = ()
 
 
 WELL = Result(START, True, (), ("pool app: backend a:1 was added",))
@@ -50,7 +50,7 @@ class ReloadTests(SeveralCase):
         self.assertEqual(status(transport.value()), 200)
         self.assertEqual(
             json.loads(split(transport.value())[2]),
-            {"time": "1970-01-01T00:16:40.000Z", "ok": True, "errors": [], "changes": ["pool app: backend a:1 was added"]},
+            {"time": "1970-01-01T00:16:40.000Z", "ok": True, "errors": [], "differences": ["pool app: backend a:1 was added"]},
         )
 
     def test_one_with_mistakes(self) -> None:
@@ -101,12 +101,12 @@ class ReloadTests(SeveralCase):
     def test_status(self) -> None:
         """The last one stands there, with the counts of all."""
         report = self.get_json("/status")["reload"]
-        self.assertEqual(report, {"read_at": "1970-01-01T00:16:40.000Z", "reloads": {}, "last": None})
-        self.reloads.last, self.reloads.reloads = ILL, {"success": 3, "failure": 1}
+        self.assertEqual(report, {"reloads": {}, "last": None})
+        self.reloads.last, self.reloads.counts = ILL, {"success": 3, "failure": 1}
         report = self.get_json("/status")["reload"]
         self.assertEqual(report["reloads"], {"failure": 1, "success": 3})
         self.assertEqual(
-            report["last"], {"time": "1970-01-01T00:16:41.000Z", "ok": False, "errors": list(ILL.errors), "changes": []}
+            report["last"], {"time": "1970-01-01T00:16:41.000Z", "ok": False, "errors": list(ILL.errors), "differences": []}
         )
 
 

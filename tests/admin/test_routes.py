@@ -50,7 +50,7 @@ class RouteStatusTests(SeveralCase):
         """/status shows the first of them and how many there are; /routes has all, made in parts."""
         routes = tuple(Route(name=f"r{number}", pool="app") for number in range(ROUTES_SHOWN + 50))
         self.route(routes)
-        report = status(self.running(), START, started=START)
+        report = status(self.running(), START)
         self.assertEqual((len(report["routes"]), report["routes_total"]), (ROUTES_SHOWN, len(routes)))
         self.assertEqual([one["name"] for one in self.get_json("/routes")], [route.name for route in routes])
 
@@ -97,6 +97,6 @@ class RouteStatusTests(SeveralCase):
         """JSON can hold all of it."""
         self.route(ROUTES)
         self.memberships.of(self.pool("app").pool).remove("a:1")
-        report = status(self.running(memberships=self.memberships), START, started=START)
+        report = status(self.running(memberships=self.memberships), START)
         self.assertEqual(json.loads(json.dumps(report)), report)
         self.assertEqual(report["pools"][0]["said"], {"added": [], "removed": ["a:1"], "weights": {}})

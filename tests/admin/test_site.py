@@ -67,6 +67,14 @@ class AdminSiteTests(SynchronousTestCase):
         report = json.loads(text)
         self.assertEqual((report["version"], report["uptime"]), (__version__, 3.0))
 
+    def test_the_uptime_is_that_of_serving(self) -> None:
+        """A site that is made anew goes on with it."""
+        site = admin_site(
+            self.rig.resource.site, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock, started=START - 60
+        )
+        self.agent = RequestTraversalAgent(site.resource)
+        self.assertEqual(json.loads(self.body(self.ask("/status")))["uptime"], 60.0)
+
     def test_metrics(self) -> None:
         """/metrics is what Prometheus takes."""
         response = self.ask("/metrics")

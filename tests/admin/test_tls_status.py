@@ -113,8 +113,8 @@ class TlsStatusTests(SynchronousTestCase):
     def test_its_place(self) -> None:
         """It stands in /status as tls, which is null where there are no certificates."""
         running = self.rig.running(watch=self.watch)
-        self.assertEqual(status(running, START, started=START)["tls"], self.status())
-        self.assertIsNone(status(self.rig.running(), START, started=START)["tls"])
+        self.assertEqual(status(running, START)["tls"], self.status())
+        self.assertIsNone(status(self.rig.running(), START)["tls"])
 
     def test_plain_values(self) -> None:
         """JSON can hold it."""

@@ -23,7 +23,7 @@ class Result:
     when: float
     ok: bool
     errors: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
 
 class SiteMetricsTests(SeveralCase):
@@ -104,7 +104,7 @@ class SiteMetricsTests(SeveralCase):
         self.assertEqual(self.value("config_last_reload_success", more=more), 1)
         self.assertEqual(self.value("config_last_reload_timestamp_seconds", more=more), START)
         self.assertEqual(self.value("config_reloads_total", more=more, result="failure"), 0)
-        more["reloader"].last, more["reloader"].reloads = Result(START + 9, False), {"failure": 2, "success": 1}
+        more["reloader"].last, more["reloader"].counts = Result(START + 9, False), {"failure": 2, "success": 1}
         self.assertEqual(self.value("config_last_reload_success", more=more), 0)
         self.assertEqual(self.value("config_last_reload_timestamp_seconds", more=more), START + 9)
         self.assertEqual(self.value("config_reloads_total", more=more, result="failure"), 2)
