@@ -19,6 +19,7 @@ from .interfaces import IPolicy, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext
+from .routing.mirror import Mirroring
 from .routing.model import Route
 from .routing.resources import ResourceTarget, static_target
 from .routing.router import LiveRoute, Router, Target, counting
@@ -104,7 +105,7 @@ class Running:
 
     :ivar tls: by their files; equal files share one.
     :ivar filters: those that stand by themselves, by name; *own* those of one route alone, by its name, in order.
-    :ivar filtered: what a route's own filters have counted together, by its name.
+    :ivar filtered: what a route's own filters and its mirror have counted together, by its name.
     :ivar table: finds routes; *routes* are the live ones, by name.
     """
 
@@ -435,8 +436,13 @@ class Preparation:
         before = self._running.routes.get(route.name)
         if before is not None and before.route == route and before.filters == tuple(filters) and self._were(route, pools):
             return before
-        target = target_of(route, balancers, self._around)
-        return LiveRoute(route, self._around.router, filters, target, filtered=self._made.filtered[route.name])
+        around, counts = self._around, self._made.filtered[route.name]
+        target = target_of(route, balancers, around)
+        mirror = route.mirror
+        shadow = None
+        if mirror is not None:
+            shadow = Mirroring(balancers[mirror.pool], mirror.share, around.random, counting(counts))
+        return LiveRoute(route, around.router, filters, target, shadow, counts)
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
         """Whether the pools of a route are those that it has led to until now."""

@@ -17,7 +17,7 @@ from lbproxy.errors import ConfigurationError
 from lbproxy.proxy.balancer import Balancer
 from lbproxy.proxy.pulse import PULSE, Pulse
 from lbproxy.routing.filter import Filter, FilterContext
-from lbproxy.routing.model import FixedAnswer, Match, Redirect, Route, Split, StaticFiles
+from lbproxy.routing.model import FixedAnswer, Match, Mirror, Redirect, Route, Split, StaticFiles
 from lbproxy.site import Site
 
 from .sites import SiteRig, configuration, pool, route
@@ -157,6 +157,17 @@ class BuildTests(SynchronousTestCase):
         canary = attrs.evolve(routes[0], split=Split(pools={"a": 1, "b": 99}))
         rig.change(configuration(pool(ONE, "a", retries=1), pool(TWO, "b"), routes=(canary, *routes[1:])))
         self.assertEqual(rig.site.router.live["split"].target.taken, {"a": 0, "b": 1})  # type: ignore[attr-defined]
+
+    def test_a_route_with_a_mirror(self) -> None:
+        """The other pool gets a copy; a route that changes counts on."""
+        routes = (route("r", "a", mirror=Mirror(pool="b")),)
+        rig = SiteRig(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes))
+        rig.client().send(GET)
+        self.assertEqual([connect.address for connect in rig.connects], [ONE, TWO])
+        routes = (route("r", "a", Note(), mirror=Mirror(pool="b")),)
+        rig.change(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes))
+        rig.client().send(GET)
+        self.assertEqual(rig.site.router.live["r"].filtered, {"mirrored": 2, "seen": 1})
 
     def test_routes_that_are_answered_here(self) -> None:
         """By files, and by the application's own resources."""
