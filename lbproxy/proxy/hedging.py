@@ -28,7 +28,7 @@ class Hedging:
         """Go by this percentile from now on, of what has been noted so far as well."""
         if percentile != self.percentile:
             self.percentile = percentile
-            if self.delay is not None:
+            if len(self._latest) >= _ENOUGH:
                 self._look_back()
 
     def note(self, seconds: float) -> None:
