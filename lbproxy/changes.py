@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EADDRINUSE
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from twisted.python.failure import Failure
 
 from .config.differences import differences
 from .config.model import Certificates, Configuration
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ListenError
 from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
@@ -159,8 +160,20 @@ class _Change:
         """After all else has gone well: whoever connects to a new port is to be served."""
         check_places(self._new, self._service.reactor)
         if not self._problems:
-            places, certificates = places_of(self._new), self._made.certificates
-            self._made.opening = self._service.listeners.open(places, certificates, bind=self._service.bound)
+            self._made.opening = self._open()
+
+    def _open(self) -> Opening:
+        listeners, places = self._service.listeners, places_of(self._new)
+        try:
+            return listeners.open(places, self._made.certificates, bind=self._service.bound)
+        except ListenError as error:
+            left = listeners.left_by(places)
+            if getattr(getattr(error.__cause__, "socketError", None), "errno", 0) != EADDRINUSE or not left:
+                raise
+            raise ListenError(
+                f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed by "
+                "a reload of its own first"
+            ) from error
 
     def _abandon(self) -> None:
         log = self._made.access_log
@@ -184,7 +197,7 @@ class _Change:
         if self._new.state_file != self._old.state_file:
             service.keep_state(self._new.state_file)
         service.go_by(made.certificates, service.site.backend_tls, self._new.admin_writable)
-        if service.running:
+        if service.running and (made.opening.opened or settings.max_connections != self._old.settings.max_connections):
             service.limit.start(settings.max_connections)
         if before is not None and before is not made.access_log:
             before.close()

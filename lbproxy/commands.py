@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .changes import check_places, places_of, store_of
 from .config.differences import differences
 from .config.model import Configuration
+from .config.printing import print_configuration
+from .config.reading import read_text
 from .errors import ConfigurationError
+from .explaining import explained
+from .members import Memberships
 from .option_config import ConfigurationFile
 from .options import Options
 from .plan import touched
-from .routing.asking import request_of
-from .routing.explain import explain_route
 from .site import Site
+from .tls.watch import in_thread_of
 
 __all__ = ["run_command"]
 
@@ -42,17 +46,14 @@ def run_command(options: Options, reactor: Any) -> None:
 
 
 def _print(options: Options, reactor: Any) -> None:
-    from .config.printing import print_configuration
-    from .config.reading import read_text
-
-    loaded = read_text("", "lb.toml", options.given) if options.file is None else options.file.reading
-    sys.stdout.write(print_configuration(loaded))
+    loaded = None if options.file is None else options.file.reading
+    sys.stdout.write(print_configuration(read_text("", "the options", options.given) if loaded is None else loaded))
 
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
     _refuse_unusable(configuration, reactor)
-    if options.file is not None:
+    if options.file is not None and options.file.reading is not None:
         for warning in options.file.reading.warnings:
             _say(warning)
     _say(f"{options['config'] or 'the options'}: ok, {_counted(configuration)}")
@@ -66,7 +67,7 @@ def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     problems = []
     for check in (
         lambda: store_of(configuration),
-        lambda: Site.of(configuration, reactor),
+        lambda: _site(configuration, reactor),
         lambda: check_places(configuration, reactor),
     ):
         try:
@@ -86,37 +87,12 @@ def _counted(configuration: Configuration) -> str:
 
 def _explain(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
-    request, client = request_of(options["explain"])
-    site = Site.of(configuration, reactor)
-    pools = [pool.name for pool in configuration.pools]
-    if configuration.routes:
-        decision = explain_route(site.router.table, request, client)
-        _say(decision)
-        route = next((route for route in configuration.routes if route.name == decision.route), None)
-        filters = [] if route is None else [*configuration.default_filters, *route.filters]
-        names = [one if isinstance(one, str) else one.type for one in filters]
-        _say(f"  filters: {', '.join(names) or 'none'}")
-        pools = [] if route is None else [route.pool] if route.pool else list(route.split.pools) if route.split else []
-    else:
-        _say(f"{options['explain']}\n  there are no routes: all goes to pool {pools[0]}")
-    for name in pools:
-        _say(f"  pool {name}: {', '.join(_candidates(site, name, request, client)) or 'it has no backends here'}")
+    _say(explained(_site(configuration, reactor), configuration, options["explain"]))
 
 
-def _candidates(site: Site, name: str, request: Any, client: Any) -> Iterator[str]:
-    """The backends in the order in which the policy would have them tried just now, with nothing running."""
-    pool = site.balancers[name].pool
-    asking: Any = _Asking(request, client)
-    for member in pool.candidates(asking):
-        yield member.address
-
-
-class _Asking:
-    """Of an exchange, what policies look at."""
-
-    def __init__(self, request: Any, client: Any) -> None:
-        self.request = request
-        self.client = client
+def _site(configuration: Configuration, reactor: Any) -> Site:
+    """A site that does not run."""
+    return Site.of(configuration, reactor, members=Memberships(reactor, partial(in_thread_of, reactor)))
 
 
 def _plan(options: Options, reactor: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,11 @@ class Places:
         """What an operator has said, and what :func:`~lbproxy.listener.where_to_listen` says where they have not."""
         plain, secure = where_to_listen(listen, tls_listen, certificates=certificates, redirect=redirect)
         return cls(tuple(plain), tuple(secure), admin)
+
+    def kinds(self) -> list[tuple[str, str]]:
+        """What is said of each, and its description."""
+        admin = [] if self.admin is None else [("admin", self.admin)]
+        return [*(("plain", one) for one in self.plain), *(("secure", one) for one in self.secure), *admin]
 
 
 class AdminDoor(WrappingFactory):
@@ -136,6 +142,17 @@ class Listeners:
         """Those for clients, for people."""
         secure = [f"{listener.description} (TLS)" for listener in self.secure]
         return ", ".join([*(listener.description for listener in self.plain), *secure])
+
+    def left_by(self, places: Places) -> list[str]:
+        """The descriptions of those that would leave for *places*."""
+        now = Places(
+            tuple(listener.description for listener in self.plain),
+            tuple(listener.description for listener in self.secure),
+            None if self.admin is None else self.admin.description,
+        )
+        left = Counter(now.kinds())
+        left.subtract(places.kinds())
+        return [description for (_, description), count in left.items() if count > 0]
 
     # Exchanging them.
 

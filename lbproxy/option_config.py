@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
-from .errors import ConfigurationError
+from .config.reading import Loaded, Unreadable, read_configuration
 from .files import FileStamp
 from .settings import Settings
 from .tls.files import absolute
@@ -118,7 +118,7 @@ class ConfigurationFile:
     def __init__(self, path: str, overrides: Mapping[str, Any]) -> None:
         self.path = os.path.abspath(path)
         self.overrides = overrides
-        self.reading: Any = None
+        self.reading: Loaded | None = None
         self._files: tuple[str, ...] = (self.path,)
         self.read_as = FileStamp()
 
@@ -127,21 +127,18 @@ class ConfigurationFile:
 
         :raises ConfigurationError: every mistake in it, a line each.
         """
-        from .config.reading import read_configuration
-
         before = self.stamp()
         try:
             self.reading = read_configuration(self.path, self.overrides)
-            self._files = tuple(self.reading.files)
-        except ConfigurationError as error:
-            # A file that was not there before may be the one with the mistake.
-            self._files = tuple({*self._files, *getattr(error, "files", ())})
+            self._files = self.reading.files
+        except Unreadable as error:
+            self._files = error.files
             raise
         finally:
             # What changes while it is read is seen the next time; of a file that is new here nobody knows how it was.
             known = dict(before.states)
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
-        return self.reading.configuration  # type: ignore[no-any-return]
+        return self.reading.configuration
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of. Blocking; safe in a thread."""

@@ -227,8 +227,8 @@ class Options(usage.Options):
 
     def configuration(self) -> Configuration:
         """All that was given, once it has been parsed: by the file and the options beside it, or by options alone."""
-        if self.file is not None:
-            return self.file.reading.configuration  # type: ignore[no-any-return]
+        if self.file is not None and self.file.reading is not None:
+            return self.file.reading.configuration
         return configuration_of(self, self.settings(), self._policy, self._listens)
 
     def postOptions(self) -> None:

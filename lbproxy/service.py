@@ -20,6 +20,7 @@ from .balance.pool import Pool
 from .changes import change, log_of, places_of, store_of
 from .config.model import Configuration
 from .drain import Drain
+from .explaining import explained
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
 from .listeners import Listeners, Places, addresses_of, close_all
@@ -211,6 +212,7 @@ class LoadBalancerService(MultiService):
             watch.replace(certificates, backends, interval)
 
     def _admin_root(self) -> Any:
+        configuration = self.configuration
         return admin_site(
             self.site,
             self.counters,
@@ -222,7 +224,8 @@ class LoadBalancerService(MultiService):
             watch=self.watch,
             memberships=self.members,
             state_file=self.state_file,
-            reloader=None if self.configuration is None else self.reloader,
+            reloader=None if configuration is None else self.reloader,
+            explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
         ).resource
 

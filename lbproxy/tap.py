@@ -142,7 +142,7 @@ class _UnderTwistd(MultiService):
 
 
 class Options(OptionsAlone):
-    """The options, and what is asked instead of to serve: that is answered as soon as they are parsed, and wherever one that serves
+    """The options, and what is asked instead of to serve. That is answered as soon as they are parsed, wherever one that serves
     may have its pidfile."""
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:

@@ -235,6 +235,7 @@ class Files(SynchronousTestCase):
         file = ConfigurationFile(self.path, {"retries": "7"})
         configuration = file.read()
         self.assertEqual((configuration.settings.retries, configuration.pools[0].backends[0].port), (7, 80))
+        assert file.reading is not None
         self.assertIs(file.reading.configuration, configuration)
 
     def test_every_change_is_seen(self) -> None:
@@ -259,6 +260,7 @@ class Files(SynchronousTestCase):
         self.write("lb.toml", "retires = 1\n")
         error = self.assertRaises(ConfigurationError, file.read)
         self.assertIn("did you mean retries?", str(error))
+        assert file.reading is not None
         self.assertEqual((file.stamp(), file.reading.configuration), (file.read_as, before))
         self.write("lb.toml", 'backends = ["10.0.0.1:80"]\n')
         self.assertNotEqual(file.stamp(), file.read_as)

@@ -140,11 +140,22 @@ class Listening(ReloadCase):
             pools=(attrs.evolve(POOL, backends=(Backend("10.0.0.9", 1),)),),
         )
         result = self.reload(service, wanted)
-        self.assertEqual(result.errors, ("cannot listen on tcp:82: Address already in use",))
+        message = (
+            "cannot listen on tcp:82: Address already in use; new places are opened before old ones are closed: if tcp:80 is in the "
+            "way, have it closed by a reload of its own first"
+        )
+        self.assertEqual(result.errors, (message,))
         self.assertEqual(self.reactor.open_ports, [80])
         self.assertIs(service.configuration, PLAIN)
         self.assertEqual((service.access_log, service.factory.limits.size), (None, 16384))
         self.assertEqual(status(self.ask(self.connect())), 200)
+
+    def test_an_occupied_port_while_nothing_leaves(self) -> None:
+        """Then somebody else has it."""
+        service = self.serving()
+        self.reactor.occupied = {82}
+        result = self.reload(service, attrs.evolve(PLAIN, listen=("tcp:80", "tcp:82")))
+        self.assertEqual(result.errors, ("cannot listen on tcp:82: Address already in use",))
 
     def test_every_mistake_is_told_at_once(self) -> None:
         """Of whatever kind, and no port is opened."""

@@ -31,12 +31,23 @@ from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["Loaded", "read_configuration", "read_text"]
+__all__ = ["Loaded", "Unreadable", "read_configuration", "read_text"]
 
 #: Keys that say the same in two ways: who gives one of them as an option means it instead of the other.
 _INSTEAD = {"sticky-key": "sticky-key-file", "sticky-key-file": "sticky-key"}
 _WORDS = {"tls-profile": PROFILES, "client-auth": CLIENT_AUTH, "access-log-format": FORMATS}
 _CERTIFICATE_KEYS = tuple(key for key, (_, cls, _) in SITE_KEYS.items() if cls is Certificates)
+
+
+class Unreadable(ConfigurationError):
+    """Mistakes in files, a line each.
+
+    :ivar files: as :attr:`Loaded.files`.
+    """
+
+    def __init__(self, message: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 @attrs.frozen(eq=False)
@@ -117,7 +128,8 @@ class _Reading:
             self._problems += cross_problems(configuration)
             self._problems += [] if self._problems else _hidden_routes(configuration.routes)
         if self._problems or self._document.problems:
-            raise ConfigurationError("\n".join(self._lines([*self._document.problems, *self._problems])))
+            lines = self._lines([*self._document.problems, *self._problems])
+            raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))
         configuration = self._final(configuration)
         return Loaded(
             configuration,
