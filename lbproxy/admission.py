@@ -57,7 +57,7 @@ class ConnectionLimit:
         self._complained = False
 
     def start(self, limit: int) -> None:
-        """Keep to *limit* from now on; 0 takes it from the files that the process may open."""
+        """Keep to *limit* from now on, also at ports that are new; 0 takes it from the files that the process may open."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         possible = connections_for(files)
         self._counters.connections_limit = limit or possible
@@ -70,7 +70,7 @@ class ConnectionLimit:
                 files=files,
                 possible=possible,
             )
-        self.paused = False
+        self._resume()
         self._check()
 
     def opened(self) -> None:
@@ -83,6 +83,10 @@ class ConnectionLimit:
         """A client's connection has ended."""
         self.open -= 1
         if self.paused and self.room > 0:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self.paused:
             self.paused = False
             self._narrow()
             for port in self._ports():

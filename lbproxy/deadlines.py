@@ -69,7 +69,7 @@ class DeadlineSweep:
 
     def __init__(self, clock: IReactorTime, shortest: float) -> None:
         self.watched: MutableSet[HasDeadline] = InOrder()
-        self.interval = min(1.0, max(0.05, shortest / 4))
+        self.interval = _interval(shortest)
         self._seconds = clock.seconds
         self._clock = clock
         self._loop = LoopingCall(self.sweep)
@@ -82,6 +82,15 @@ class DeadlineSweep:
         if not self._loop.running:
             done: Deferred[LoopingCall] = self._loop.start(self.interval, now=False)
             done.addErrback(lambda failure: _log.failure("the sweep of deadlines stopped", failure))
+
+    def configure(self, shortest: float) -> None:
+        """Go by another shortest time-out from now on."""
+        interval = _interval(shortest)
+        if interval != self.interval:
+            self.interval = interval
+            if self._loop.running:
+                self._loop.stop()
+                self.start()
 
     def stop(self) -> None:
         """Sweep no more."""
@@ -113,3 +122,7 @@ class DeadlineSweep:
                 late.deadline_passed()
             except Exception:
                 _log.failure("a deadline of {late!r} could not be dealt with", late=late)
+
+
+def _interval(shortest: float) -> float:
+    return min(1.0, max(0.05, shortest / 4))

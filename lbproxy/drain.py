@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -11,10 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .http1.factory import ServerFactory
-from .proxy.counters import BalancerCounters, ListenerCounters
+from .proxy.counters import ListenerCounters
 from .settings import Settings
 
-__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "PROGRESS", "Drain"]
+__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "PROGRESS", "Drain", "Running"]
 
 #: Seconds between two looks at what still runs. The first one comes after the reactor has read what had arrived before.
 DRAIN_LOOK = 0.05
@@ -28,12 +28,24 @@ PROGRESS = 5.0
 _log = Logger()
 
 
+class Running(Protocol):
+    """Who knows what runs (:class:`lbproxy.proxy.counters.BalancerCounters`)."""
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges."""
+
+    @property
+    def tunnels(self) -> int:
+        """Those of them that are tunnels."""
+
+
 class Drain:
     """One drain. After ``settings.drain_delay`` it closes the listeners; then idle connections are closed, running exchanges and
     tunnels have ``settings.drain`` seconds in all to end, and what remains is dropped.
 
     :param factory: whose connections are to end.
-    :param balancer: what is said in the log of exchanges and tunnels.
+    :param running: what is said in the log of exchanges and tunnels.
     :param listener: ``limited["drain"]`` counts the connections dropped.
     :param close_listeners: closes the ports; its Deferred fires when they are closed.
     :ivar over: fires when no connection is left, or with :meth:`cancel`.
@@ -42,7 +54,7 @@ class Drain:
     def __init__(
         self,
         factory: ServerFactory,
-        balancer: BalancerCounters,
+        running: Running,
         listener: ListenerCounters,
         settings: Settings,
         clock: Any,
@@ -50,7 +62,7 @@ class Drain:
     ) -> None:
         self.over: Deferred[None] = Deferred()
         self._factory = factory
-        self._balancer = balancer
+        self._running = running
         self._listener = listener
         self._settings = settings
         self._clock = clock
@@ -152,8 +164,8 @@ class Drain:
         _log.info(
             "{what}: {exchanges} running, {tunnels} among them, {connections} open; {left:.3g} s left at most",
             what=what,
-            exchanges=_count(self._balancer.in_flight, "exchange"),
-            tunnels=_count(self._balancer.tunnels, "tunnel"),
+            exchanges=_count(self._running.in_flight, "exchange"),
+            tunnels=_count(self._running.tunnels, "tunnel"),
             connections=_count(len(self._factory.connections), "connection"),
             left=max(0.0, self._deadline - self._clock.seconds()),
         )

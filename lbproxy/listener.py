@@ -171,17 +171,16 @@ class Listener(Service):
 
     :param endpoint: where to listen.
     :param description: the same as the operator wrote it, for errors.
+    :param factory: makes its connections.
     :param clock: runs what is to happen in the next turn.
     :ivar port: what listens; None while nothing does.
     """
 
-    def __init__(
-        self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime
-    ) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime) -> None:
         self.description = description
         self.port: IListeningPort | None = None
+        self.factory = factory
         self._endpoint = endpoint
-        self._factory = factory
         self._clock = clock
         self._listening: Deferred[None] | None = None
         self._failure: Failure | None = None
@@ -205,7 +204,7 @@ class Listener(Service):
             return
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._failure = None
-        listening: Deferred[IListeningPort] = maybeDeferred(self._endpoint.listen, self._factory)
+        listening: Deferred[IListeningPort] = maybeDeferred(self._endpoint.listen, self.factory)
         self._listening = listening.addCallbacks(self._opened, self._not_opened)
         if self._failure is not None:
             self._listening = None

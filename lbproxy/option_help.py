@@ -9,6 +9,7 @@ __all__ = ["EXAMPLES", "GROUPS", "options_help"]
 
 #: Every option, by what it is about.
 GROUPS = {
+    "One file for everything": ("config", "check", "print-config", "explain", "plan", "watch", "state-file"),
     "Backends and listeners": ("backends", "listen", "demo"),
     "TLS": (
         "tls-listen", "certificate", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth",
@@ -56,6 +57,10 @@ Clients over TLS, by the certificates in a directory, and those on port 80 sent 
 
 Backends over TLS, verified against an authority of your own:
   twistd -n lbproxy -b https://app.internal:8443,https://10.0.0.7:8443:verify-name=app.internal --backend-ca internal.pem
+
+All of it in a file, with routes, pools and filters; and whether there is a mistake in it:
+  twistd -n lbproxy --config lb.toml
+  twistd -n lbproxy --config lb.toml --check
 
 Just to see it work:
   twistd -n lbproxy --demo

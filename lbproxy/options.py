@@ -11,15 +11,18 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import attrs
 from twisted.python import usage
 
 from . import __version__
 from .balance.backend import BACKEND_OPTIONS, parse_backends
+from .config.model import Configuration
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
+from .option_config import ConfigurationFile, configuration_of, given_options
 from .option_help import EXAMPLES, options_help
 from .option_tls import tls_problems
 from .option_values import FLAGS, SETTINGS, SIZES, default, value
@@ -33,25 +36,39 @@ __all__ = ["Options"]
 DEFAULT_POLICY = "round-robin"
 DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
 #: What takes no value, and is no setting of the balancer.
-_SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-names")
+_SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-names", "check", "print-config", "watch")
 _SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
 #: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
 _KEY_LIMIT = 4096
 
 
+_NO_OUTPUT = "--access-log: '-' was given, but a daemon has no standard output; give a file, or run twistd -n"
+
+
+class _InFile(usage.UsageError):
+    """Mistakes in a file, each with its place."""
+
+
 class Options(usage.Options):
     """What an operator can say. After parsing, every value is of its own type and in its range."""
 
-    synopsis = "--backends LIST [options]"
+    synopsis = "--backends LIST | --config FILE [options]"
 
     optFlags: Sequence[Sequence[str | None]] = [
         ["demo", None, "run three small example backends too, and print what to try"],
         ["admin-writable", None, "let the admin listener take POST: whoever reaches it can take backends out"],
         ["access-log-explain", None, "in the JSON access log, say why each exchange went where it went"],
         ["reject-unknown-names", None, "end the handshake of a client that asks for a name which no certificate is for"],
+        ["check", None, "say whether all is right that was given, each mistake with its place, and end"],
+        ["print-config", None, "print all that was given as a file, with defaults and where each value comes from, and end"],
+        ["watch", None, "read the file of --config anew when it changes, or what it includes"],
         *([option, None, text] for option, text in FLAGS.items()),
     ]
     optParameters: Sequence[Sequence[str | None]] = [
+        ["config", None, None, "TOML file with any of these options, several pools, routes and filters; options win over it"],
+        ["explain", None, None, "print what would become of a request, such as 'GET https://shop.example/cart?x=1', and end"],
+        ["plan", None, None, "file to come: print what a reload of it would change, and what runs there just now, and end"],
+        ["state-file", None, None, "file in which what the admin listener was told of backends outlives a restart"],
         *([option, None, default(option), text] for option, text in SETTINGS.items()),
         ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
         ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
@@ -79,6 +96,9 @@ class Options(usage.Options):
             "backend-ca": usage.CompleteFiles(),
             "backend-certificate": usage.CompleteFiles(),
             "certificate": usage.CompleteFiles(),
+            "config": usage.CompleteFiles(),
+            "plan": usage.CompleteFiles(),
+            "state-file": usage.CompleteFiles(),
             "client-auth": usage.CompleteList(CLIENT_AUTH),
             "client-ca": usage.CompleteFiles(),
             "default-certificate": usage.CompleteFiles(),
@@ -99,6 +119,11 @@ class Options(usage.Options):
         self["trusted-proxies"] = []
         self["probe-header"] = []
         self["sticky-key"] = b""
+        #: The file of --config, and what was given beside it.
+        self.file: ConfigurationFile | None = None
+        self.given: dict[str, Any] = {}
+        self._policy = ""
+        self._listens: dict[str, Any] = {}
         # Docstrings come with their line breaks and indents.
         self.docs = {option: text and " ".join(text.split()) for option, text in self.docs.items()}
 
@@ -152,8 +177,13 @@ class Options(usage.Options):
 
         :raises usage.UsageError: with everything that is wrong, a line each.
         """
+        self.given = given_options(self, sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except _InFile as error:
+            if self.parent is None:
+                raise
+            sys.exit(str(error) if self["check"] or self["plan"] else f"twistd lbproxy: {error}")
         except usage.UsageError as error:
             message = self._with_suggestion(str(error))
             if self.parent is None:
@@ -195,9 +225,44 @@ class Options(usage.Options):
         names = ("trusted-proxies", "sticky-key", *SETTINGS, *FLAGS)
         return Settings(**{name.replace("-", "_"): self[name] for name in names})
 
+    def configuration(self) -> Configuration:
+        """All that was given, once it has been parsed: by the file and the options beside it, or by options alone."""
+        if self.file is not None and self.file.reading is not None:
+            return self.file.reading.configuration
+        return configuration_of(self, self.settings(), self._policy, self._listens)
+
     def postOptions(self) -> None:
         """Turn texts into values, and find all that is wrong at once."""
+        for flag in ("demo", "check", "print-config", "watch"):
+            self[flag] = bool(self[flag])
+        if self["config"] is None:
+            self._check_alone()
+        else:
+            self._read_file()
+
+    def _read_file(self) -> None:
+        if self["demo"]:
+            raise usage.UsageError("--demo brings a configuration of its own; give either it or --config")
+        self.file = ConfigurationFile(self["config"], self.given)
+        try:
+            configuration = self.file.read()
+        except ConfigurationError as error:
+            raise _InFile(str(error)) from None
+        log = configuration.access_log
+        if log is not None and log.path == "-" and self._is_daemon():
+            raise usage.UsageError(_NO_OUTPUT)
+
+    @property
+    def asked(self) -> bool:
+        """Whether something is asked instead of to serve."""
+        return bool(self["check"] or self["print-config"] or self["plan"] or self["explain"])
+
+    def _is_daemon(self) -> bool:
+        return not self.asked and self.parent is not None and not self.parent.get("nodaemon", True)
+
+    def _check_alone(self) -> None:
         problems = [
+            *self._check_without_file(),
             *self._check_settings(),
             *self._check_policy(),
             *self._check_probe(),
@@ -212,6 +277,7 @@ class Options(usage.Options):
             self[flag] = bool(self[flag])
         from .listener import where_to_listen  # whoever wants the --help need not wait for it
 
+        self._listens = {name: tuple(self[name]) or None for name in ("listen", "tls-listen")}
         self["listen"], self["tls-listen"] = where_to_listen(
             self["listen"] or None,
             self["tls-listen"] or None,
@@ -220,6 +286,10 @@ class Options(usage.Options):
         )
         if self["demo"] and self["admin"] is None:
             self["admin"] = DEMO_ADMIN
+
+    def _check_without_file(self) -> list[str]:
+        given = [name for name in ("plan", "watch") if self[name]]
+        return [f"--{name}: it was given without --config; say which file is served as well" for name in given]
 
     def _check_settings(self) -> list[str]:
         # Most likely a variable that is not set: sessions that are wanted must not be missed only later.
@@ -253,6 +323,7 @@ class Options(usage.Options):
         return []
 
     def _check_policy(self) -> list[str]:
+        self._policy = self["policy"]
         try:
             self["policy"] = policy_maker(self["policy"])
         except ConfigurationError as error:
@@ -314,6 +385,6 @@ class Options(usage.Options):
             problems.append(f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}")
         if self["access-log"] == "":
             problems.append("--access-log: '' was given; allowed is a file's path, or - for standard output")
-        if self["access-log"] == "-" and self.parent is not None and not self.parent.get("nodaemon", True):
-            problems.append("--access-log: '-' was given, but a daemon has no standard output; give a file, or run twistd -n")
+        if self["access-log"] == "-" and self._is_daemon():
+            problems.append(_NO_OUTPUT)
         return problems

@@ -18,6 +18,7 @@ from .balance.pool import Pool
 from .http1.head import MessageLimits, RequestHead
 from .http1.roles import Place
 from .interfaces import IDownstream, IExchangeObserver, IProbe
+from .proxy.balancer import Balancer
 from .proxy.client import NOWHERE, Client
 from .proxy.counters import ListenerCounters
 from .proxy.exchange import Exchange
@@ -52,7 +53,6 @@ class LoadBalancerResource(ReverseProxyResource):
         :class:`~lbproxy.tls.store.CertificateStore` or :class:`twisted.internet.ssl.CertificateOptions` with a ``trustRoot``
         does, but a context whose own callback takes any certificate does not.
     :ivar site: the pool with its balancer, as what every listener hands its exchanges to.
-    :ivar balancer: the pool's.
     :ivar limits: of a request's head.
     :ivar counters: what is counted at the door: here the requests that :meth:`render` refused, by cause; of a service, also
         what its listeners count.
@@ -72,15 +72,38 @@ class LoadBalancerResource(ReverseProxyResource):
         backend_tls: BackendTls | None = None,
         client_certificates: bool = False,
     ) -> None:
+        site = Site(reactor, settings, clock=clock, observers=observers)
+        site.add_pool(pool, probe=probe, backend_tls=backend_tls)
+        self._serve(site, reactor, client_certificates)
+
+    @classmethod
+    def of(cls, site: Site, *, reactor: Any, client_certificates: bool = False) -> LoadBalancerResource:
+        """The resource for all that a site has, with its routes."""
+        resource = cls.__new__(cls)
+        resource._serve(site, reactor, client_certificates)
+        return resource
+
+    def _serve(self, site: Site, reactor: Any, client_certificates: bool) -> None:
         Resource.__init__(self)
         self.reactor = reactor
-        self.pool = pool
-        self.site = Site(reactor, settings, clock=clock, observers=observers)
-        self.balancer = self.site.add_pool(pool, probe=probe, backend_tls=backend_tls)
-        settings = self.site.settings
-        self.limits = MessageLimits.of(settings)
+        self.site = site
         self.client_certificates = client_certificates
         self.counters = ListenerCounters()
+        self.configure(site.settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Go by these limits from now on."""
+        self.limits = MessageLimits.of(settings)
+
+    @property
+    def balancer(self) -> Balancer:
+        """The pool's; of several pools, the first one's."""
+        return next(iter(self.site.balancers.values()))
+
+    @property
+    def pool(self) -> Pool:
+        """Where requests go; of several, the first one."""
+        return self.balancer.pool
 
     def start(self) -> None:
         """Begin to probe now instead of with the first request."""

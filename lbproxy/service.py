@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamServerEndpoint
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
+from twisted.web.resource import IResource, Resource
 
-from .admin import admin_site
+from .admin import AdminSite, admin_site
 from .admission import ConnectionLimit
 from .balance.backend import Backend
 from .balance.pool import Pool
+from .changes import change, log_of, places_of, store_of
+from .config.model import Configuration
 from .drain import Drain
+from .explaining import explained
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
-from .listener import Listener, check_endpoints, where_to_listen
+from .listeners import Listeners, Places, addresses_of, close_all
+from .members import Memberships
 from .observe.access_log import AccessLog
 from .observe.events import EventLog
+from .reload import Reloader, ReloadResult, Source
 from .resource import LoadBalancerResource
 from .settings import Settings
+from .site import Site
+from .state_file import StateFile
 from .tls.backends import BackendTls
 from .tls.identity import client_identity
 from .tls.store import CertificateStore
@@ -61,6 +68,10 @@ class LoadBalancerService(MultiService):
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
+    :ivar configuration: what it was made of, or changed to since; None: it was not made of any.
+    :ivar site: what stands behind the listeners.
+    :ivar listeners: where it listens.
+    :ivar reloader: changes it to other configurations, and knows what came of that.
     :ivar resource: the same load balancer for a ``twisted.web`` tree.
     :ivar factory: makes the clients' connections.
     :ivar counters: what the listeners count.
@@ -85,100 +96,184 @@ class LoadBalancerService(MultiService):
         probe: IProbe | Callable[[Backend], object] | None = None,
         observers: Sequence[IExchangeObserver] = (),
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._clock: Any = reactor if clock is None else clock
-        self._bound = False
-        self._drain: Drain | None = None
-        self._stopped: list[Deferred[None]] = []  # to be told when all is closed
-        self._access_log = _access_log(access_log, self._clock)
-        logs = () if self._access_log is None else (self._access_log,)
-        self.resource = LoadBalancerResource(
+        log = _access_log(access_log, reactor if clock is None else clock)
+        resource = LoadBalancerResource(
             pool,
             reactor=reactor,
             clock=clock,
             settings=settings,
             probe=probe,
-            observers=(*logs, *observers),
+            observers=_told(log, observers),
             backend_tls=backend_tls,
         )
-        balancer = self.resource.balancer
-        self.events = EventLog(self._clock)
-        self.counters = self.resource.counters
-        self.factory = ServerFactory(
-            self.resource,
-            balancer.settings,
-            self._clock.seconds,
-            balancer.sweep.watched,
-            self.counters,
-        )
-        self._limit = ConnectionLimit(self.counters, self._ports, self._clock)
-        self.factory.gate = self._limit
+        self._wire(reactor, clock, resource, log, observers)
+        redirect = resource.site.settings.redirect_to_https
+        places = Places.of(listen, tls_listen, admin, certificates=certificates is not None, redirect=redirect)
+        self._begin_with(places, certificates, () if backend_tls is None else (backend_tls,), admin_writable)
+
+    @classmethod
+    def of(
+        cls,
+        configuration: Configuration,
+        *,
+        reactor: Any,
+        clock: IReactorTime | None = None,
+        resources: Mapping[str, IResource] | None = None,
+        observers: Sequence[IExchangeObserver] = (),
+        certificates: CertificateStore | None = None,
+        source: Source | None = None,
+    ) -> LoadBalancerService:
+        """A service that is made of a configuration, and can be changed to another one while it runs (:meth:`reload`).
+
+        :param resources: by the names that routes give, what they lead to of the application's own.
+        :param certificates: what *configuration* says of them, where it has been read already.
+        :param source: where *configuration* was read from, and is read anew when ``reloader.reload()`` is called; it is watched
+            if it says so.
+        :raises ConfigurationError: for what cannot be used; it names all of it.
+        """
+        service = cls.__new__(cls)
+        time = reactor if clock is None else clock
+        log = log_of(configuration, time)
+        members = Memberships(time, partial(in_thread_of, reactor))
+        told = _told(log, observers)
+        site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members)
+        service._wire(reactor, clock, LoadBalancerResource.of(site, reactor=reactor), log, observers)
+        service.configuration = configuration
+        service.members = members
+        service.reloader.source = source
+        service.keep_state(configuration.state_file)
+        if certificates is None:
+            certificates = store_of(configuration)
+        service._begin_with(places_of(configuration), certificates, site.backend_tls, configuration.admin_writable)
+        return service
+
+    def _wire(
+        self,
+        reactor: Any,
+        clock: IReactorTime | None,
+        resource: LoadBalancerResource,
+        access_log: AccessLog | None,
+        observers: Sequence[IExchangeObserver],
+    ) -> None:
+        """Put together what is there for as long as the service is."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+        self.clock: Any = reactor if clock is None else clock
+        self.in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = partial(in_thread_of, reactor)
+        self.resource = resource
+        self.site = site = resource.site
+        self.configuration: Configuration | None = None
+        self.access_log = access_log
+        self.certificates: CertificateStore | None = None
+        self.watch: CertificateWatch | None = None
+        self.members: Memberships | None = None
+        self.state_file: StateFile | None = None
+        self.admin_writable = False
+        self.events = EventLog(self.clock)
+        self.counters = resource.counters
+        self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
+        self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
+        self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
+        self.factory.gate = self.limit
+        self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
+        self._observers = observers
+        self._made = self.clock.seconds()
+        self._admin_site = AdminSite(Resource(), self.clock)
+        self._drain: Drain | None = None
+        self._bound = False
+        self._stopped: list[Deferred[None]] = []  # to be told when all is closed
+
+    def _begin_with(
+        self, places: Places, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool
+    ) -> None:
+        self.site.router.https_port = self.listeners.https_port
+        self.listeners.replace(self.listeners.open(places, certificates, bind=False), certificates)
+        self.go_by(certificates, backends, admin_writable)
+
+    def go_by(self, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool) -> None:
+        """Have the certificates watched, and show operators what there is, from now on."""
         self.certificates = certificates
-        self._watch = self._make_watch(certificates, backend_tls, reactor)
-        if certificates is not None and certificates.client_auth is not None:
-            self.factory.identify = client_identity
-        self.resource.site.router.https_port = self._https_port
-        listen, tls_listen = where_to_listen(
-            listen, tls_listen, certificates=certificates is not None, redirect=balancer.settings.redirect_to_https
-        )
-        endpoints = check_endpoints(reactor, listen, admin, tls_listen=tls_listen, acceptor=certificates)
-        self._listeners = [
-            Listener(made, text, self.factory, self._clock)
-            for made, text in zip(endpoints, (*listen, *tls_listen), strict=False)
-        ]
-        self._tls_listeners = self._listeners[len(listen) :]
-        self._admin_factory: Any = None
-        self._admin = None if admin is None else self._make_admin(endpoints[-1], admin, admin_writable)
-        for listener in self._all_listeners():
-            listener.setServiceParent(self)  # type: ignore[no-untyped-call]
+        shown = certificates is not None and certificates.client_auth is not None
+        self.factory.identify = client_identity if shown else None
+        self._watch_certificates(certificates, [tls for tls in backends if tls.files])
+        self.admin_writable = admin_writable
+        self.reloader.watch(self.configuration is not None and self.configuration.watch)
+        self._admin_site.resource = self._admin_root()
 
-    def _make_watch(
-        self, certificates: CertificateStore | None, backend_tls: BackendTls | None, reactor: Any
-    ) -> CertificateWatch | None:
-        """With the reactor's threads, and the service's clock; None where no file was given."""
-        if backend_tls is not None and not backend_tls.files:
-            backend_tls = None
-        if certificates is None and backend_tls is None:
-            return None
-        interval = self.resource.balancer.settings.certificate_check
-        threads = partial(in_thread_of, reactor)
-        return CertificateWatch(certificates, self._clock, interval, backend_tls=backend_tls, in_thread=threads)
+    def _watch_certificates(self, certificates: CertificateStore | None, backends: list[BackendTls]) -> None:
+        """With the reactor's threads, and the service's clock; where there is no file, by nobody."""
+        interval = self.site.settings.certificate_check
+        watch = self.watch
+        if watch is None and (certificates is not None or backends):
+            self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
+            if self.running:
+                self.watch.start()
+        elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):
+            watch.replace(certificates, backends, interval)
 
-    def _make_admin(self, endpoint: IStreamServerEndpoint, description: str, writable: bool) -> Listener:
-        site = admin_site(
-            self.resource.site,
+    def _admin_root(self) -> Any:
+        configuration = self.configuration
+        return admin_site(
+            self.site,
             self.counters,
-            self._clock.seconds,
-            reactor=self._clock,
+            self.clock.seconds,
+            reactor=self.clock,
             draining=lambda: self.draining,
             events=self.events,
-            writable=writable,
-            watch=self._watch,
-        )
-        # Wrapped, because a Site does not know its connections.
-        self._admin_factory = WrappingFactory(site)
-        self._admin_factory.noisy = False
-        return Listener(endpoint, description, self._admin_factory, self._clock)
+            writable=self.admin_writable,
+            watch=self.watch,
+            memberships=self.members,
+            state_file=self.state_file,
+            reloader=None if configuration is None else self.reloader,
+            explain=None if configuration is None else partial(explained, self.site, configuration),
+            started=self._made,
+        ).resource
+
+    def keep_state(self, path: str) -> None:
+        """Keep what operators say over a restart, in this file from now on; empty: nowhere."""
+        before, self.state_file = self.state_file, None
+        if before is not None:
+            before.stop()
+        if path and self.members is not None:
+            self.state_file = StateFile(path, self.members, self.clock, self.in_thread)
+            if before is None:
+                self.state_file.load()
+            if self.running:
+                self.state_file.start()
 
     def addresses(self) -> list[IAddress]:
         """Where it listens for clients just now, in the order of the descriptions, with the real ports for port 0."""
-        return [address for listener in self._listeners if (address := listener.address) is not None]
+        return addresses_of(self.listeners.clients)
 
     def tls_addresses(self) -> list[IAddress]:
         """Those of them where TLS is spoken."""
-        return [address for listener in self._tls_listeners if (address := listener.address) is not None]
+        return addresses_of(self.listeners.secure)
 
     def admin_address(self) -> IAddress | None:
         """Where the admin listener listens just now, if it does."""
-        return None if self._admin is None else self._admin.address
+        return None if self.listeners.admin is None else self.listeners.admin.address
 
-    def _ports(self) -> list[Any]:
-        return [listener.port for listener in self._listeners if listener.port is not None]
+    # Other settings, other certificates.
+
+    def reload(self, configuration: Configuration) -> Deferred[ReloadResult]:
+        """Go by another configuration from now on: by all of it or, when there is a mistake in it, or a port that cannot be
+        opened, by nothing of it. Only what differs is touched.
+
+        They are gone by one after the other; of those that are asked for meanwhile, the last one counts.
+
+        :return: fires with what came of it. It never fails.
+        """
+        return self.reloader.change_to(configuration)
+
+    @property
+    def last_reload(self) -> ReloadResult | None:
+        """What came of the last reload; None: there was none."""
+        return self.reloader.last
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that :meth:`reload_certificates` reads."""
-        return self._watch is not None
+        """Whether there are files that can be read anew."""
+        return self.watch is not None or self.reloader.source is not None
 
     def reload_certificates(self) -> Deferred[Reload | None]:
         """Read the certificates' files anew, whether or not they have changed, those of TLS with backends too. New connections go
@@ -186,15 +281,19 @@ class LoadBalancerService(MultiService):
 
         :return: fires with what came of it; with None where no file was given, or the service does not run.
         """
-        if self._watch is None:
+        if self.watch is None:
             _log.info("there is nothing to be read anew: no certificates were given")
             return succeed(None)
-        return self._watch.reload()
+        return self.watch.reload()
 
-    def _https_port(self) -> int | None:
-        """The first port at which TLS is listened for just now."""
-        ports = (getattr(listener.address, "port", None) for listener in self._tls_listeners)
-        return next((port for port in ports if port is not None), None)
+    def _read_certificates(self) -> Deferred[Reload | None]:
+        """After a file has been read that need not name any."""
+        return succeed(None) if self.watch is None and self.reloader.source is not None else self.reload_certificates()
+
+    def observe(self) -> None:
+        """Have the access log told of all exchanges, and the other observers, from now on."""
+        for desk in self.site.desks():
+            desk.observe(_told(self.access_log, self._observers))
 
     # The service's life.
 
@@ -205,14 +304,13 @@ class LoadBalancerService(MultiService):
         :raises ListenError: when a port cannot be opened; it names it. What this call has opened is closed again.
         :raises ConfigurationError: when the access log cannot be opened.
         """
-        if self._access_log is not None and self._drain is None:
-            self._access_log.open()
-        closed = [listener for listener in self._all_listeners() if not listener.bound]
+        if self.access_log is not None and self._drain is None:
+            self.access_log.open()
+        closed = [listener for listener in self.listeners.all if not listener.bound]
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except Exception:
-            for listener in reversed(closed):
-                listener.stopService()
+            close_all(closed)
             if self._drain is None:
                 self._close_access_log()
             raise
@@ -226,25 +324,25 @@ class LoadBalancerService(MultiService):
         if drain is not None:
             drain.cancel()
         self.factory.draining = False
-        observers = self.resource.pool.observers
-        if self.events not in observers:
-            observers.append(self.events)
+        self.site.watch(self.events)
         super().startService()  # type: ignore[no-untyped-call]
-        self._limit.start(self.resource.balancer.settings.max_connections)
-        if self._access_log is not None:
-            self._access_log.start()
+        self.limit.start(self.site.settings.max_connections)
+        if self.access_log is not None:
+            self.access_log.start()
         self.resource.start()
-        if self._watch is not None:
-            self._watch.start()
+        if self.watch is not None:
+            self.watch.start()
+        if self.members is not None:
+            self.members.start()
+        if self.state_file is not None:
+            self.state_file.start()
+        self.reloader.start()
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
-            listen=", ".join(map(self._described, self._listeners)),
-            count=len(self.resource.pool.members),
+            listen=self.listeners.described(),
+            count=sum(len(balancer.pool.members) for balancer in self.site.balancers.values()),
             limit=self.counters.connections_limit or "any number of",
         )
-
-    def _described(self, listener: Listener) -> str:
-        return f"{listener.description} (TLS)" if listener in self._tls_listeners else listener.description
 
     def stopService(self) -> Deferred[None]:
         """Drain, then close all: ``/healthz`` fails at once; after ``settings.drain_delay`` seconds the listeners close; then
@@ -271,16 +369,17 @@ class LoadBalancerService(MultiService):
         """Whether it has been told to stop, and something still runs."""
         return self._drain is not None
 
+    @property
+    def bound(self) -> bool:
+        """Whether its ports are open, or some of them still."""
+        return self._bound
+
     def _begin_drain(self) -> None:
-        balancer = self.resource.balancer
         self._drain = drain = Drain(
-            self.factory, balancer.counters, self.counters, balancer.settings, self._clock, self._close_listeners
+            self.factory, _Totals(self.site), self.counters, self.site.settings, self.clock, self.listeners.close_clients
         )
         drain.over.addCallback(self._close)
         drain.start()
-
-    def _close_listeners(self) -> Deferred[Any]:
-        return DeferredList([listener.stopService() for listener in self._listeners], consumeErrors=True)
 
     def _close(self, _: object) -> None:
         """Close what is not a listener or a client's connection, unless it was started again meanwhile."""
@@ -288,29 +387,47 @@ class LoadBalancerService(MultiService):
         if self._drain is not None:
             self._drain = None
             self._bound = False
+            self.reloader.stop()
             self.resource.stop()
-            if self._watch is not None:
-                self._watch.stop()
-            self.resource.pool.observers.remove(self.events)
+            if self.watch is not None:
+                self.watch.stop()
+            self.site.unwatch(self.events)
             self.events.stop()
             self._close_access_log()
+            if self.members is not None:
+                self.members.stop()
+            keeping = succeed(None) if self.state_file is None else self.state_file.stop()
             closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
-            closing.addBoth(self._abort_admin)
+            closing.addBoth(self._end_listeners)
+            closing.addBoth(lambda _: keeping)
         waiting, self._stopped = self._stopped, []
         closing.addBoth(lambda _: _fire(waiting))
 
-    def _abort_admin(self, _: object) -> None:
+    def _end_listeners(self, _: object) -> None:
         """Leave no operator's connection open, unless it was started again meanwhile."""
-        if self._admin_factory is not None and not self._bound:
-            for wrapper in list(self._admin_factory.protocols):
-                wrapper.transport.abortConnection()
+        if not self._bound:
+            self.listeners.end()
 
     def _close_access_log(self) -> None:
-        if self._access_log is not None:
-            self._access_log.close()
+        if self.access_log is not None:
+            self.access_log.close()
 
-    def _all_listeners(self) -> list[Listener]:
-        return self._listeners if self._admin is None else [*self._listeners, self._admin]
+
+class _Totals:
+    """What runs of all of a site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges."""
+        return sum(desk.counters.in_flight for desk in self._site.desks())
+
+    @property
+    def tunnels(self) -> int:
+        """Those of them that are tunnels."""
+        return sum(desk.counters.tunnels for desk in self._site.desks())
 
 
 def _fire(waiting: list[Deferred[None]]) -> None:
@@ -322,3 +439,8 @@ def _access_log(given: AccessLog | str | os.PathLike[str] | None, clock: IReacto
     if given is None or isinstance(given, AccessLog):
         return given
     return AccessLog(os.fspath(given), "combined", clock)
+
+
+def _told(access_log: AccessLog | None, observers: Sequence[IExchangeObserver]) -> tuple[IExchangeObserver, ...]:
+    """Who is told of exchanges."""
+    return (*(() if access_log is None else (access_log,)), *observers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -53,7 +53,7 @@ def _networks(given: Any) -> tuple[Network, ...]:
 
     :raises ConfigurationError: with a line for each that is none.
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
         raise ConfigurationError(f"trusted-proxies: {given!r} was given; allowed is a list of addresses and CIDR blocks")
     networks: list[Network] = []
     problems = []
@@ -82,7 +82,7 @@ def _words(name: str, given: Any, known: Iterable[str], allowed: str, is_known: 
 
     :raises ConfigurationError: with a line for each that is not known.
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
         raise ConfigurationError(f"{name}: {given!r} was given; allowed is a list of {allowed}")
     words = tuple(dict.fromkeys(given))
     if words == ("none",):

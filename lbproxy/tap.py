@@ -13,15 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from .balance.backend import Backend
-from .balance.pool import Pool
+from .config.model import Configuration
 from .errors import LBProxyError, ListenError
-from .observe.access_log import AccessLog
-from .options import Options
+from .options import Options as OptionsAlone
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
@@ -89,10 +89,10 @@ def on_signals(
 
 
 class _UnderTwistd(MultiService):
-    """Holds the load balancer, turns what it cannot start for into one message to the operator, reads certificates anew on
+    """Holds the load balancer, turns what it cannot start for into one message to the operator, reads its files anew on
     ``SIGHUP``, and takes a second signal to end, which Twisted answers with an error, for the wish to wait no longer.
 
-    :ivar balancers: whose certificates are meant.
+    :ivar balancers: whose files are meant.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -112,15 +112,15 @@ class _UnderTwistd(MultiService):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        # Who started it with nohup wants it to outlive the terminal, and so it does; where there are certificates, that is no
-        # reason to be deaf to who renews them.
-        with_certificates = any(balancer.reloads for balancer in self.balancers)
+        # Who started it with nohup wants it to outlive the terminal, and so it does; where there are files to be read anew, that
+        # is no reason to be deaf to who has changed them.
+        with_files = any(balancer.reloads for balancer in self.balancers)
         self._restore_hangup()
-        self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_certificates)
+        self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_files)
 
     def _hung_up(self) -> None:
         for balancer in self.balancers:
-            balancer.reload_certificates()
+            balancer.reloader.reload()
 
     def stopService(self) -> Deferred[Any]:
         stopping: Deferred[Any] = maybeDeferred(super().stopService)
@@ -141,52 +141,53 @@ class _UnderTwistd(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
 
 
+class Options(OptionsAlone):
+    """The options, and what is asked instead of to serve. That is answered as soon as they are parsed, wherever one that serves
+    may have its pidfile."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse *options*.
+
+        :raises usage.UsageError: with everything that is wrong, a line each.
+        :raises SystemExit: when something was asked, and has been answered.
+        """
+        super().parseOptions(options)
+        if self.asked and self.parent is not None:
+            from twisted.internet import reactor
+
+            from .commands import run_command
+
+            run_command(self, reactor)
+
+
 def makeService(options: Options) -> IService:
     """Wire the service that *options* describe. Nothing is opened before it starts."""
     # twistd has installed the reactor by now; these modules, through twisted.web.proxy, would have installed their own.
     from twisted.internet import reactor
 
+    from .changes import check_places
     from .demo import DemoService
-    from .health.http_probe import make_probe
-    from .listener import check_endpoints
     from .service import LoadBalancerService
 
-    path = options["access-log"]
-    access_log = None
-    if path is not None:
-        access_log = AccessLog(path, options["access-log-format"], reactor, explain=options["access-log-explain"])
-    settings = options.settings()
+    service: Any = _UnderTwistd(reactor)
 
-    def balancer(backends: list[Backend]) -> LoadBalancerService:
-        made = LoadBalancerService(
-            Pool(backends, policy=options["policy"], settings=settings),
-            options["listen"],
-            tls_listen=options["tls-listen"],
-            certificates=options["certificates"],
-            backend_tls=options["backend-tls"],
-            reactor=reactor,
-            settings=settings,
-            admin=options["admin"],
-            admin_writable=options["admin-writable"],
-            access_log=access_log,
-            probe=make_probe(options["probe"], reactor, options["backend-tls"]),
-        )
+    def balancer(configuration: Configuration) -> LoadBalancerService:
+        certificates = options["certificates"]  # which are read already, unless a file names them
+        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
         service.balancers.append(made)
         return made
 
-    service: Any = _UnderTwistd(reactor)
+    def demo(backends: list[Backend]) -> LoadBalancerService:
+        configuration = options.configuration()
+        (pool,) = configuration.pools
+        return balancer(attrs.evolve(configuration, pools=(attrs.evolve(pool, backends=tuple(backends)),)))
+
     try:
         if options["demo"]:
-            check_endpoints(
-                reactor,
-                options["listen"],
-                options["admin"],
-                tls_listen=options["tls-listen"],
-                acceptor=options["certificates"],
-            )
-            service.addService(DemoService(balancer, reactor))
+            check_places(options.configuration(), reactor)
+            service.addService(DemoService(demo, reactor))
         else:
-            service.addService(balancer(options["backends"]))
+            service.addService(balancer(options.configuration()))
     except LBProxyError as error:
         sys.exit(f"twistd lbproxy: {error}")
     under_twistd: IService = service

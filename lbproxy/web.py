@@ -77,7 +77,7 @@ class WebDownstream:
             self._close_after()
             answer, text = own_answer(error.status, why=str(error))
             if request.isSecure():
-                answer.fields += resource.balancer.hsts
+                answer.fields += resource.site.router.hsts
             self.respond(answer, text, complete=True)
             return NOT_DONE_YET
         resource.counters.fields_dropped += head.fields_dropped
@@ -223,8 +223,8 @@ class WebDownstream:
     def pauseProducing(self) -> None:
         """The client does not keep up with the response."""
         if self._request is not None and self._exchange is not None and self._resource is not None:
-            balancer = self._resource.balancer
-            self._watch(balancer.seconds() + balancer.settings.write_timeout)
+            desk = self._resource.site.router
+            self._watch(desk.seconds() + desk.settings.write_timeout)
             self._exchange.pause_response()
 
     def resumeProducing(self) -> None:
@@ -241,7 +241,7 @@ class WebDownstream:
     def _watch(self, deadline: float) -> None:
         assert self._resource is not None
         self.deadline = deadline
-        watched = self._resource.balancer.sweep.watched
+        watched = self._resource.site.router.sweep.watched
         if deadline == NEVER:
             watched.discard(self)
         else:

@@ -10,8 +10,10 @@ import os
 import random
 import traceback
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from .simulation.promises import check_timers
 from .simulation.world import World
 
 SEED = os.environ.get("LBPROXY_SIMULATION_SEED")
@@ -37,6 +39,18 @@ class WhateverPeersDo(SynchronousTestCase):
             second.run()
             self.assertEqual(first.trace, second.trace)
             self.assertNotEqual(first.trace, World(seed + 1).trace)
+
+    def test_what_was_said_just_before_all_fell_silent(self) -> None:
+        """A request that comes only after the client has read its last answer is carried to its end as well."""
+        world = World(1, web=True)
+        balancer = world.rig.balancer
+        balancer.configure(attrs.evolve(balancer.settings, attempt_timeout=1.0))
+        client = world.connect()
+        world.ask(client, "GET")
+        world.rig.reactor.callLater(0, client.say, client.out.rest())
+        world.fall_silent()
+        check_timers(world)
+        self.assertEqual(len(world.rig.ended), 1)
 
     def simulate(self, times: int, *, web: bool = False) -> None:
         """So many simulations from new seeds, or the one that is asked for."""

@@ -29,9 +29,11 @@ from zope.interface.verify import verifyObject
 import lbproxy
 from lbproxy import Backend, Settings, option_tls
 from lbproxy.balance.backend import BACKUP_TIER
+from lbproxy.config.model import Configuration
 from lbproxy.demo import DemoService
 from lbproxy.errors import ListenError
 from lbproxy.health.spec import ProbeSpec
+from lbproxy.option_config import ConfigurationFile
 from lbproxy.option_help import EXAMPLES, GROUPS
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
@@ -43,6 +45,13 @@ HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
 PATIENCE = 60
 
 DEFAULTS: dict[str, Any] = {
+    "check": False,
+    "config": None,
+    "explain": None,
+    "plan": None,
+    "print-config": False,
+    "state-file": None,
+    "watch": False,
     "backend-ca": None,
     "backend-certificate": None,
     "certificate": [],
@@ -322,6 +331,7 @@ class OptionsTests(SynchronousTestCase):
         """Every command in the help is one that is understood, where there are its files."""
         self.patch(option_tls, "CertificateStore", lambda paths, **_: None)
         self.patch(option_tls, "BackendTls", lambda **_: None)
+        self.patch(ConfigurationFile, "read", lambda file: Configuration())
         commands = [line for line in EXAMPLES.splitlines() if line.startswith("  twistd -n lbproxy ")]
         self.assertGreater(len(commands), 4)
         for command in commands:
@@ -508,7 +518,7 @@ class MistakeTests(SynchronousTestCase):
         self.assert_message(
             "-b a:1 --forwarded yes",
             "'yes' belongs to no option: --demo, --admin-writable, --access-log-explain, "
-            "--reject-unknown-names, --forwarded, --allow-underscores, --redirect-to-https, "
+            "--reject-unknown-names, --check, --print-config, --watch, --forwarded, --allow-underscores, --redirect-to-https, "
             "--abort-on-close take no value, and a value with a space in it needs quotes",
         )
 
@@ -845,7 +855,9 @@ class SignalTests(SynchronousTestCase):
             def __init__(self) -> None:
                 self.reloads = certificates is not None
 
-            def reload_certificates(self) -> None:
+                self.reloader = self
+
+            def reload(self) -> None:
                 case.acted.append("read")
 
         service = _UnderTwistd(self)

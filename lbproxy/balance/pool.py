@@ -83,6 +83,27 @@ class Pool:
         one gets no exchanges before a check has found it well."""
         self._take({backend.address: backend for backend in self._checked(backends)}, up=False)
 
+    def check(self, backends: Iterable[Backend]) -> None:
+        """See whether the pool could consist of these.
+
+        :raises ConfigurationError: if it could not.
+        """
+        self._tiers.check(self._checked(backends))
+
+    def set_policy(self, make: Callable[[], IPolicy]) -> None:
+        """Let candidates be ordered by another policy, made for each tier. What a tier's former one has learnt is lost; attempts
+        that run end at the one that they began with."""
+        self._tiers.replace_policies(make)
+        self._tiers.update()
+
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on: who warms up does so by the new span, and whether it is a panic is said anew."""
+        self.settings = settings
+        now = self._seconds()
+        for member in self._warming.copy():
+            self._warm(member, now)
+        self._tell(self._judge())
+
     def _checked(self, backends: Iterable[Backend]) -> list[Backend]:
         wanted: list[Backend] = list(backends)
         seen: set[str] = set()
@@ -241,7 +262,7 @@ class Pool:
     def _warm(self, member: BackendState, now: float) -> None:
         """Set the member's effective weight: linear from 10 % on."""
         span = 0.0 if self.settings is None else self.settings.slow_start
-        if member.warm_from is not None and now - member.warm_from >= span:
+        if member.warm_from is not None and (not span or now - member.warm_from >= span):
             member.warm_from = None
         if member.warm_from is None:
             member.weight = float(member.backend.weight)

@@ -116,6 +116,16 @@ class Tiers:
         self._by_number = tiers
         self._order = list(tiers.values())  # another list: exchanges that are on their way through the old one go on in it
 
+    def replace_policies(self, make: Callable[[], IPolicy]) -> None:
+        """Let each tier, and those that come, have a policy that this makes. It is told who is fit with the next update."""
+        made = [make() for _ in self._order]  # before anything changes: a user's may fail to be made
+        self._make, self._spare = make, None
+        for tier, policy in zip(self._order, made, strict=True):
+            tier.policy = policy
+            tier.told = []
+            for member in tier.members:
+                member.policy = policy
+
     def _new(self) -> Tier:
         """A tier that is new; with one policy object it is always the same one, whatever its number."""
         spare = self._spare

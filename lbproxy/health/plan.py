@@ -49,8 +49,7 @@ class Plan:
     """
 
     def __init__(self, concurrency: int, jitter: float, random: Random) -> None:
-        self._concurrency = concurrency
-        self._jitter = jitter / 100
+        self.configure(concurrency, jitter)
         self._random = random
         self._turns: dict[str, _Turn] = {}
         # (when, number of the entry, whose, their turn). An entry that does not count any more stays until it comes up.
@@ -59,6 +58,11 @@ class Plan:
         self._places = 0
         self._began = 0.0
         self._running: set[str] = set()
+
+    def configure(self, concurrency: int, jitter: float) -> None:
+        """Go by these from now on."""
+        self._concurrency = concurrency
+        self._jitter = jitter / 100
 
     def __contains__(self, address: str) -> bool:
         return address in self._turns

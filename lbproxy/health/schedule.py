@@ -97,6 +97,33 @@ class ProbeSchedule:
             for probed in self._probed.values():
                 _cancel(probed)
 
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on. Verdicts stay, and so do findings in a row; who would be probed later than within the new
+        interval is probed within it."""
+        before, self._settings = self._settings, settings
+        if before == settings:
+            return
+        for probed in self._probed.values():
+            probed.tally.configure(settings.probe_rise, settings.probe_fall)
+        if self.running:
+            self._plan.configure(settings.probe_concurrency, settings.probe_jitter)
+            for address, probed in self._probed.items() if _intervals(before) != _intervals(settings) else ():
+                self._plan.advance(address, self._seconds(), self._interval(probed))
+            self._set_timer()
+
+    def set_probe(self, probe: IProbe | Callable[[Backend], Any]) -> None:
+        """Probe in another way, and begin at once. What was found so far is the verdict until the new probe says otherwise."""
+        self._probe = _probe(probe, None)
+        for address, probed in self._probed.items():
+            if probed.check is not None:
+                _cancel(probed)
+                self._done(probed)
+            probed.tally.begin_anew()
+            probed.told = False
+            if self.running and address in self._plan:
+                self._plan.hurry(address, self._seconds())
+        self._set_timer()
+
     def last(self, address: str) -> Finding | None:
         """What was found last about a backend; None before the first."""
         probed = self._probed.get(address)
@@ -222,6 +249,10 @@ def _probe(given: Any, reactor: Any) -> Any:
     if given is None:
         return ConnectProbe(reactor)
     return given if IProbe.providedBy(given) or not callable(given) else CallableProbe(given)
+
+
+def _intervals(settings: Settings) -> tuple[float, float, float]:
+    return settings.probe_interval, settings.probe_fast_interval, settings.probe_down_interval
 
 
 def _cancel(probed: _Probed) -> None:

@@ -41,11 +41,20 @@ class Tally:
     __slots__ = ("_fall", "_proven", "_rise", "in_a_row", "up", "well")
 
     def __init__(self, rise: int, fall: int, *, up: bool) -> None:
-        self._rise = rise
-        self._fall = fall
+        self.configure(rise, fall)
         self._proven = up
         self.up = up
         self.well: bool | None = None
+        self.in_a_row = 0
+
+    def configure(self, rise: int, fall: int) -> None:
+        """Go by these from the next finding on; those in a row so far count."""
+        self._rise = rise
+        self._fall = fall
+
+    def begin_anew(self) -> None:
+        """Another probe finds from now on: the verdict stays until it says otherwise, and its findings are counted alone."""
+        self.well = None
         self.in_a_row = 0
 
     def count(self, well: bool) -> bool:

@@ -90,6 +90,16 @@ class TrafficCheck:
         self._swept = seconds()
         self._before = {member: Figures.of(member) for member in pool.members.values()}
 
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on. Failures in a row so far count; an ejection lasts as long as was said when it began."""
+        before, self._settings = self._settings, settings
+        most = settings.eject_failures
+        if most == before.eject_failures:
+            return
+        for member in list(self._runs) if not most else ():
+            self.succeeded(member)
+        self._runs = {member: deque(run, maxlen=most) for member, run in self._runs.items()}
+
     # What the exchanges tell.
 
     def failed(self, member: BackendState, cause: str, about: str = "answers") -> None:

@@ -34,11 +34,16 @@ INTERIM_LIMIT = 100
 
 
 class UpstreamTimes:
-    """Time-outs of a connection to a backend, in seconds: to a response's head, of silence in mid-body, of being kept idle."""
+    """Time-outs of connections to backends, in seconds: to a response's head, of silence in mid-body, of being kept idle. When
+    they are configured anew, connections that are open go by them as well."""
 
     __slots__ = ("idle", "response", "silence")
 
     def __init__(self, response: float, silence: float, idle: float) -> None:
+        self.configure(response, silence, idle)
+
+    def configure(self, response: float, silence: float, idle: float) -> None:
+        """Let them be these."""
         self.response = response
         self.silence = silence
         self.idle = idle

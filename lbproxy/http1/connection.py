@@ -21,7 +21,7 @@ from .body import ChunkedBody, SizedBody
 from .roles import RequestReceiver, TunnelEnd
 
 if TYPE_CHECKING:
-    from .factory import ServerFactory
+    from .factory import Door, ServerFactory
 
 __all__ = [
     "CLOSED",
@@ -55,13 +55,15 @@ class ClientConnection(TwistedProtocol):
 
     :param state: :data:`PROXY_HEADER` for a connection that begins with such a header, :data:`HANDSHAKE` for one that begins with
         the handshake.
+    :ivar door: by which listener it came, where that is known.
     :ivar deadline: when what is waited for just now is overdue.
     :ivar requests: begun on it so far.
     """
 
     __slots__ = (
         "_body", "_buffer", "_exchange", "_head_begun", "_invited", "_linger_until", "_read_closed", "_reading_paused",
-        "_responding", "_stalled", "_state", "_tunnel", "_unsent", "connected", "deadline", "factory", "requests", "transport",
+        "_responding", "_stalled", "_state", "_tunnel", "_unsent", "connected", "deadline", "door", "factory", "requests",
+        "transport",
     )  # fmt: skip
 
     transport: Any
@@ -69,6 +71,7 @@ class ClientConnection(TwistedProtocol):
 
     def __init__(self, factory: ServerFactory, state: int = IDLE) -> None:
         self.factory = factory
+        self.door: Door | None = None
         self.deadline = NEVER
         self.requests = 0
         self._state = state

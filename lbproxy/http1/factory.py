@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableSet
+from copy import copy
 from math import inf
 from typing import Any
 
@@ -10,12 +11,12 @@ from twisted.internet.protocol import Factory
 
 from ..settings import Settings
 from .answers import hsts_line
-from .connection import HANDSHAKE, PROXY_HEADER
+from .connection import HANDSHAKE, IDLE, PROXY_HEADER
 from .head import MessageLimits
 from .roles import ExchangeMaker, Gate, ListenerCounts
 from .server import ServerConnection
 
-__all__ = ["ClientTimes", "ProxyProtocolFactory", "SecureFactory", "ServerFactory"]
+__all__ = ["ClientTimes", "Door", "ProxyProtocolFactory", "SecureFactory", "ServerFactory"]
 
 
 class ClientTimes:
@@ -67,11 +68,7 @@ class ServerFactory(Factory):
         counters: ListenerCounts,
     ) -> None:
         self.maker = maker
-        self.limits = MessageLimits.of(settings)
-        self.times = ClientTimes(settings)
-        self.hsts = hsts_line(settings.hsts)
-        self.last_request = settings.connection_requests
-        self.abort_on_close = settings.abort_on_close
+        self.configure(settings)
         self.seconds = seconds
         self.watched = watched
         self.counters = counters
@@ -80,9 +77,21 @@ class ServerFactory(Factory):
         self.draining = False
         self.connections: set[ServerConnection] = set()
 
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on. A head, a body or a wait that has begun goes on as it began, or by these: either is right."""
+        self.limits = MessageLimits.of(settings)
+        self.times = ClientTimes(settings)
+        self.hsts = hsts_line(settings.hsts)
+        self.last_request = settings.connection_requests
+        self.abort_on_close = settings.abort_on_close
+
     def buildProtocol(self, addr: object) -> ServerConnection:
         """One for each client."""
         return ServerConnection(self)
+
+    def connection(self, state: int) -> ServerConnection:
+        """One that begins in *state*."""
+        return ServerConnection(self, state)
 
     def opened(self, connection: ServerConnection) -> None:
         """A client has connected."""
@@ -102,6 +111,48 @@ class ServerFactory(Factory):
             self.gate.closed()
 
 
+class Door(Factory):
+    """Makes connections for a factory that are known to have come by one listener. They are that factory's in every other
+    respect: counted, limited and drained with all of its.
+
+    :param factory: theirs.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: ServerFactory) -> None:
+        self._factory = self._book = factory
+
+    def buildProtocol(self, addr: object) -> ServerConnection:
+        """One for each client."""
+        return self.connection(IDLE)
+
+    def connection(self, state: int) -> ServerConnection:
+        """One that begins in *state*."""
+        connection = ServerConnection(self._factory, state)
+        connection.door = self
+        return connection
+
+    def leave(self) -> None:
+        """Have the connections that came by this listener end with the exchange they have; those that are idle, at once. Tunnels
+        go on, and so do exchanges. Whoever has connected to be served is: a connection without any request yet stays for its
+        first one until :meth:`close_idle` is called."""
+        self._factory = copy(self._book)  # its books are the same ones
+        self._factory.draining = True
+        for connection in self._connections():
+            connection.factory = self._factory
+            if connection.requests:
+                connection.close_if_idle()
+
+    def close_idle(self) -> None:
+        """Close those of its connections on which nothing happens."""
+        for connection in self._connections():
+            connection.close_if_idle()
+
+    def _connections(self) -> list[ServerConnection]:
+        return [connection for connection in self._book.connections if connection.door is self]
+
+
 class ProxyProtocolFactory(Factory):
     """Makes connections for another factory, each of which begins with a PROXY protocol header. They are that factory's in every
     other respect: counted, limited and drained with all of its.
@@ -111,12 +162,12 @@ class ProxyProtocolFactory(Factory):
 
     noisy = False
 
-    def __init__(self, factory: ServerFactory) -> None:
+    def __init__(self, factory: ServerFactory | Door) -> None:
         self._factory = factory
 
     def buildProtocol(self, addr: object) -> ServerConnection:
         """One for each client."""
-        return ServerConnection(self._factory, PROXY_HEADER)
+        return self._factory.connection(PROXY_HEADER)
 
 
 class SecureFactory(Factory):
@@ -128,10 +179,10 @@ class SecureFactory(Factory):
 
     noisy = False
 
-    def __init__(self, factory: ServerFactory, proxied: bool) -> None:
+    def __init__(self, factory: ServerFactory | Door, proxied: bool) -> None:
         self._factory = factory
         self._state = PROXY_HEADER if proxied else HANDSHAKE
 
     def buildProtocol(self, addr: object) -> ServerConnection:
         """One for each client."""
-        return ServerConnection(self._factory, self._state)
+        return self._factory.connection(self._state)

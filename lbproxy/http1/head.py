@@ -22,6 +22,9 @@ class MessageLimits:
     __slots__ = ("body", "fields", "size", "target", "underscores")
 
     def __init__(self, size: int, fields: int, target: int, body: float = inf, underscores: bool = False) -> None:
+        self._take(size, fields, target, body, underscores)
+
+    def _take(self, size: int, fields: int, target: int, body: float, underscores: bool) -> None:
         self.fields = fields
         self.size = size
         self.target = target
@@ -31,13 +34,21 @@ class MessageLimits:
     @classmethod
     def of(cls, settings: Settings) -> MessageLimits:
         """As the settings say."""
-        return cls(
-            settings.head_limit,
-            settings.field_limit,
-            settings.target_limit,
-            settings.body_limit or inf,
-            settings.allow_underscores,
-        )
+        return cls(*_limits(settings))
+
+    def configure(self, settings: Settings) -> None:
+        """Let them be what these settings say, for whoever goes by this object."""
+        self._take(*_limits(settings))
+
+
+def _limits(settings: Settings) -> tuple[int, int, int, float, bool]:
+    return (
+        settings.head_limit,
+        settings.field_limit,
+        settings.target_limit,
+        settings.body_limit or inf,
+        settings.allow_underscores,
+    )
 
 
 class RequestHead:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from ..http1.client import UpstreamConnection
+    from ..interfaces import IPolicy
 
 __all__ = ["Attempt"]
 
@@ -19,6 +20,7 @@ class Attempt:
     """One try of an exchange at one backend.
 
     :ivar member: the backend.
+    :ivar policy: what was told of its beginning, and is to be told of its end, whatever the pool goes by then.
     :ivar started: the clock's seconds when it began, ``ended`` when it was over; None while it runs.
     :ivar seconds: to its response's head, or to its failure; None until then, and of one that was given up before.
     :ivar reused: whether it went over a kept-alive connection.
@@ -28,6 +30,8 @@ class Attempt:
     :ivar connecting: the connection that is being made for it.
     :ivar connection: the connection that carries it.
     """
+
+    policy: IPolicy
 
     # Defaults stand in the class: most attempts change few of them, and setting each costs.
     connecting: Deferred[UpstreamConnection] | None = None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from secrets import token_bytes
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..balance.backend import Backend
@@ -33,10 +30,7 @@ from .sticky import Sticky
 from .upstreams import Upstreams
 from .waits import Waits
 
-__all__ = ["PULSE", "Balancer"]
-
-#: Seconds between two looks at what changes with time alone: ejections that end, backends that warm up.
-PULSE = 0.25
+__all__ = ["Balancer"]
 
 _log = Logger()
 
@@ -56,6 +50,8 @@ class Balancer(Desk):
     :param site: the desk of the site whose pool this is; None: the pool is all there is.
     :ivar timed: whether attempts or exchanges have a time-out of their own.
     :ivar waits: of the exchanges that run, those that wait for something, or have waited.
+    :ivar retired: whether its pool has left the site.
+    :ivar wake: is called for an exchange that comes while nothing runs.
     :ivar careful: whether something is to be looked at in every attempt, or in every response's head.
     """
 
@@ -78,7 +74,6 @@ class Balancer(Desk):
     ) -> None:
         settings = Settings() if settings is None else settings
         super().__init__(reactor if clock is None else clock, settings, observers, site)
-        self._site = site
         self.pool = pool
         if pool.settings is None:
             pool.settings = settings
@@ -88,23 +83,59 @@ class Balancer(Desk):
         probe = ConnectProbe(reactor, tls) if probe is None else probe
         self.probes = ProbeSchedule(pool, reactor, settings, probe, self.random, clock=self.clock)
         self.traffic = TrafficCheck(pool, settings, self.seconds)
-        self.budget = RetryBudget(settings.retry_budget / 100, settings.retry_budget_least)
+        self.budget = RetryBudget(*_budget(settings))
         self.line = WaitingLine(settings.queue)
         self.waits: set[Waits] = set()
-        self.hedging = Hedging(settings.hedge) if settings.hedge else None
+        self.hedging: Hedging | None = None
+        self.sticky: Sticky | None = None
+        self.running = self.retired = False
+        self.wake: Callable[[], None] = self.start
+        self._derive(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on. What is known stays: connections, health, counters, bindings; and who runs or waits goes on,
+        with the new times from its next step on."""
+        before = self.settings
+        super().configure(settings)
+        if settings == before:
+            return
+        self.pool.configure(settings)
+        self.upstreams.configure(settings)
+        self.probes.configure(settings)
+        self.traffic.configure(settings)
+        self.budget.configure(*_budget(settings))
+        self.line.limit = settings.queue
+        self._derive(settings)
+        for waits in self.waits:
+            waits.configured()
+
+    def _derive(self, settings: Settings) -> None:
+        """What is asked so often that it is worked out beforehand."""
         self.retry_statuses = frozenset(int(word) for word in settings.retry_on if word.isdigit())
-        self.sticky = _sticky(settings)
-        self.candidates = pool.candidates if self.sticky is None else self._sticky_candidates
+        if self.hedging is not None and settings.hedge:
+            self.hedging.configure(settings.hedge)
+        else:
+            self.hedging = Hedging(settings.hedge) if settings.hedge else None
+        self.sticky = self._sticky(settings)
+        self.candidates = self.pool.candidates if self.sticky is None else self._sticky_candidates
         self.timed = bool(settings.attempt_timeout or settings.exchange_timeout)
         self.careful = bool(self.timed or self.hedging or self.retry_statuses or self.sticky)
-        self.running = False
-        self._pulse = LoopingCall(self.pulse)
-        self._pulse.clock = self.clock
+
+    def _sticky(self, settings: Settings) -> Sticky | None:
+        """Those that there are, unless others are wanted. The random key stays as long as the site does."""
+        if not settings.sticky:
+            return None
+        made_of = (settings.sticky, settings.sticky_key or self.random_key, settings.sticky_max_age)
+        if self.sticky is not None and self.sticky.made_of == made_of:
+            return self.sticky
+        if not settings.sticky_key and self.sticky is None:
+            _log.info("sticky sessions are signed with a random key, so they end with this process; a key can be given")
+        return Sticky(*made_of)
 
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange: from here on its downstream is told what comes of it."""
         if not self.running:
-            self.start()
+            self.wake()
         exchange.start(self)
 
     def start(self) -> None:
@@ -113,12 +144,11 @@ class Balancer(Desk):
         self.running = True
         if self._pool_changed not in self.pool.observers:
             self.pool.observers.append(self._pool_changed)
-        self.upstreams.open()
+        if not self.retired:
+            self.upstreams.open()
         self.sweep.start()
         self.probes.start()
-        if not self._pulse.running:
-            done: Deferred[LoopingCall] = self._pulse.start(PULSE, now=False)
-            done.addErrback(lambda failure: _log.failure("the balancer's pulse stopped", failure))
+        self.beat.add(self.pulse)
 
     def stop(self) -> None:
         """Stop probing, and close the idle connections to backends; those in use are closed when their exchange is over. Who
@@ -132,8 +162,13 @@ class Balancer(Desk):
         if self._site is None:
             self.sweep.stop()
         self.upstreams.close()
-        if self._pulse.running:
-            self._pulse.stop()
+        self.beat.discard(self.pulse)
+
+    def retire(self) -> None:
+        """The pool has left: keep no connection for another exchange. Those that run, and those that still come, are carried to
+        their end as before."""
+        self.retired = True
+        self.upstreams.close()
 
     def pulse(self) -> None:
         """Look at what changes with time alone."""
@@ -189,9 +224,5 @@ class Balancer(Desk):
         return fields + self.explanation(exchange, "")
 
 
-def _sticky(settings: Settings) -> Sticky | None:
-    if not settings.sticky:
-        return None
-    if not settings.sticky_key:
-        _log.info("sticky sessions are signed with a random key, so they end with this process; a key can be given")
-    return Sticky(settings.sticky, settings.sticky_key or token_bytes(32), settings.sticky_max_age)
+def _budget(settings: Settings) -> tuple[float, int]:
+    return settings.retry_budget / 100, settings.retry_budget_least

@@ -31,12 +31,16 @@ class RetryBudget:
     __slots__ = ("_least", "_share", "active", "cooling", "refused", "waiting")
 
     def __init__(self, share: float, least: int) -> None:
-        self._share = share
-        self._least = least
+        self.configure(share, least)
         self.cooling: deque[float] = deque()
         self.active = 0
         self.waiting = 0
         self.refused = 0
+
+    def configure(self, share: float, least: int) -> None:
+        """Go by these from now on. Places that are taken stay so."""
+        self._share = share
+        self._least = least
 
     def allowed(self, in_flight: int) -> float:
         """How many may be active while so many exchanges are in flight in all."""

@@ -21,6 +21,7 @@ from ..settings import Settings
 from .counters import BalancerCounters
 from .explain import explanation_line
 from .forwarding import Forwarding
+from .pulse import Pulse
 from .request_ids import request_ids
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Desk:
     :param site: whose clock, observers and words are shared; None: this desk has its own, and is a site by itself.
     :ivar counters: of the exchanges that ended here.
     :ivar sweep: watches deadlines.
+    :ivar beat: calls what is to be looked at a few times a second.
+    :ivar random_key: signs sticky sessions where no key was given.
     :ivar explaining: whether every exchange is to remember what there was to decide.
     :ivar forwarding: what backends are told of who asks.
     :ivar hsts: the line that every response over TLS gets, ended by CRLF; empty: none.
@@ -49,6 +52,10 @@ class Desk:
     counters: BalancerCounters
     observers: tuple[IExchangeObserver, ...]
     sweep: DeadlineSweep
+    beat: Pulse
+    random_key: bytes
+    forwarding: Forwarding
+    hsts: bytes
     next_request_id: Callable[[], bytes]
     https_port: Callable[[], int | None]
 
@@ -59,22 +66,40 @@ class Desk:
         observers: tuple[IExchangeObserver, ...] = (),
         site: Desk | None = None,
     ) -> None:
+        self._site = site
         self.counters = BalancerCounters()
         self.clock = clock
         self.seconds = clock.seconds
-        self.observers = observers if site is None else site.observers
-        self.explaining = any(getattr(observer, "explains", False) for observer in self.observers)
+        self.observe(observers if site is None else site.observers)
         self.sweep = DeadlineSweep(clock, shortest_time(settings)) if site is None else site.sweep
+        self.beat = Pulse(clock) if site is None else site.beat
+        self.random_key = token_bytes(32) if site is None else site.random_key
         self.next_request_id = request_ids(token_bytes(8)) if site is None else site.next_request_id
         self.https_port = lambda: None
-        self.configure(settings)
+        self._spoken: object = None
+        Desk.configure(self, settings)
 
     def configure(self, settings: Settings) -> None:
-        """Go by these from now on."""
+        """Go by these from now on. What is said of clients, and to them, is the site's to say."""
         self.settings = settings
-        self.forwarding = Forwarding.of(settings)
-        self.hsts = hsts_line(settings.hsts)
+        if self._site is not None:
+            self.forwarding, self.hsts = self._site.forwarding, self._site.hsts
+        else:
+            self._speak(settings)
         self.adds_fields = bool(self.forwarding.response_via or self.hsts)
+
+    def observe(self, observers: tuple[IExchangeObserver, ...]) -> None:
+        """Tell these of every finished exchange from now on."""
+        self.observers = observers
+        self.explaining = any(getattr(observer, "explains", False) for observer in observers)
+
+    def _speak(self, settings: Settings) -> None:
+        """Make anew what is said, where it is another: what has been learnt of peers is kept otherwise."""
+        spoken = (settings.trusted_proxies, settings.forwarded, settings.via)
+        if spoken != self._spoken:
+            self._spoken = spoken
+            self.forwarding = Forwarding.of(settings)
+        self.hsts = hsts_line(settings.hsts)
 
     def response_fields(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The fields that are added to every response of a backend. Its own Strict-Transport-Security stands: of two a browser

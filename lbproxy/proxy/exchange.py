@@ -172,10 +172,11 @@ class Exchange(Serving):
         self._attempt = attempt
         member.requests += 1
         member.in_flight += 1
+        attempt.policy = policy = member.policy
         try:
-            member.policy.begun(member)
+            policy.begun(member)
         except Exception:  # a user's; the exchange goes on
-            _log.failure("{policy!r} could not be told of an attempt's beginning", policy=member.policy)
+            _log.failure("{policy!r} could not be told of an attempt's beginning", policy=policy)
         if balancer.careful:
             self._watch(attempt)
         # A stale connection is followed by a new one: the other idle ones were most likely closed with it.

@@ -18,11 +18,18 @@ class Hedging:
     """
 
     def __init__(self, percentile: float) -> None:
-        self._share = percentile / 100
+        self.percentile = percentile
         self._latest: deque[float] = deque(maxlen=_LOOK_BACK)
         self._noted = 0
         #: Seconds from an attempt's beginning; None while too little is known.
         self.delay: float | None = None
+
+    def configure(self, percentile: float) -> None:
+        """Go by this percentile from now on, of what has been noted so far as well."""
+        if percentile != self.percentile:
+            self.percentile = percentile
+            if len(self._latest) >= _ENOUGH:
+                self._look_back()
 
     def note(self, seconds: float) -> None:
         """A response's head came so long after its attempt's beginning."""
@@ -30,5 +37,8 @@ class Hedging:
         self._noted += 1
         if self._noted >= _ENOUGH:
             self._noted = 0
-            in_order = sorted(self._latest)
-            self.delay = in_order[min(len(in_order) - 1, int(len(in_order) * self._share))]
+            self._look_back()
+
+    def _look_back(self) -> None:
+        in_order = sorted(self._latest)
+        self.delay = in_order[min(len(in_order) - 1, int(len(in_order) * self.percentile / 100))]

@@ -21,15 +21,16 @@ class WaitingLine:
     """Who has waited longest is served first. Pure: time-outs are its callers'.
 
     :param limit: how many may wait; 0: nobody.
+    :ivar limit: the same; when it is lowered, who waits already waits on.
     :ivar waiting: who waits, who came first first.
     :ivar turned_away: how many were not let in because it was full.
     :ivar joined: how many have waited.
     """
 
-    __slots__ = ("_again", "_calling", "_limit", "joined", "turned_away", "waiting")
+    __slots__ = ("_again", "_calling", "joined", "limit", "turned_away", "waiting")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.waiting: dict[Waiting, None] = {}
         self._again = self._calling = False
         self.joined = 0
@@ -37,7 +38,7 @@ class WaitingLine:
 
     def join(self, one: Waiting) -> bool:
         """Wait at the end of the line. Returns whether there was room."""
-        if len(self.waiting) >= self._limit:
+        if len(self.waiting) >= self.limit:
             self.turned_away += 1
             return False
         self.waiting[one] = None

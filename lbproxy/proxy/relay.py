@@ -266,9 +266,9 @@ class Relay:
         member = attempt.member
         member.in_flight -= 1
         try:
-            member.policy.ended(member, attempt.seconds, failed)
+            attempt.policy.ended(member, attempt.seconds, failed)
         except Exception:  # a user's; the exchange goes on
-            _log.failure("{policy!r} could not be told of an attempt's end", policy=member.policy)
+            _log.failure("{policy!r} could not be told of an attempt's end", policy=attempt.policy)
 
     def _freed(self) -> None:
         """A backend has one exchange less: it may be another's turn."""

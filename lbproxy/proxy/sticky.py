@@ -50,11 +50,13 @@ class Sticky:
     :param key: signs the tokens; 16 bytes or more. Balancers that share clients need the same.
     :param max_age: seconds that a binding lasts; 0: as long as the browser's session.
     :raises ConfigurationError: for a shorter key.
+    :ivar made_of: these three.
     """
 
     def __init__(self, cookie: str, key: bytes, max_age: int) -> None:
         if len(key) < 16:
             raise ConfigurationError("sticky-key: what was given has less than 16 bytes; allowed is a secret of 16 bytes or more")
+        self.made_of = (cookie, key, max_age)
         self._name = cookie.encode("ascii")
         self._key = key
         self._lasting = b"; Max-Age=%d" % max_age if max_age else b""

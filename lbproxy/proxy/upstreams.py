@@ -58,9 +58,31 @@ class Upstreams:
         self._idle: dict[str, deque[UpstreamConnection]] = {}
         self._endpoints: dict[str, IStreamClientEndpoint] = {}
         self._limits = MessageLimits.of(settings)
-        self._times = UpstreamTimes(settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout)
+        self._times = UpstreamTimes(*_times(settings))
         self._tls = BackendTls() if tls is None else tls
         self._closing = False
+
+    def configure(self, settings: Settings) -> None:
+        """Go by these from now on, with the connections that are open as well. Of idle ones, those are closed that are too many
+        now."""
+        self._settings = settings
+        self._limits.configure(settings)
+        self._times.configure(*_times(settings))
+        latest = self._clock.seconds() + settings.upstream_idle_timeout
+        for kept in self._idle.values():
+            while len(kept) > settings.upstream_idle:
+                kept.popleft().close()
+            for connection in kept:
+                connection.deadline = min(connection.deadline, latest)
+
+    def set_tls(self, tls: BackendTls) -> None:
+        """Speak TLS in another way from now on. Who was verified in the way before is not taken for verified: idle connections
+        are closed at once, and those in use when their exchange is over."""
+        self._tls = tls
+        for kept in self._idle.values():
+            for connection in [one for one in kept if one.peer is not None]:
+                kept.remove(connection)
+                connection.close()
 
     def idle(self, member: BackendState) -> UpstreamConnection | None:
         """An idle connection to the backend, or None. One that is to be told by a PROXY protocol header who asks gets none: what
@@ -150,6 +172,9 @@ class Upstreams:
         """Keep a connection whose exchange is over."""
         if connection.peer is not None:
             _keep_session(connection, connection.peer)
+            if connection.peer.tls is not self._tls:
+                connection.close()
+                return
         if self._closing or not self._settings.upstream_idle:
             connection.close()
             return
@@ -196,6 +221,10 @@ class Upstreams:
         for kept in self._idle.values():
             while kept:
                 kept.pop().close()
+
+
+def _times(settings: Settings) -> tuple[float, float, float]:
+    return settings.response_timeout, settings.idle_timeout, settings.upstream_idle_timeout
 
 
 def _keep_session(connection: UpstreamConnection, peer: BackendPeer, *, over: bool = False) -> None:

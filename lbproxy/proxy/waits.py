@@ -203,6 +203,11 @@ class Waits:
         self.deadline = deadline
         self._balancer.sweep.watched.add(self)
 
+    def configured(self) -> None:
+        """The settings are others: what has a deadline has it by those."""
+        if self in self._balancer.sweep.watched:
+            self.set_deadline()
+
     def deadline_passed(self) -> None:
         """Something took too long."""
         settings, exchange = self._balancer.settings, self._exchange

@@ -123,13 +123,14 @@ class BackendPeer:
     :param name: the name it is asked for, and must have a certificate for; empty: neither.
     :param verified: whether its certificate is verified.
     :param resume: whether sessions are resumed.
+    :ivar tls: how it is spoken.
     :ivar retired: whether other files are gone by since: what was made for it is not to be used again.
     """
 
     retired = False
 
     def __init__(self, tls: BackendTls, name: str, verified: bool, *, resume: bool = True) -> None:
-        self._tls = tls
+        self.tls = tls
         self._verify = name if verified else ""
         self._verified = verified
         self._sni = b"" if is_address(name) else name.encode("ascii")
@@ -142,7 +143,7 @@ class BackendPeer:
         :param socket: the connected socket; None: bytes go through memory.
         """
         session, until = self._resumable()
-        connection = VerifiedConnection(self._tls.context, socket, Verification(self._verify, until))
+        connection = VerifiedConnection(self.tls.context, socket, Verification(self._verify, until))
         if self._sni:
             connection.set_tlsext_host_name(self._sni)
         if not self._verified:
@@ -157,7 +158,7 @@ class BackendPeer:
         return self.connect()
 
     def _resumable(self) -> tuple[SSL.Session | None, float | None]:
-        if self._session is not None and self._session[1] <= self._tls.now():
+        if self._session is not None and self._session[1] <= self.tls.now():
             self._session = None
         return (None, None) if self._session is None else self._session
 
@@ -169,7 +170,7 @@ class BackendPeer:
             return
         until = verification.until
         if verification.expires is not None or until is None:  # the certificate was shown, or is no matter
-            until = min(self._tls.now() + SESSION_LIFE, verification.expires or float("inf"))
+            until = min(self.tls.now() + SESSION_LIFE, verification.expires or float("inf"))
         session = connection.get_session()
         if session is not None:
             self._session = (session, until)

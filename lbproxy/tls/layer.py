@@ -11,10 +11,11 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.tcp import Connection as TcpConnection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from .wire import TlsWire
 
-__all__ = ["Acceptor", "TlsFactory", "TlsLayer"]
+__all__ = ["Acceptor", "ReplaceableAcceptor", "TlsFactory", "TlsLayer"]
 
 
 class Acceptor(Protocol):
@@ -25,6 +26,27 @@ class Acceptor(Protocol):
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """The same for Twisted's TLS (:class:`twisted.internet.interfaces.IOpenSSLServerConnectionCreator`)."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ReplaceableAcceptor:
+    """Whoever makes the sessions just now: listeners that hold this need not be told when it is another one.
+
+    :ivar current: who that is; None while nobody listens for TLS.
+    """
+
+    def __init__(self, current: Acceptor | None = None) -> None:
+        self.current = current
+
+    def accept(self, socket: Any) -> SSL.Connection:
+        """A session on a connected socket, in the state to accept."""
+        assert self.current is not None
+        return self.current.accept(socket)
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """The same for Twisted's TLS."""
+        assert self.current is not None
+        return self.current.serverConnectionForTLS(tlsProtocol)
 
 
 class TlsLayer(TwistedProtocol):

@@ -4,7 +4,7 @@ the files change or when it is asked to, has ticket keys rotated, and says in th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from errno import EACCES
 from functools import partial
 from typing import Any
@@ -61,8 +61,11 @@ class CertificateWatch:
     :param clock: gives the time, and runs what is to be done from time to time.
     :param interval: seconds between two looks at the files; 0: they are read when :meth:`reload` is called, and never else.
     :param backend_tls: how TLS is spoken with backends; None: nobody need look at its files.
+    :param backends: further ways in which it is.
     :param in_thread: runs a function in a thread and gives its result by a Deferred; by default in *clock*'s thread pool, if that
         is a reactor.
+    :ivar store: as it is now; *interval* likewise.
+    :ivar backends: all ways in which TLS is spoken with backends.
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
@@ -75,17 +78,16 @@ class CertificateWatch:
         interval: float,
         *,
         backend_tls: BackendTls | None = None,
+        backends: Sequence[BackendTls] = (),
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
-        self.store = store
-        self.backend_tls = backend_tls
-        self._sources = [source for source in (store, backend_tls) if source is not None]
+        self._go_by(store, backends if backend_tls is None else (backend_tls, *backends))
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
         self._clock = clock
         self._in_thread = partial(in_thread_of, clock) if in_thread is None else in_thread
-        self._jobs = ((self._begin, interval), (self._look_for_expiry, EXPIRY_LOOK), (self._rotate, ROTATION))
+        self.interval = interval
         self._loops: list[LoopingCall] = []
         self._notices = ExpiryNotices()
         self._backend_notices = ExpiryNotices("backend certificate")
@@ -96,6 +98,28 @@ class CertificateWatch:
         self._behind = False  # whether there may be something in the files that is not served
         self._told = ""
 
+    def _go_by(self, store: CertificateStore | None, backends: Sequence[BackendTls]) -> None:
+        self.store = store
+        self.backends = tuple(dict.fromkeys(backends))
+        self._sources: list[CertificateStore | BackendTls] = [*([] if store is None else [store]), *self.backends]
+
+    def replace(self, store: CertificateStore | None, backends: Sequence[BackendTls], interval: float) -> None:
+        """Watch these from now on, which have just been read. Who waits for a reload is answered with None."""
+        running = self.running
+        self.stop()
+        self._go_by(store, backends)
+        self.interval = interval
+        self._behind = False
+        self._told = ""
+        self.read_at = self._clock.seconds()
+        if running:
+            self.start()
+
+    @property
+    def backend_tls(self) -> BackendTls | None:
+        """How TLS is spoken with backends, where a file says so; of several ways, the first."""
+        return next(iter(self.backends), None)
+
     @property
     def running(self) -> bool:
         """Whether it has been started, and not stopped since."""
@@ -105,7 +129,7 @@ class CertificateWatch:
         """Begin, unless it runs already. The log tells at once what there is to be known of the certificates."""
         if self.running:
             return
-        for job, interval in self._jobs:
+        for job, interval in ((self._begin, self.interval), (self._look_for_expiry, EXPIRY_LOOK), (self._rotate, ROTATION)):
             if interval:
                 loop = LoopingCall(_guarded, job)
                 loop.clock = self._clock
@@ -202,14 +226,14 @@ class CertificateWatch:
     def _say_unreadable(self) -> None:
         if self.store is not None:
             say_unreadable("certificate", _paths(self.store.certificates))
-        if self.backend_tls is not None:
-            say_unreadable("backend-certificate", _paths(self.backend_tls.certificates))
-            say_unreadable("backend-ca", filter(None, [self.backend_tls.files.ca]))
+        for tls in self.backends:
+            say_unreadable("backend-certificate", _paths(tls.certificates))
+            say_unreadable("backend-ca", filter(None, [tls.files.ca]))
 
     def _say_what_was_read(self, sources: list[CertificateStore | BackendTls]) -> None:
         if self.store is not None and self.store in sources:
             _log.info("certificates were read anew, {count} in all", count=len(self.store.certificates))
-        if self.backend_tls is not None and self.backend_tls in sources:
+        if any(tls in sources for tls in self.backends):
             _log.info("what TLS with backends goes by was read anew")
 
     def _say_what_is_served(self) -> None:
@@ -221,8 +245,8 @@ class CertificateWatch:
         now = self._clock.seconds()
         if self.store is not None:
             self._notices.look(self.store.certificates, now)
-        if self.backend_tls is not None:
-            self._backend_notices.look(self.backend_tls.certificates, now)
+        if self.backends:
+            self._backend_notices.look([one for tls in self.backends for one in tls.certificates], now)
 
     def _rotate(self) -> None:
         if self.store is not None:

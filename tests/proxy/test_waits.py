@@ -81,7 +81,7 @@ class APlaceBecomesFree(WaitsCase):
     def test_by_an_exchange_that_took_too_long(self) -> None:
         """Its time-out frees the place."""
         rig = self.rig(SMALL, exchange_timeout=2)
-        rig.balancer._pulse.stop()  # which calls the line too
+        rig.balancer.beat.discard(rig.balancer.pulse)  # which calls the line too
         first = self.asks(rig)
         rig.accept()
         rig.wait(1)

@@ -314,6 +314,18 @@ def limits_are_raised(world: World) -> bool:
     return bool(limited)
 
 
+def other_settings_are_gone_by(world: World) -> bool:
+    """Some of those of a pool, as a reload brings them."""
+    world.configure()
+    return True
+
+
+def another_policy_is_gone_by(world: World) -> bool:
+    """As a reload brings it."""
+    world.set_policy()
+    return True
+
+
 def a_moment_passes(world: World) -> bool:
     """A part of a back-off."""
     world.rig.reactor.advance(world.rng.choice((0.01, 0.05)))
@@ -355,6 +367,8 @@ BALANCER: dict[Callable[[World], bool], int] = {
     a_probe_finds_a_backend_down: 1,
     an_operator_wishes_for_something: 1,
     limits_are_raised: 1,
+    other_settings_are_gone_by: 1,
+    another_policy_is_gone_by: 1,
     a_moment_passes: 4,
     time_passes: 8,
     idle_connections_are_closed: 1,

@@ -6,6 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
+from lbproxy.config.model import POOL_SETTINGS
 from lbproxy.policies import policy_maker
 
 from ..support import START, Rig
@@ -75,6 +78,8 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
     "write_timeout": (0.5, 5, 60),
 }
 
+#: What a reload may change: whatever is a pool's, but for the line's limit, since who waits in it waits on when that is lowered.
+_CHANGEABLE = [name for name in _SETTINGS if name in POOL_SETTINGS and name != "queue"]
 _TIMES = [name for name in _SETTINGS if name.endswith("timeout") or name in ("body_grace", "upstream_idle")]
 _WITHOUT_DRAIN = dict(list(BALANCER.items())[:-3])
 
@@ -174,6 +179,21 @@ class World:
                 backend.attach(connect._factory.buildProtocol(destination))
         return waiting > 0
 
+    def configure(self) -> None:
+        """Some settings of the pool become others."""
+        names = self.rng.sample(_CHANGEABLE, self.rng.randint(1, 6))
+        said = {name: self.rng.choice(_SETTINGS[name]) for name in names}
+        self.tell(f"{said}")
+        self.settings.update(said)
+        balancer = self.rig.balancer
+        balancer.configure(attrs.evolve(balancer.settings, **said))
+
+    def set_policy(self) -> None:
+        """The pool goes by another policy."""
+        policy = self.rng.choice(_POLICIES)
+        self.tell(policy)
+        self.rig.pool.set_policy(policy_maker(policy, random=self.rng, seconds=self.rig.reactor.seconds))
+
     def refuse(self) -> bool:
         """The next connection that is asked for is refused; whether there was one."""
         if not self.rig.connects:
@@ -203,7 +223,7 @@ class World:
         if self.rng.random() < 0.5:
             self._all_read()
             check_tunnels(self)
-        self._silence()
+        self.fall_silent()
         check_counters(self)
         check_all(self)
         check_timers(self)
@@ -245,8 +265,11 @@ class World:
                     peer.read_on()
             self.rig.turn()
 
-    def _silence(self) -> None:
-        """Nobody says anything any more, until all that is waited for is given up."""
+    def fall_silent(self) -> None:
+        """Nobody says anything any more, until all that is waited for is given up. What was said before is on its way yet: what
+        a client sent while nobody read from it comes in the reactor's next turn, and may be a request."""
+        for _ in range(3):
+            self.rig.turn()
         for seconds in (*[0.5] * 400, *[5.0] * 1000):
             if not what_is_left(self):
                 break

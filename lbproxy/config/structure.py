@@ -1,0 +1,383 @@
+"""From the plain values of a document to frozen ``attrs`` classes, field by field, so that every mistake is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+
+from ..errors import ConfigurationError
+from ..routing.model import FixedAnswer
+from .document import Document
+from .environment import Text, file_text, is_file_text
+from .problems import KeyPath, Problem, did_you_mean, from_lines
+
+__all__ = [
+    "FieldKey", "Mistakes", "Structurer", "element_of", "field_keys", "is_table_kind", "made", "shown", "unknown_keys",
+    "without_none",
+]  # fmt: skip
+
+#: Characters of a value that are shown in a message.
+_SHOWN = 200
+
+
+class Mistakes(Exception):
+    """Something could not be read.
+
+    :ivar problems: why, their paths being relative to what was to be read; empty where it has been said already.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+@attrs.frozen
+class FieldKey:
+    """An attribute, and the key for it.
+
+    :ivar kind: its type; Any where that cannot be found out.
+    :ivar is_path: whether its texts are paths of files.
+    """
+
+    key: str
+    attribute: attrs.Attribute[Any]
+    kind: Any
+    is_path: bool
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.attribute.default is attrs.NOTHING
+
+
+_FIELDS: dict[type, dict[str, FieldKey]] = {}
+#: Keys that are not called as their attributes are.
+_CALLED = {(FixedAnswer, "kind"): "type"}
+
+
+def field_keys(cls: type) -> dict[str, FieldKey]:
+    """The attributes of a class by their keys: ``path_prefix`` is ``path-prefix``, ``type_`` is ``type``.
+
+    An attribute's metadata may say that its texts are paths (``{"path": True}``), as a validator does whose ``allowed`` is "the
+    path of ...".
+    """
+    if cls not in _FIELDS:
+        try:
+            attrs.resolve_types(cls)
+        except NameError:
+            pass  # some module is imported for its types alone
+        _FIELDS[cls] = {one.key: one for one in (_field_key(cls, field) for field in attrs.fields(cls) if field.init)}
+    return _FIELDS[cls]
+
+
+def _field_key(cls: type, attribute: attrs.Attribute[Any]) -> FieldKey:
+    allowed = getattr(attribute.validator, "allowed", "")
+    return FieldKey(
+        _CALLED.get((cls, attribute.name)) or attribute.name.strip("_").replace("_", "-"),
+        attribute,
+        Any if isinstance(attribute.type, str) or attribute.type is None else attribute.type,
+        bool(attribute.metadata.get("path")) or (isinstance(allowed, str) and allowed.startswith("the path of")),
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as it was written, or as much of it as tells it from others."""
+    text = _written(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Text):
+        return repr(value.written)
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_written(one)}" for key, one in value.items()) + " }" if value else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_written, value))}]"
+    return repr(value) if isinstance(value, (int, float, str, bytes)) else str(value)
+
+
+class Structurer:
+    """Reads values of a document.
+
+    :ivar converter: for hooks of classes that are written in ways of their own; a hook raises :class:`Mistakes`.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.converter = Converter(detailed_validation=False)
+        for kind in (str, bytes, int, float, bool):
+            self.converter.register_structure_hook(kind, self._plain)
+        self.converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: self.prepared(value, Any))
+        self.converter.register_structure_hook_func(_is_list, self._list)
+        self.converter.register_structure_hook_func(is_table_kind, self._table)
+        self.converter.register_structure_hook_func(_is_several, self._several)
+        self.converter.register_structure_hook_func(attrs.has, self.instance)
+
+    def read(self, value: Any, kind: Any) -> Any:
+        """A value as one of that type.
+
+        :raises Mistakes: it is none.
+        """
+        return self.converter.structure(value, kind)
+
+    # Classes.
+
+    def instance(self, table: Any, cls: Any) -> Any:
+        """An ``attrs`` class of a table with a key for each attribute."""
+        known = field_keys(cls)
+        if not isinstance(table, dict):
+            raise Mistakes(Problem((), f"{shown(table)} was given; allowed is a table with the keys {', '.join(known)}"))
+        values, problems = self.fields(cls, table)
+        problems += unknown_keys(table, known)
+        if problems:
+            raise Mistakes(*problems)
+        return made(cls, values)
+
+    def fields(self, cls: type, table: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        """The arguments that *table* has for a class, each checked by itself, and what is wrong with them. What is no key of the
+        class is passed over."""
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
+        # A stand-in for validators that look at what comes before their own attribute.
+        instance: Any = object.__new__(cls)
+        for key, field in field_keys(cls).items():
+            if key in table:
+                try:
+                    values[field.attribute.alias or key] = self._field(field, table[key], instance)
+                except Mistakes as mistakes:
+                    problems += [one.below(key) for one in mistakes.problems]
+            elif field.required:
+                problems.append(Problem((), f"{key} is missing"))
+        return values, problems
+
+    def _field(self, field: FieldKey, value: Any, instance: Any) -> Any:
+        attribute = field.attribute
+        checked = attribute.validator is not None or attribute.converter is not None
+        read = self.prepared(value, field.kind) if checked else self.read(value, field.kind)
+        if field.is_path:
+            read = self.absolute(value, read)
+        try:
+            converted = _converted(attribute, read, instance)
+            object.__setattr__(instance, attribute.name, converted)
+            if attribute.validator is not None:
+                attribute.validator(instance, attribute, converted)
+        except ConfigurationError as error:
+            raise Mistakes(*(_without_key(one, field) for one in from_lines(error, (), (field.key,)))) from None
+        except AttributeError:
+            pass  # a validator looks at what has not been read: making the whole will tell
+        except (TypeError, ValueError) as error:
+            raise Mistakes(Problem((), f"{shown(value)} was given, which cannot be read: {error}")) from None
+        return read
+
+    def absolute(self, value: Any, read: Any) -> Any:
+        """Paths, relative to where they were written, from the root on. A pair with a comma is two."""
+        if isinstance(value, Text) and isinstance(read, str):
+            return ",".join(os.path.normpath(os.path.join(value.folder, part)) if part else "" for part in read.split(","))
+        if isinstance(value, (list, tuple)) and isinstance(read, (list, tuple)):
+            return type(read)(self.absolute(one, other) for one, other in zip(value, read, strict=True))
+        if isinstance(value, dict) and isinstance(read, dict):
+            return {key: self.absolute(value[key], one) for key, one in read.items()}
+        if isinstance(value, Text) and isinstance(read, (list, tuple)):
+            return type(read)(self.absolute(value, one) for one in read)
+        return read
+
+    # Values that are checked by whom they are for.
+
+    def prepared(self, value: Any, kind: Any) -> Any:
+        """A value of Python's own types: texts are what they stand for, and numbers where numbers are wanted and they may be.
+        Whether it is of that type is for others to say."""
+        wanted = without_none(kind)
+        if isinstance(value, Text):
+            if not value.known:
+                raise Mistakes
+            if _is_list(wanted):
+                return [self.prepared(value, element_of(wanted))]
+            text = _free(value, wanted) if value.free else str(value)
+            return text.encode() if wanted is bytes and isinstance(text, str) else text
+        if is_file_text(value) and wanted in (str, bytes):
+            text = self._file_text(value)
+            return text.encode() if wanted is bytes else text
+        if isinstance(value, dict) and attrs.has(wanted):
+            return self.instance(value, wanted)
+        if isinstance(value, dict):
+            inner = get_args(wanted)[1] if is_table_kind(wanted) and len(get_args(wanted)) == 2 else Any
+            return self._each(value.items(), lambda one: self.prepared(one, inner), dict)
+        if isinstance(value, (list, tuple)):
+            return self._each(enumerate(value), lambda one: self.prepared(one, element_of(wanted)), _values)
+        return value
+
+    def _file_text(self, value: dict[str, Any]) -> str:
+        path = value["file"]
+        if not path.known:
+            raise Mistakes
+        try:
+            text = file_text(path, self._document.files)
+        except ConfigurationError as error:
+            raise Mistakes(Problem((), str(error))) from None
+        self._document.hidden.add(text, shown(value))
+        return text
+
+    # Hooks.
+
+    def _plain(self, value: Any, kind: type) -> Any:
+        read = self.prepared(value, kind)
+        if kind is float and isinstance(read, int) and not isinstance(read, bool):
+            return float(read)
+        if type(read) is not kind:
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is {_WORDS[kind]}"))
+        return read
+
+    def _list(self, value: Any, kind: Any) -> Any:
+        make = get_origin(kind) or kind
+        make = tuple if make is Sequence else make
+        inner = element_of(kind)
+        if isinstance(value, (list, tuple)):
+            return make(self._each(enumerate(value), lambda one: self.read(one, inner), _values))
+        return make([self.read(value, inner)])
+
+    def _table(self, value: Any, kind: Any) -> Any:
+        if not isinstance(value, dict):
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is a table"))
+        inner = get_args(kind)[1] if len(get_args(kind)) == 2 else Any
+        return self._each(value.items(), lambda one: self.read(one, inner), dict)
+
+    def _several(self, value: Any, kind: Any) -> Any:
+        problems: tuple[Problem, ...] = ()
+        for one in get_args(kind):
+            if one is not NoneType:
+                try:
+                    return self.read(value, one)
+                except Mistakes as mistakes:
+                    problems = problems or mistakes.problems
+        raise Mistakes(*problems)
+
+    @staticmethod
+    def _each(items: Iterable[tuple[Any, Any]], read: Callable[[Any], Any], make: Callable[[dict[Any, Any]], Any]) -> Any:
+        """All that is inside a list or a table, or all that is wrong with it."""
+        values: dict[Any, Any] = {}
+        problems: list[Problem] = []
+        failed = False
+        for step, one in items:
+            try:
+                values[step] = read(one)
+            except Mistakes as mistakes:
+                failed = True
+                problems += [problem.below(step) for problem in mistakes.problems]
+        if failed:
+            raise Mistakes(*problems)
+        return make(values)
+
+
+_WORDS: dict[type, str] = {
+    str: "a text",
+    bytes: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "a truth value, true or false",
+}
+_TRUTH = {"true": True, "false": False}
+
+
+def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
+    """Make one of values that have been checked each by itself.
+
+    :raises Mistakes: they do not go together.
+    """
+    try:
+        return cls(**values)
+    except ConfigurationError as error:
+        raise Mistakes(*from_lines(error, field_keys(cls), path)) from None
+
+
+def unknown_keys(
+    table: Mapping[str, Any], known: Iterable[str], hint: Callable[[str], str] = lambda key: ""
+) -> list[Problem]:
+    """What stands in a table and is no key of it.
+
+    :param hint: where else a key belongs; empty: it is nowhere known.
+    """
+    names = sorted(known)
+    return [Problem((key,), f"there is no such key{_guess(key, names, hint)}") for key in table if key not in names]
+
+
+def _guess(key: str, names: list[str], hint: Callable[[str], str]) -> str:
+    hyphens = key.replace("_", "-").lower()
+    if hyphens in names:
+        return f" (did you mean {hyphens}? keys are written with hyphens, in small letters)"
+    elsewhere = hint(key) or hint(hyphens)
+    if elsewhere:
+        return f"; {elsewhere}"
+    return f"{did_you_mean(key, names)}; allowed are {', '.join(names)}"
+
+
+def _values(items: dict[int, Any]) -> list[Any]:
+    return list(items.values())
+
+
+def _without_key(problem: Problem, field: FieldKey) -> Problem:
+    return Problem(problem.path[1:], problem.message.removeprefix(f"{field.attribute.name}: "))
+
+
+def _converted(attribute: attrs.Attribute[Any], value: Any, instance: Any) -> Any:
+    converter: Any = attribute.converter
+    if converter is None:
+        return value
+    if isinstance(converter, attrs.Converter):
+        told: Any = converter
+        arguments = [instance] if told.takes_self else []
+        arguments += [attribute] if told.takes_field else []
+        return told.converter(value, *arguments)
+    return converter(value)
+
+
+def _free(text: Text, kind: Any) -> Any:
+    """A text that may stand for something else, as what is wanted; as a text if it is none."""
+    kinds = get_args(kind) if _is_several(kind) else (kind,)
+    if bool in kinds and text.strip().lower() in _TRUTH:
+        return _TRUTH[text.strip().lower()]
+    for number in (int, float):
+        if number in kinds and text.isascii() and "_" not in text:
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    return str(text)
+
+
+@cache
+def _is_several(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+@cache
+def without_none(kind: Any) -> Any:
+    """``str`` of ``str | None``."""
+    if _is_several(kind):
+        inner = [one for one in get_args(kind) if one is not NoneType]
+        return inner[0] if len(inner) == 1 else kind
+    return kind
+
+
+@cache
+def _is_list(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return origin in (tuple, list, frozenset, set, Sequence)
+
+
+@cache
+def element_of(kind: Any) -> Any:
+    arguments = get_args(kind)
+    return arguments[0] if _is_list(kind) and arguments else Any
+
+
+@cache
+def is_table_kind(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in (dict, Mapping)

@@ -1,0 +1,512 @@
+"""What a site needs to go by another configuration: all that can fail is made here, before anything that runs is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from .balance.backend import Backend
+from .balance.pool import Pool
+from .config.model import Configuration, PoolConfiguration
+from .errors import ConfigurationError
+from .http1.keys import request_key
+from .interfaces import IPolicy, IProbe
+from .policies import policy_maker
+from .proxy.balancer import Balancer
+from .routing.filter import Filter, FilterContext
+from .routing.mirror import Mirroring
+from .routing.model import Route
+from .routing.resources import ResourceTarget, static_target
+from .routing.router import LiveRoute, Router, Target, counting
+from .routing.split import SplitTarget
+from .routing.table import RouteTable
+from .routing.targets import AnswerTarget, RedirectTarget
+from .tls.backends import BackendTls
+
+__all__ = [
+    "Around",
+    "LiveFilter",
+    "LivePool",
+    "Membership",
+    "Plain",
+    "Policies",
+    "Preparation",
+    "Prepared",
+    "Running",
+    "quietly",
+    "target_of",
+]
+
+_log = Logger()
+_Made = TypeVar("_Made")
+#: The files of TLS with backends, as they are named: authorities, certificate.
+TlsFiles = tuple[str | None, str | None]
+
+
+class Policies:
+    """Makes a pool's policies, of which some may be made beforehand: a user's may fail to be made.
+
+    :param make: makes one.
+    """
+
+    def __init__(self, make: Callable[[], IPolicy]) -> None:
+        self._make = make
+        self._ready: list[IPolicy] = []
+
+    def __call__(self) -> IPolicy:
+        return self._ready.pop() if self._ready else self._make()
+
+    def have(self, count: int) -> None:
+        """Make so many now, less those that are here.
+
+        :raises ConfigurationError: one cannot be made.
+        """
+        while len(self._ready) < count:
+            self._ready.append(self._make())
+
+
+@attrs.define(eq=False)
+class LivePool:
+    """A pool of a configuration, as it runs.
+
+    :ivar configuration: what it goes by.
+    :ivar policies: makes its policies.
+    """
+
+    configuration: PoolConfiguration
+    balancer: Balancer
+    policies: Policies
+
+
+@attrs.define(eq=False)
+class LiveFilter:
+    """A filter as it runs.
+
+    :ivar name: its own, if it stands by itself; otherwise its route's and its type, such as ``cart/cors``, with a number from the
+        second of that type on.
+    :ivar spec: what it was made of.
+    :ivar counts: what it has counted, by word; goes on when it is made anew of another specification of its type.
+    """
+
+    name: str
+    spec: Any
+    filter: Filter
+    counts: dict[str, int]
+
+
+@attrs.define(eq=False)
+class Running:
+    """What a site has of a configuration just now.
+
+    :ivar tls: by their files; equal files share one.
+    :ivar filters: those that stand by themselves, by name; *own* those of one route alone, by its name, in order.
+    :ivar filtered: what a route's own filters and its mirror have counted together, by its name.
+    :ivar table: finds routes; *routes* are the live ones, by name.
+    """
+
+    pools: dict[str, LivePool] = attrs.Factory(dict)
+    tls: dict[TlsFiles, BackendTls] = attrs.Factory(dict)
+    filters: dict[str, LiveFilter] = attrs.Factory(dict)
+    own: dict[str, list[LiveFilter]] = attrs.Factory(dict)
+    filtered: dict[str, dict[str, int]] = attrs.Factory(dict)
+    table: RouteTable = attrs.Factory(lambda: RouteTable(()))
+    routes: dict[str, LiveRoute] = attrs.Factory(dict)
+
+
+class Membership(Protocol):
+    """Who tells pools whom they consist of."""
+
+    def read(self, configuration: PoolConfiguration) -> Iterable[Backend]:
+        """The backends that a pool is to have by this.
+
+        :raises ConfigurationError: for a file that cannot be read.
+        """
+
+    def configure(self, pool: Pool, backends: Iterable[Backend], file: str) -> object:
+        """The configuration says this of a pool: when it is new, and when another thing is said."""
+
+    def drop(self, name: str) -> None:
+        """There is no pool of that name any more."""
+
+
+class Plain:
+    """Pools consist of what their configuration names."""
+
+    def read(self, configuration: PoolConfiguration) -> Iterable[Backend]:
+        """These."""
+        return configuration.backends
+
+    def configure(self, pool: Pool, backends: Iterable[Backend], file: str) -> None:
+        """Tell the pool, unless it knows."""
+        wanted = list(backends)
+        if wanted != [member.backend for member in pool.members.values()]:
+            pool.set_backends(wanted)
+
+    def drop(self, name: str) -> None:
+        """Nothing is kept of it."""
+
+
+@attrs.frozen(kw_only=True)
+class Around:
+    """What a site is made with, and makes everything with.
+
+    :ivar resources: the application's own, by the names that routes give.
+    :ivar members: tells pools whom they consist of.
+    """
+
+    reactor: Any
+    clock: IReactorTime
+    random: Random
+    router: Router
+    resources: Mapping[str, Any]
+    members: Membership
+
+
+@attrs.frozen(kw_only=True)
+class PoolStep:
+    """What is to be done with one pool that is new or has changed.
+
+    :ivar live: the pool, made for this if it is *new*.
+    :ivar backends, policies, tls, probe: where it is to have others.
+    """
+
+    live: LivePool
+    wanted: PoolConfiguration
+    new: bool = False
+    backends: tuple[Backend, ...] | None = None
+    policies: Policies | None = None
+    tls: BackendTls | None = None
+    probe: IProbe | None = None
+
+    def apply(self, members: Membership) -> None:
+        """Do it. Nothing here can fail but users' code, whose errors are logged."""
+        live, balancer, wanted = self.live, self.live.balancer, self.wanted
+        live.configuration = wanted
+        if self.policies is not None:
+            live.policies = self.policies
+            quietly(balancer.pool.set_policy, self.policies)
+        if self.backends is not None:
+            quietly(members.configure, balancer.pool, self.backends, wanted.backends_file)
+        if self.tls is not None:
+            quietly(balancer.upstreams.set_tls, self.tls)
+        quietly(balancer.configure, wanted.settings)
+        if self.probe is not None:
+            quietly(balancer.probes.set_probe, self.probe)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Prepared:
+    """All that is needed to go by a configuration.
+
+    :ivar before: what ran when it was made; it can be applied to nothing else.
+    :ivar running: what is to run; what stays is the same in both.
+    :ivar heirs: filters made anew, each with the one in whose place it stands.
+    """
+
+    configuration: Configuration
+    before: Running
+    running: Running
+    steps: tuple[PoolStep, ...]
+    heirs: tuple[tuple[Filter, Filter], ...]
+
+
+def quietly(do: Callable[..., object], *args: Any) -> None:
+    """Call it; what it raises is logged."""
+    try:
+        do(*args)
+    except Exception:  # of a user's policy, filter, probe or observer
+        _log.failure("{do!r} failed; the rest of the configuration is gone by", do=do)
+
+
+class Preparation:
+    """Makes what a configuration needs and does not run yet, and finds every problem on the way.
+
+    :param around: what it is made with.
+    :param running: what runs.
+    :param given: the balancers of pools that no configuration has made.
+    """
+
+    def __init__(self, around: Around, running: Running, given: Mapping[str, Balancer], new: Configuration) -> None:
+        self._around = around
+        self._running = running
+        self._given = given
+        self._new = new
+        self._before = {**given, **{name: pool.balancer for name, pool in running.pools.items()}}
+        self._wanted = new.pools_by_name
+        self._made = Running()
+        self._steps: list[PoolStep] = []
+        self._heirs: list[tuple[Filter, Filter]] = []
+        self._problems: list[str] = []
+
+    def run(self) -> Prepared:
+        """Make it.
+
+        :raises ConfigurationError: with every problem, a line each.
+        """
+        self._pools()
+        self._filters()
+        self._routes()
+        if self._problems:
+            raise ConfigurationError("\n".join(dict.fromkeys(self._problems)))
+        return Prepared(
+            configuration=self._new,
+            before=self._running,
+            running=self._made,
+            steps=tuple(self._steps),
+            heirs=tuple(self._heirs),
+        )
+
+    def _try(self, where: str, make: Callable[..., _Made], *args: Any) -> _Made | None:
+        """What is made; None, and a problem, where it cannot be."""
+        try:
+            return make(*args)
+        except ConfigurationError as error:
+            self._problems += [f"{where}: {line}" for line in str(error).splitlines()]
+        except Exception as error:  # a user's policy or filter
+            _log.failure("{where} cannot be made", where=where)
+            self._problems.append(f"{where}: {type(error).__name__}: {error}")
+        return None
+
+    # Pools.
+
+    def _pools(self) -> None:
+        for wanted in self._new.pools:
+            where = f"pools.{wanted.name}"
+            if wanted.name in self._made.pools or wanted.name in self._given:
+                self._problems.append(f"{where}: there are two pools of this name; allowed is one")
+                continue
+            live = self._running.pools.get(wanted.name)
+            if live is None:
+                live = self._try(where, self._new_pool, wanted)
+            elif live.configuration != wanted:
+                self._try(where, self._change_pool, live, wanted)
+            else:
+                self._tls(wanted)  # which is used on
+            if live is not None:
+                self._made.pools[wanted.name] = live
+        if not self._new.routes and len(self._new.pools) + len(self._given) != 1:
+            names = ", ".join((*self._given, *(pool.name for pool in self._new.pools))) or "none"
+            self._problems.append(f"routes: none was given; without any there is one pool, and there are these: {names}")
+
+    def _tls(self, wanted: PoolConfiguration) -> BackendTls:
+        files = (wanted.backend_ca, wanted.backend_certificate)
+        tls = self._made.tls.get(files) or self._running.tls.get(files)
+        if tls is None:
+            tls = BackendTls(ca=wanted.backend_ca, certificate=wanted.backend_certificate)
+        self._made.tls[files] = tls
+        return tls
+
+    def _policies(self, wanted: PoolConfiguration) -> Policies:
+        return Policies(policy_maker(wanted.policy, random=self._around.random, seconds=self._around.clock.seconds))
+
+    def _probe(self, wanted: PoolConfiguration, tls: BackendTls) -> IProbe:
+        from .health.http_probe import make_probe  # it brings treq, which a balancer that only connects does without
+
+        return make_probe(wanted.probe, self._around.reactor, tls)
+
+    def _new_pool(self, wanted: PoolConfiguration) -> LivePool:
+        """Its backends count as up until the contrary is known, as at the start: there is nobody else who could be asked, and
+        the first probes go out at once."""
+        around = self._around
+        policies = self._policies(wanted)
+        backends = tuple(around.members.read(wanted))
+        seconds = around.clock.seconds
+        pool = Pool(backends, name=wanted.name, policy=policies, seconds=seconds, settings=wanted.settings)
+        tls = self._tls(wanted)
+        balancer = Balancer(
+            pool,
+            around.reactor,
+            wanted.settings,
+            clock=around.clock,
+            probe=self._probe(wanted, tls),
+            random=around.random,
+            backend_tls=tls,
+            site=around.router,
+        )
+        live = LivePool(wanted, balancer, policies)
+        self._steps.append(PoolStep(live=live, wanted=wanted, new=True, backends=backends))
+        return live
+
+    def _change_pool(self, live: LivePool, wanted: PoolConfiguration) -> None:
+        before, pool = live.configuration, live.balancer.pool
+        policies = None if wanted.policy == before.policy else self._policies(wanted)
+        backends = None
+        if (wanted.backends, wanted.backends_file) != (before.backends, before.backends_file):
+            backends = tuple(self._around.members.read(wanted))
+            pool.check(backends)
+        tiers = {backend.tier for backend in backends or ()} - set(pool.tiers)
+        (policies or live.policies).have(len(tiers) + (len(pool.tiers) if policies else 0))
+        tls = self._tls(wanted)
+        same_tls = tls is self._running.tls.get((before.backend_ca, before.backend_certificate))
+        probe = None if same_tls and wanted.probe == before.probe else self._probe(wanted, tls)
+        step = PoolStep(
+            live=live, wanted=wanted, backends=backends, policies=policies, tls=None if same_tls else tls, probe=probe
+        )
+        self._steps.append(step)
+
+    # Filters.
+
+    def _filters(self) -> None:
+        for name, spec in self._new.filters.items():
+            before = self._running.filters.get(name)
+            made = self._filter(f"filters.{name}", name, spec, before)
+            if made is not None:
+                self._made.filters[name] = made
+
+    def _filter(
+        self, where: str, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
+    ) -> LiveFilter | None:
+        """The one that there was, if it is equal; otherwise a new one, which comes into what another of its type has.
+
+        :param more: where it counts as well.
+        """
+        if before is not None and before.spec == spec:
+            return LiveFilter(name, spec, before.filter, before.counts)
+        heir = before if before is not None and type(before.spec) is type(spec) else None
+        counts: dict[str, int] = {} if heir is None else heir.counts
+        around = self._around
+        count = _counting(counts, *more)
+        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=count)
+        made = self._try(where, spec.make, context)
+        if made is None:
+            return None
+        if heir is not None:
+            self._heirs.append((made, heir.filter))
+        return LiveFilter(name, spec, made, counts)
+
+    def _filters_of(self, route: Route) -> list[LiveFilter]:
+        """A route's filters in order: the site's for all routes, then its own."""
+        names = [*self._new.default_filters, *(one for one in route.filters if isinstance(one, str))]
+        for name in dict.fromkeys(names):
+            if name not in self._new.filters:
+                known = ", ".join(self._new.filters) or "none"
+                self._problems.append(f"routes.{route.name}: filters: {name!r} was given; allowed are {known}, or a table")
+        own = iter(self._own_filters(route))
+        named = self._made.filters
+        found = [named.get(name) for name in self._new.default_filters]
+        found += [named.get(one) if isinstance(one, str) else next(own) for one in route.filters]
+        return [one for one in found if one is not None]
+
+    def _own_filters(self, route: Route) -> list[LiveFilter | None]:
+        """Those of this route alone. One that was there before is found again by what it is, wherever it stood; then by its
+        type."""
+        specs = [one for one in route.filters if not isinstance(one, str)]
+        left = list(self._running.own.get(route.name, ()))
+        before = [_take(left, spec, _itself) for spec in specs]
+        for place, spec in enumerate(specs):
+            if before[place] is None:
+                before[place] = _take(left, spec, type)
+        together = self._made.filtered[route.name] = self._running.filtered.get(route.name, {})
+        types: dict[str, int] = {}
+        made = []
+        for spec, one in zip(specs, before, strict=True):
+            types[spec.type] = number = types.get(spec.type, 0) + 1
+            name = f"{route.name}/{spec.type}" + (f"/{number}" if number > 1 else "")
+            made.append(self._filter(f"routes.{route.name}: {spec.type}", name, spec, one, together))
+        self._made.own[route.name] = [one for one in made if one is not None]
+        return made
+
+    # Routes.
+
+    def _routes(self) -> None:
+        balancers = {**self._given, **{name: pool.balancer for name, pool in self._made.pools.items()}}
+        for route in self._new.routes:
+            if route.name in self._made.routes:
+                self._problems.append(f"routes.{route.name}: there are two routes of this name; allowed is one")
+                continue
+            filters = [one.filter for one in self._filters_of(route)]
+            live = self._try(f"routes.{route.name}", self._route, route, filters, balancers)
+            if live is not None:
+                self._made.routes[route.name] = live
+        same = self._new.routes == self._running.table.routes
+        table = self._running.table if same else self._try("routes", RouteTable, self._new.routes)
+        if table is not None:
+            self._made.table = table
+
+    def _route(self, route: Route, filters: list[Filter], balancers: Mapping[str, Balancer]) -> LiveRoute | None:
+        """The live route that there was, if nothing of it is another; otherwise a new one."""
+        pools = [self._balancer(name, balancers) for name in pools_of(route)]
+        if None in pools:
+            return None  # which has been said
+        before = self._running.routes.get(route.name)
+        if before is not None and before.route == route and before.filters == tuple(filters) and self._were(route, pools):
+            return before
+        around, counts = self._around, self._made.filtered[route.name]
+        target = target_of(route, balancers, around)
+        mirror = route.mirror
+        shadow = None
+        if mirror is not None:
+            shadow = Mirroring(balancers[mirror.pool], mirror.share, around.random, counting(counts))
+        return LiveRoute(route, around.router, filters, target, shadow, counts)
+
+    def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
+        """Whether the pools of a route are those that it has led to until now."""
+        return [self._before.get(name) for name in pools_of(route)] == pools
+
+    def _balancer(self, name: str, balancers: Mapping[str, Balancer]) -> Balancer | None:
+        if name not in balancers and name not in self._wanted:
+            raise ConfigurationError(f"pool: {name!r} was given; allowed are {', '.join(balancers) or 'none: there is no pool'}")
+        return balancers.get(name)
+
+
+def pools_of(route: Route) -> list[str]:
+    """The names of all pools that a route leads to, or that get copies."""
+    names = [route.pool] if route.pool else []
+    if route.split is not None:
+        names += route.split.pools
+    if route.mirror is not None:
+        names.append(route.mirror.pool)
+    return names
+
+
+def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -> Target:
+    """Where a route leads.
+
+    :raises ConfigurationError: there is nothing there.
+    """
+    router = around.router
+    if route.pool:
+        return balancers[route.pool]
+    if route.split is not None:
+        parts = [(name, balancers[name], float(weight)) for name, weight in route.split.pools.items()]
+        return SplitTarget(parts, request_key(route.split.by) if route.split.by else None, around.random)
+    if route.redirect is not None:
+        return RedirectTarget(route.redirect, router)
+    if route.answer is not None:
+        return AnswerTarget(route.answer, router)
+    if route.static is not None:
+        return static_target(route.static, router, route.match.path_prefix)
+    if route.resource not in around.resources:
+        known = ", ".join(around.resources) or "none: the application gives no resource"
+        raise ConfigurationError(f"resource: {route.resource!r} was given; allowed are {known}")
+    return ResourceTarget(around.resources[route.resource], router, route.match.path_prefix)
+
+
+def _itself(spec: object) -> object:
+    return spec
+
+
+def _take(left: list[LiveFilter], spec: object, look: Callable[[Any], object]) -> LiveFilter | None:
+    """Take out the first one that looks the same."""
+    found = next((one for one in left if look(one.spec) == look(spec)), None)
+    if found is not None:
+        left.remove(found)
+    return found
+
+
+def _counting(*counts: dict[str, int]) -> Callable[[str], None]:
+    """What counts words in all of these."""
+    if len(counts) == 1:
+        return counting(counts[0])
+    each = [counting(one) for one in counts]
+
+    def count(what: str) -> None:
+        for one in each:
+            one(what)
+
+    return count
