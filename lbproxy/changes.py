@@ -171,8 +171,8 @@ class _Change:
             if getattr(getattr(error.__cause__, "socketError", None), "errno", 0) != EADDRINUSE or not left:
                 raise
             raise ListenError(
-                f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed by "
-                "a reload of its own first"
+                f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed "
+                "by a reload of its own first"
             ) from error
 
     def _abandon(self) -> None:

@@ -141,8 +141,8 @@ class Listening(ReloadCase):
         )
         result = self.reload(service, wanted)
         message = (
-            "cannot listen on tcp:82: Address already in use; new places are opened before old ones are closed: if tcp:80 is in the "
-            "way, have it closed by a reload of its own first"
+            "cannot listen on tcp:82: Address already in use; new places are opened before old ones are closed: if tcp:80 is in "
+            "the way, have it closed by a reload of its own first"
         )
         self.assertEqual(result.errors, (message,))
         self.assertEqual(self.reactor.open_ports, [80])
