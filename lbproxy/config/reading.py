@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
-from .keys import PATH_KEYS, POOL_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
+from .keys import PAIR_KEYS, PATH_KEYS, POOL_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .pools import PoolReader, path_of
 from .problems import KeyPath, Place, Problem, did_you_mean, path_of_text
@@ -31,7 +32,7 @@ from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["Loaded", "read_configuration", "read_text"]
+__all__ = ["Loaded", "read_configuration", "read_options", "read_text"]
 
 #: Keys that say the same in two ways: who gives one of them as an option means it instead of the other.
 _INSTEAD = {"sticky-key": "sticky-key-file", "sticky-key-file": "sticky-key"}
@@ -91,6 +92,14 @@ def read_text(
 ) -> Loaded:
     """The same of a text, as if it stood in a file of that name."""
     return _Reading(read_document(name, os.environ if variables is None else variables, text), overrides).loaded()
+
+
+def read_options(overrides: Mapping[str, Any]) -> Loaded:
+    """The same of options alone, without any file.
+
+    :raises ConfigurationError: with a line for each mistake, which names the option.
+    """
+    return _Reading(Document(), overrides).loaded()
 
 
 class _Reading:
@@ -202,7 +211,7 @@ class _Reading:
             listed = value if isinstance(value, (list, tuple)) else [value]
             return tuple(self._each_path(listed))
         if key in PATH_KEYS and not (value in ("", "-") and key in ("access-log", "state-file")):
-            return path_of(self._structurer, value)
+            return path_of(self._structurer, value, key in PAIR_KEYS)
         read = self._structurer.read(value, kind)
         if key in _WORDS and read not in _WORDS[key]:
             allowed = " and ".join(_WORDS[key])
@@ -216,7 +225,7 @@ class _Reading:
         failed = False
         for place, one in enumerate(values):
             try:
-                yield path_of(self._structurer, one)
+                yield path_of(self._structurer, one, pair=True)
             except Mistakes as mistakes:
                 failed = True
                 problems += [problem.below(place) for problem in mistakes.problems]
@@ -279,7 +288,8 @@ class _Reading:
                 return len(order) + 1, 0
             return order.get(place.file, len(order) if place.line else -1), place.line
 
-        return [self._document.hidden.conceal(str(one)) for one in sorted(placed, key=key)]
+        said = str if self._document.sources else attrgetter("of_an_option")
+        return [self._document.hidden.conceal(said(one)) for one in sorted(placed, key=key)]
 
     def _placed(self, problem: Problem) -> Problem:
         if problem.place is not None:

@@ -58,7 +58,7 @@ class FieldKey:
 
 _FIELDS: dict[type, dict[str, FieldKey]] = {}
 #: Keys that are not called as their attributes are.
-_CALLED = {(FixedAnswer, "kind"): "type"}
+_CALLED: dict[tuple[type, str], str] = {(FixedAnswer, "kind"): "type"}
 
 
 def field_keys(cls: type) -> dict[str, FieldKey]:
@@ -178,9 +178,9 @@ class Structurer:
         return read
 
     def absolute(self, value: Any, read: Any) -> Any:
-        """Paths, relative to where they were written, from the root on. A pair with a comma is two."""
+        """Paths, relative to where they were written, from the root on."""
         if isinstance(value, Text) and isinstance(read, str):
-            return ",".join(os.path.normpath(os.path.join(value.folder, part)) if part else "" for part in read.split(","))
+            return os.path.normpath(os.path.join(value.folder, read)) if read else ""
         if isinstance(value, (list, tuple)) and isinstance(read, (list, tuple)):
             return type(read)(self.absolute(one, other) for one, other in zip(value, read, strict=True))
         if isinstance(value, dict) and isinstance(read, dict):

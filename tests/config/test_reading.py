@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.balance.backend import Backend
 from lbproxy.config.keys import COMMA_LISTS, SIZES
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
-from lbproxy.config.reading import Loaded, read_configuration, read_text
+from lbproxy.config.reading import Loaded, read_configuration, read_options, read_text
 from lbproxy.errors import ConfigurationError
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.routing.model import Condition, FixedAnswer, Match, Mirror, Redirect, Route, Split, StaticFiles
@@ -23,6 +23,22 @@ from tests.support import given
 BACKENDS = 'backends = ["10.0.0.1:8000"]\n'
 POOL = f"[pools.app]\n{BACKENDS}"
 ROUTE = '[[routes]]\npool = "app"\n'
+
+
+_TOP = ("listen", "retries", "policy", "routes", "filters", "pools", "sticky-key", "include", "certificate", "backends", "watch",
+        "probe-port", "trusted-proxies", "x")  # fmt: skip
+_INSIDE = ("app", "file", "type", "pool", "host", "backends", "redirect")
+_WRITTEN = st.recursive(
+    st.sampled_from(["5", "-1.5", "true", "''", "'a:1'", "'${A}'", "1979-05-27", "nan"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda values: f"[{', '.join(values)}]"),
+        st.dictionaries(st.sampled_from(_INSIDE), inner, max_size=2).map(
+            lambda table: "{" + ", ".join(f"{key} = {value}" for key, value in table.items()) + "}"
+        ),
+    ),
+    max_leaves=4,
+)
+_FILES = st.dictionaries(st.sampled_from(_TOP), _WRITTEN, max_size=4)
 
 
 class _Reads(SynchronousTestCase):
@@ -378,7 +394,8 @@ class RouteTests(_Reads):
     def test_every_mistake_of_a_route(self) -> None:
         """At once."""
         said = self.said(f"{POOL}[[routes]]\nhost = 5\npath = 'x'\nclient = 'y'\nscheme = 'ftp'\nmirror = {{ share = 200 }}\n")
-        self.assertEqual([line.split(": ")[1] for line in said[:4]], [f"routes[0].{key}" for key in ("host", "path", "client", "scheme")])
+        keys = [line.split(": ")[1] for line in said[:4]]
+        self.assertEqual(keys, [f"routes[0].{key}" for key in ("host", "path", "client", "scheme")])
         self.assertIn("8: routes[0].mirror: pool is missing", said[4])
         self.assertIn("8: routes[0].mirror.share: 200 was given", said[5])
 
@@ -423,14 +440,7 @@ class KeyTests(_Reads):
         said = self.said("queue = -1\n[pools.app]\nbackends = 'x'\nretries = -1\n[[routes]]\nhots = 'x'\n", {"drain": "-1"})
         self.assertEqual([line.partition(":")[0] for line in said], ["--drain", "1", "3", "4", "6"])
 
-    @given(st.dictionaries(st.sampled_from(["listen", "retries", "policy", "routes", "filters", "pools", "sticky-key", "include",
-                                            "certificate", "backends", "probe-port", "trusted-proxies", "x"]),
-                           st.recursive(st.sampled_from(["5", "-1.5", "true", "''", "'a:1'", "1979-05-27", "nan"]),
-                                        lambda inner: st.lists(inner, max_size=2).map(lambda some: f"[{', '.join(some)}]")
-                                        | st.dictionaries(st.sampled_from(["app", "file", "type", "pool", "host", "backends"]), inner,
-                                                          max_size=2).map(lambda some: "{" + ", ".join(
-                                                              f"{key} = {one}" for key, one in some.items()) + "}"), max_leaves=4),
-                           max_size=4))  # fmt: skip
+    @given(_FILES)
     def test_whatever_is_written_it_is_read_or_told_why_not(self, values: dict[str, str]) -> None:
         """Nothing else is ever raised."""
         try:
@@ -482,6 +492,20 @@ class OverrideTests(_Reads):
         loaded = self.read(f"{BACKENDS}sticky = 'a'\nsticky-key = '{'e' * 16}'", {"sticky-key-file": path})
         self.assertEqual(loaded.configuration.settings.sticky_key, b"f" * 16)
         self.assertEqual(loaded.origin("sticky-key"), "--sticky-key-file")
+
+
+    def test_options_alone(self) -> None:
+        """They need no file, and all that is wrong names them."""
+        self.assertEqual(read_options({"backends": ["10.0.0.1:8000"]}).configuration, self.configuration(BACKENDS))
+        with self.assertRaises(ConfigurationError) as raised:
+            read_options({"backends": ["x"], "probe": "x", "sticky-max-age": "-1", "hsts": "5"})
+        said = str(raised.exception).splitlines()
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--sticky-max-age", "--backends", "--probe"])
+        with self.assertRaises(ConfigurationError) as raised:
+            read_options({"admin-writable": True})
+        said = str(raised.exception).splitlines()
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--admin-writable", "--backends"])
+        self.assertIn("it was given without --admin", said[0])
 
 
 class OriginTests(_Reads):

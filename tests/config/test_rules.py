@@ -49,7 +49,8 @@ class RulesTests(SynchronousTestCase):
         sticky = pool("b", settings=Settings(sticky="lb", sticky_max_age=5))
         routes = (Route(name="a", split=Split(pools={"a": 1, "b": 1})),)
         self.check(pools=(pool("a", settings=top), sticky), settings=top, routes=routes)
-        self.check("pools.a.sticky-max-age", pools=(pool("a", settings=Settings(sticky_max_age=6)), sticky), settings=top, routes=routes)
+        other = pool("a", settings=Settings(sticky_max_age=6))
+        self.check("pools.a.sticky-max-age", pools=(other, sticky), settings=top, routes=routes)
 
     def test_limits(self) -> None:
         """Of targets and heads, ejections and the longest one; defaults are no promise."""
@@ -64,7 +65,9 @@ class RulesTests(SynchronousTestCase):
 
     def test_certificates(self) -> None:
         """What goes with them is a mistake without; defaults say nothing."""
-        given = Certificates(files=(), profile="modern", client_ca="/ca", client_auth="optional", default="/d", reject_unknown_names=True)
+        given = Certificates(
+            files=(), profile="modern", client_ca="/ca", client_auth="optional", default="/d", reject_unknown_names=True
+        )
         keys = ("tls-listen", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth")
         self.check(*(f"{key}: it was given without certificate" for key in keys), certificates=given, tls_listen=("tcp:443",))
         self.check(certificates=Certificates(files=()))
