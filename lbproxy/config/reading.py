@@ -288,7 +288,7 @@ class _Reading:
                 return len(order) + 1, 0
             return order.get(place.file, len(order) if place.line else -1), place.line
 
-        said = str if self._document.sources else attrgetter("of_an_option")
+        said = str if self._document.files else attrgetter("of_an_option")
         return [self._document.hidden.conceal(said(one)) for one in sorted(placed, key=key)]
 
     def _placed(self, problem: Problem) -> Problem:

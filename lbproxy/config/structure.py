@@ -24,6 +24,8 @@ __all__ = [
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
+#: Keys that are listed beside the nearest one at most.
+_LISTED = 30
 
 
 class Mistakes(Exception):
@@ -315,7 +317,8 @@ def _guess(key: str, names: list[str], hint: Callable[[str], str]) -> str:
     elsewhere = hint(key) or hint(hyphens)
     if elsewhere:
         return f"; {elsewhere}"
-    return f"{did_you_mean(key, names)}; allowed are {', '.join(names)}"
+    nearest = did_you_mean(key, names)
+    return nearest if nearest and len(names) > _LISTED else f"{nearest}; allowed are {', '.join(names)}"
 
 
 def _values(items: dict[int, Any]) -> list[Any]:

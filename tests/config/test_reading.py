@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
 
@@ -400,6 +401,48 @@ class RouteTests(_Reads):
         self.assertIn("8: routes[0].mirror.share: 200 was given", said[5])
 
 
+class PlainTests(_Reads):
+    """What is in a configuration."""
+
+    def kinds(self, value: Any) -> set[type]:
+        if attrs.has(type(value)):
+            return {kind for field in attrs.fields(type(value)) for kind in self.kinds(getattr(value, field.name))}
+        if isinstance(value, Mapping):
+            return {kind for item in value.items() for one in item for kind in self.kinds(one)}
+        if isinstance(value, (tuple, list)):
+            return {kind for one in value for kind in self.kinds(one)}
+        return {type(value)}
+
+    def test_nothing_but_frozen_values(self) -> None:
+        """Texts are Python's own, whatever they came from, so that two readings of the same compare equal."""
+        text = f"""
+            certificate = "a.pem"
+            sticky = "${{A}}"
+            via = "x"
+            retry-on = "connect"
+            {POOL}
+            probe = "http:/x"
+            policy = "first"
+            [pools.b]
+            backend-ca = "ca.pem"
+            backends = ["https://app.example:80"]
+            [filters.f]
+            type = "rate-limit"
+            rate = 1
+            by = "client"
+            [[routes]]
+            name = "${{A}}"
+            host = "a"
+            header = {{ A = "${{A}}" }}
+            filters = ["f"]
+            answer = {{ body = "${{A}}", headers = {{ A = "${{A}}" }} }}
+            """
+        read = self.configuration(text, A="a")
+        allowed = {str, int, float, bool, bytes, type(None)}
+        self.assertEqual(self.kinds(read) - allowed, set())
+        self.assertEqual(read, self.configuration(text, A="a"))
+
+
 class KeyTests(_Reads):
     """Keys that are none."""
 
@@ -426,6 +469,11 @@ class KeyTests(_Reads):
             (f"pool = 1\n{BACKENDS}", "did you mean pools?"),
         ):
             self.assertIn(hint, self.only(text))
+
+    def test_what_is_no_toml_is_told_with_what_options_say_wrong(self) -> None:
+        """And nothing is made up of what could not be read."""
+        said = self.said("a = 1\nb = [", {"retries": "x"})
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--retries", "2"])
 
     def test_tables_that_are_none(self) -> None:
         """Pools, routes and filters of the wrong kind."""
