@@ -9,8 +9,8 @@ import attrs
 from ..balance.backend import BACKEND_OPTIONS
 from ..routing.model import Match, Route
 from ..settings import Settings
+from .fields import field_keys
 from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, PoolConfiguration
-from .structure import field_keys
 
 __all__ = [
     "COMMA_LISTS", "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",

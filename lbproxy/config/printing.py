@@ -19,11 +19,11 @@ from ..routing.model import Match, Route
 from ..settings import Settings
 from . import routes
 from .environment import Text, is_file_text
+from .fields import FieldKey, element_of, field_keys, is_table_kind, without_none
 from .keys import PAIR_KEYS, PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
 from .pools import absolute_path, as_settings_have_it
 from .problems import KeyPath, path_text
 from .reading import Loaded
-from .structure import FieldKey, element_of, field_keys, is_table_kind, without_none
 
 __all__ = ["backend_text", "print_configuration"]
 
