@@ -32,10 +32,21 @@ from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["Loaded", "read_configuration", "read_options", "read_text"]
+__all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 
 _WORDS = {"tls-profile": PROFILES, "client-auth": CLIENT_AUTH, "access-log-format": FORMATS}
 _CERTIFICATE_KEYS = tuple(key for key, (_, cls, _) in SITE_KEYS.items() if cls is Certificates)
+
+
+class Unreadable(ConfigurationError):
+    """Mistakes in files, a line each.
+
+    :ivar files: as :attr:`Loaded.files`.
+    """
+
+    def __init__(self, message: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 @attrs.frozen(eq=False)
@@ -76,7 +87,7 @@ def read_configuration(
     :param overrides: what options say, by their names without dashes: texts, lists of texts, numbers, truth values. They win over
         all that files say, of pools too.
     :param variables: what ``${NAME}`` stands for; None: the environment.
-    :raises ConfigurationError: with a line for each mistake, in the order of files and lines.
+    :raises Unreadable: with a line for each mistake, in the order of files and lines.
     """
     return _Reading(read_document(path, os.environ if variables is None else variables), overrides).loaded()
 
@@ -95,7 +106,7 @@ def read_text(
 def read_options(overrides: Mapping[str, Any]) -> Loaded:
     """The same of options alone, without any file.
 
-    :raises ConfigurationError: with a line for each mistake, which names the option.
+    :raises Unreadable: with a line for each mistake, which names the option.
     """
     return _Reading(Document(), overrides).loaded()
 
@@ -124,7 +135,8 @@ class _Reading:
             self._problems += cross_problems(configuration)
             self._problems += [] if self._problems else _hidden_routes(configuration.routes)
         if self._problems or self._document.problems:
-            raise ConfigurationError("\n".join(self._lines([*self._document.problems, *self._problems])))
+            lines = self._lines([*self._document.problems, *self._problems])
+            raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))
         configuration = self._final(configuration)
         return Loaded(
             configuration,
