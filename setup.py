@@ -87,8 +87,14 @@ setup(
         "zope.interface>=6",
     ],
     extras_require={
+        # Names and passwords from htpasswd files (the filter basic-auth): bcrypt, SHA crypt, apr1 MD5, {SHA}. libpass is passlib,
+        # which nobody keeps any more, kept by others; 1.9.3 goes with bcrypt 5. Not for everybody: few
+        # check passwords in a balancer, and bcrypt is compiled code.
+        "passwords": ["libpass>=1.9.3", "bcrypt>=4.1"],
         # What `trial tests` needs beside the package itself.
         "test": [
+            "libpass>=1.9.3",  # as in passwords
+            "bcrypt>=4.1",
             "twisted[http2]",  # the resource under HTTP/2
             "trustme>=1.1",  # authorities and certificates that live as long as a test
             "websockets>=13",  # a real WebSocket client and server of others, on either side of a tunnel

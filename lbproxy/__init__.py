@@ -9,7 +9,9 @@ from .balance.backend import Backend, parse_backends
 from .balance.policy import Policy
 from .balance.pool import Pool
 from .balance.state import Change, Verdict, Wish
+from .http1.answers import Answer
 from .policies import policy_maker
+from .routing.filter import Filter
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Backend",
     "BackendTls",
     "CertificateStore",
     "CertificateWatch",
     "Change",
+    "Filter",
     "LoadBalancerResource",
     "LoadBalancerService",
     "Policy",

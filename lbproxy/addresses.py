@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from .settings import Network
 
-__all__ = ["LONGEST_NODE", "Address", "Networks", "node_address", "read_address"]
+__all__ = ["LONGEST_NODE", "Address", "Networks", "as_ipv4", "node_address", "read_address"]
 
 Address = IPv4Address | IPv6Address
 
@@ -60,7 +60,7 @@ class Networks:
 
     def __init__(self, networks: Iterable[Network]) -> None:
         prefixes: dict[tuple[int, int], set[int]] = {}
-        for network in map(_as_ipv4, networks):
+        for network in map(as_ipv4, networks):
             bits = network.max_prefixlen
             shift = bits - network.prefixlen
             prefixes.setdefault((bits, shift), set()).add(int(network.network_address) >> shift)
@@ -73,7 +73,7 @@ class Networks:
         return any(value >> shift in values for shift, values in self._prefixes[address.max_prefixlen])
 
 
-def _as_ipv4(network: Network) -> Network:
+def as_ipv4(network: Network) -> Network:
     """The IPv4 network that an IPv6 one of mapped addresses means; any other as it is."""
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))

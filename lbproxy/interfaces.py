@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
@@ -15,11 +15,24 @@ if TYPE_CHECKING:
     from .balance.backend import Backend
     from .balance.policy import Asking
     from .balance.state import BackendState, Verdict, Wish
+    from .http1.answers import Answer
     from .http1.head import ResponseHead
     from .http1.roles import TunnelEnd
     from .proxy.exchange import Exchange
+    from .routing.filter import BodyFilter, FilterContext
+    from .routing.filter import Verdict as FilterVerdict
+    from .routing.passage import Passage
 
-__all__ = ["IDownstream", "IExchangeObserver", "IPolicy", "IPolicyMaker", "IPoolControl", "IProbe"]
+__all__ = [
+    "IDownstream",
+    "IExchangeObserver",
+    "IFilter",
+    "IFilterMaker",
+    "IPolicy",
+    "IPolicyMaker",
+    "IPoolControl",
+    "IProbe",
+]
 
 # zope.interface methods have no self.
 # mypy: disable-error-code="misc"
@@ -76,6 +89,52 @@ class IPolicyMaker(Interface):
         :param options: as the operator wrote them.
         :param random: the only random source it may use, and *seconds* the only clock.
         :raises ConfigurationError: for options that cannot be used; it names them, and what is allowed.
+        """
+
+
+class IFilter(Interface):
+    """Looks at exchanges on their way to where their route leads, changes them, or answers them.
+
+    :class:`lbproxy.routing.filter.Filter` is a base class that does nothing, and says more of each method;
+    :class:`lbproxy.testing.FilterConformance` tests any filter.
+    """
+
+    def request(passage: Passage) -> FilterVerdict:
+        """A request came: let it on by None, or answer it by an :class:`~lbproxy.http1.answers.Answer`, or say either later by a
+        Deferred, which is cancelled if the client leaves."""
+
+    def takes(passage: Passage, data: bytes) -> Answer | None:
+        """A part of its body came; an answer ends the exchange."""
+
+    def response(passage: Passage, head: ResponseHead) -> None:
+        """A response's head came, and may be changed."""
+
+    def body(passage: Passage, head: ResponseHead) -> BodyFilter | None:
+        """What changes the response's body; None: nothing does."""
+
+    def over(passage: Passage) -> None:
+        """The exchange has ended, in whatever way."""
+
+    def take_over(old: Any) -> None:
+        """This filter stands where *old*, of the same class, stood until a reload."""
+
+
+class IFilterMaker(Interface):
+    """Makes a filter of a user's own from a table of a configuration file. Providers are found by Twisted's plugin system, so
+    they provide :class:`twisted.plugin.IPlugin` as well."""
+
+    name: str = Attribute("Its type in the file. A type of lbproxy's own filters is not taken.")
+
+    help: str = Attribute("One line for the operator: what it does, and its keys.")
+
+    def make(options: Mapping[str, Any], context: FilterContext) -> IFilter:
+        """Make a live filter. It is also made, and thrown away, when the options are checked: in the making nothing is connected
+        to, and nothing put off until later.
+
+        :param options: the other keys of the table, with their values as TOML has them.
+        :param context: the only reactor, clock and random source it may use.
+        :raises ConfigurationError: for options that cannot be used; each line begins with a key, and says what was given, and
+            what is allowed.
         """
 
 

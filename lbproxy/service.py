@@ -146,7 +146,7 @@ class LoadBalancerService(MultiService):
 
     def _make_admin(self, endpoint: IStreamServerEndpoint, description: str, writable: bool) -> Listener:
         site = admin_site(
-            self.resource.balancer,
+            self.resource.site,
             self.counters,
             self._clock.seconds,
             reactor=self._clock,

@@ -28,6 +28,7 @@ from lbproxy.http1.head import MessageLimits, RequestHead, ResponseHead
 from lbproxy.http1.request_head import parse_request_head
 from lbproxy.http1.response_head import parse_response_head
 from lbproxy.interfaces import IProbe
+from lbproxy.observe.running import Running
 from lbproxy.proxy.client import Client
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.proxy.exchange import Exchange
@@ -325,6 +326,10 @@ class Rig:
         )
         self.ended: list[Exchange] = []
         self._taken = 0
+
+    def running(self, version: str = "1", **more: Any) -> Running:
+        """What there is to be seen of it."""
+        return Running(site=self.resource.site, listener=self.listener, version=version, started=START, **more)
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """As an observer: keep it."""

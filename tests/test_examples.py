@@ -199,6 +199,23 @@ class ExamplesTests(ExampleCase):
         self.assertEqual(explained["policy"], "nearest")
         self.assertEqual([attempt["backend"] for attempt in explained["attempts"]], [near])
 
+    def test_filter_plugin(self) -> None:
+        process, lines = self.start("filter_plugin.py")
+        self.line(lines, "OK")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
+    def test_filter_plugin_is_found(self) -> None:
+        if not EXAMPLES.is_dir():
+            raise SkipTest("this is not a checkout: there are no examples")
+        directory = Path(self.mktemp()).resolve()
+        plugins = directory / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        shutil.copy(EXAMPLES / "filter_plugin.py", plugins / "turn_away_filter.py")
+        code = "from lbproxy.routing.filters.plugins import plugin_spec; print(plugin_spec('turn-away', {'word': 'robot'}))"
+        process, lines = self.run_python("-c", code, path=str(directory))
+        self.line(lines, "type='turn-away'")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
     def test_an_occupied_port_is_said(self) -> None:
         port = self.answering().rpartition(":")[2]
         for example in ("resource_in_a_site.py", "service_in_an_application.py"):

@@ -28,11 +28,13 @@ class ExportsTests(SynchronousTestCase):
     def test_lbproxy(self) -> None:
         """The package."""
         names = [
+            "Answer",
             "Backend",
             "BackendTls",
             "CertificateStore",
             "CertificateWatch",
             "Change",
+            "Filter",
             "LoadBalancerResource",
             "LoadBalancerService",
             "Policy",
@@ -51,7 +53,16 @@ class ExportsTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """What can be provided by others."""
-        names = ["IDownstream", "IExchangeObserver", "IPolicy", "IPolicyMaker", "IPoolControl", "IProbe"]
+        names = [
+            "IDownstream",
+            "IExchangeObserver",
+            "IFilter",
+            "IFilterMaker",
+            "IPolicy",
+            "IPolicyMaker",
+            "IPoolControl",
+            "IProbe",
+        ]
         self.assertEqual(sorted(lbproxy.interfaces.__all__), names)
 
     def test_testing(self) -> None:
@@ -60,10 +71,12 @@ class ExportsTests(SynchronousTestCase):
             "FakeBackend",
             "FakeDownstream",
             "Fault",
+            "FilterConformance",
             "MemoryBackends",
             "PolicyConformance",
             "ProbeFailed",
             "RecordingObserver",
+            "StubPassage",
             "StubProbe",
         ]
         self.assertEqual(sorted(lbproxy.testing.__all__), names)

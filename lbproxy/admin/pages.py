@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -15,27 +14,39 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-__all__ = ["CONTENTS", "JSON", "JSON_PIECES", "Answer", "Node", "Page", "PartsPage", "json_answer", "json_parts", "send"]
+from .json_parts import json_parts
+
+__all__ = ["CONTENTS", "JSON", "Answer", "Node", "Page", "PartsPage", "json_answer", "send"]
 
 _TEXT = "text/plain; charset=utf-8"
 #: The media type of JSON.
 JSON = "application/json"
 
-#: Pieces, such as a name or a number, in a part of what :func:`json_parts` gives: 2 ms.
-JSON_PIECES = 8000
 _METHODS = (b"GET", b"HEAD")
 
 CONTENTS = """\
-/status   the pools, their backends, the client connections and the certificates, as JSON
+/status   the pools, their backends, routes, client connections and certificates, as JSON
+/routes   all routes, and what came of the exchanges that took them, as JSON
+/pools    the names of the pools, as JSON; /pools/NAME is one of them
 /events   the last changes of state, oldest first, as JSON; ?since=N for those after number N
 /metrics  figures for Prometheus
-/healthz  200 while a backend is up, otherwise 503; also 503 from when it is told to stop
+/healthz  200 while a pool has a backend that is up, otherwise 503; also 503 from when it is told to stop
+          ?pool=NAME for one pool
+/config   the configuration that it goes by, without its secrets
+/explain  ?request=GET%20https://shop.example/cart: which route a request takes, and why
 
 With --admin-writable:
-POST /backends/ADDRESS/ready        the backend takes exchanges, if it is well
+POST /backends/ADDRESS/ready        the backend takes exchanges, if it is well, in every pool that has it
 POST /backends/ADDRESS/drain        it gets no new ones but for its sticky sessions
 POST /backends/ADDRESS/maintenance  it gets none at all
 The body, at most 1 KiB of text, is the reason that /events will show.
+
+POST   /pools/NAME/backends                  adds a backend; the body is what the command line takes, or a JSON object with
+                                             address, weight, tier and the like
+DELETE /pools/NAME/backends/ADDRESS          removes it
+POST   /pools/NAME/backends/ADDRESS/weight   the body is its new weight
+POST   /pools/NAME/backends/ADDRESS/drain    as above, in this pool alone; so do ready and maintenance
+POST   /reload                               reads the configuration anew: 200 and what differed, or 422 and what is wrong
 """
 
 
@@ -55,13 +66,6 @@ _READ_ONLY = Answer("Only GET and HEAD are served here: this page is read-only.\
 def json_answer(value: Any) -> Answer:
     """A value, so that programs and people can read it."""
     return Answer(b"".join(json_parts(value)), JSON)
-
-
-def json_parts(value: Any) -> Iterator[bytes]:
-    """The same in parts, for a value that may be large."""
-    pieces = chain(json.JSONEncoder(indent=2).iterencode(value), "\n")
-    while part := "".join(islice(pieces, JSON_PIECES)):
-        yield part.encode()
 
 
 class Node(Resource):

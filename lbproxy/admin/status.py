@@ -1,58 +1,78 @@
-"""What ``/status`` says: the state of the pools and the connections, as plain values."""
+"""What ``/status`` says: the state of the pools, the routes and the connections, as plain values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import islice
 from math import isfinite
 from typing import Any
 
+from ..balance.backend_values import backend_text
+from ..balance.overlay import Overlay
 from ..balance.pool import Pool
+from ..discovery.file import MembersFile
+from ..observe.running import Running
+from ..observe.times import iso_time
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..settings import Settings
-from ..tls.watch import CertificateWatch
+from ..state_file import StateFile
 from .backend_status import backend_status, tier_name
+from .reload import reload_status
+from .route_status import route_status, unrouted_status
 from .tls_status import tls_status
 
-__all__ = ["status"]
+__all__ = ["ROUTES_SHOWN", "pool_status", "status"]
+
+#: Routes that ``/status`` shows; ``/routes`` has all of them.
+ROUTES_SHOWN = 100
 
 
-def status(
-    balancer: Balancer,
-    listener: ListenerCounters,
-    now: float,
-    version: str,
-    *,
-    started: float,
-    draining: bool = False,
-    watch: CertificateWatch | None = None,
-) -> dict[str, Any]:
+#: Makes a list of values, or, for a page that is made in parts, :class:`.json_parts.Lazily`.
+Listed = Callable[[Iterable[Any]], Any]
+
+
+def status(running: Running, now: float, *, draining: bool = False, listed: Listed = list) -> dict[str, Any]:
     """Everything worth knowing at a glance, ready for JSON.
 
-    :param now: seconds since the epoch, and *started* those when serving began; the difference is ``uptime``.
+    :param now: seconds since the epoch; since serving began it is ``uptime``.
     :param draining: whether it has been told to stop.
-    :param watch: of certificates; None: there are none.
-    :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools``, ``connections`` and ``tls``
-        (:func:`.tls_status.tls_status`; null: no file was given for it). Connections are clients', with ``limits`` (what is
-        allowed; null: anything) and what limits, strictness and time-outs did. Each pool has ``name``, ``policy``, whether its
-        backends' health is ignored (``panicking``), its counters, ``tiers`` with the share of exchanges that each takes, and
-        ``backends`` (:func:`.backend_status.backend_status`).
+    :param listed: makes the lists that may be long.
+    :return: ``version``, ``uptime`` in seconds, ``draining``, ``pools`` (:func:`pool_status`), ``routes`` (the first
+        :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
+        (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
+        (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
+        reads the configuration anew) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
+        allowed; null: anything) and what limits, strictness and time-outs did.
     """
+    site, listener = running.site, running.listener
     return {
-        "version": version,
-        "uptime": round(now - started, 3),
+        "version": running.version,
+        "uptime": round(now - running.started, 3),
         "draining": draining,
-        "pools": [_pool(balancer, now)],
+        "pools": listed(pool_status(running, balancer, now, listed) for balancer in running.balancers),
+        "routes": [route_status(live) for live in islice(site.router.live.values(), ROUTES_SHOWN)],
+        "routes_total": len(site.router.live),
+        "unrouted": unrouted_status(site.router),
         "connections": {
             "open": listener.open,
             "accepted": listener.accepted,
-            "limits": _limits(balancer.settings, listener),
+            "limits": _limits(site.settings, listener),
             "limited": dict(sorted(listener.limited.items())),
             "rejected": dict(sorted(listener.rejected.items())),
             "timed_out": dict(sorted(listener.timed_out.items())),
             "fields_dropped": listener.fields_dropped,
         },
-        "tls": None if watch is None else tls_status(watch, listener, now),
+        "tls": None if running.watch is None else tls_status(running.watch, listener, now),
+        "reload": None if running.reloader is None else reload_status(running.reloader),
+        "state_file": None if running.state_file is None else _state_file(running.state_file),
     }
+
+
+def _state_file(file: StateFile) -> dict[str, Any]:
+    """Where it is, when it was written last (null: not since the start), and why it cannot be (null: it can)."""
+    written = None if file.written_at is None else iso_time(file.written_at)
+    return {"path": file.path, "written": written, "error": file.error or None}
 
 
 def _limits(settings: Settings, listener: ListenerCounters) -> dict[str, Any]:
@@ -67,7 +87,15 @@ def _limits(settings: Settings, listener: ListenerCounters) -> dict[str, Any]:
     }
 
 
-def _pool(balancer: Balancer, now: float) -> dict[str, Any]:
+def pool_status(running: Running, balancer: Balancer, now: float, listed: Listed = list) -> dict[str, Any]:
+    """Everything that is known of a pool, ready for JSON.
+
+    :param listed: makes the list of its backends.
+    :return: ``name``, ``policy``, whether its backends' health is ignored (``panicking``), its counters, ``tiers`` with the share
+        of exchanges that each takes, ``backends`` (:func:`.backend_status.backend_status`), ``backends_file`` (of the file that
+        lists them its ``path``, and of the last reading its ``time``, whether it was ``ok``, and ``errors``; null: there is
+        none), and ``said``: what operators said at run time over what the configuration says (null: nothing).
+    """
     pool, counters = balancer.pool, balancer.counters
     return {
         "name": pool.name,
@@ -87,7 +115,37 @@ def _pool(balancer: Balancer, now: float) -> dict[str, Any]:
         "statuses": {str(code): count for code, count in sorted(counters.statuses.items())},
         "ends": dict(sorted(counters.ends.items())),
         "tiers": _tiers(pool),
-        "backends": [backend_status(balancer, member, now) for member in pool.members.values()],
+        "backends": listed(backend_status(balancer, member, now) for member in pool.members.values()),
+        **_membership(running, pool.name),
+    }
+
+
+def _membership(running: Running, name: str) -> dict[str, Any]:
+    known = running.memberships
+    file = None if known is None else known.files.get(name)
+    members = None if known is None else known.members.get(name)
+    return {
+        "backends_file": None if file is None else _members_file(file),
+        "said": _said(members.overlay) if members is not None and members.overlay else None,
+    }
+
+
+def _members_file(file: MembersFile) -> dict[str, Any]:
+    last = file.last
+    return {
+        "path": file.path,
+        "time": iso_time(file.read_at if last is None else last.when),
+        "ok": last is None or last.ok,
+        "errors": [] if last is None else list(last.errors),
+    }
+
+
+def _said(overlay: Overlay) -> dict[str, Any]:
+    """What is wanted of its backends stands with these."""
+    return {
+        "added": [backend_text(backend) for backend in overlay.added],
+        "removed": list(overlay.removed),
+        "weights": dict(overlay.weights),
     }
 
 

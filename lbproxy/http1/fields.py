@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .head import RequestHead
 
 __all__ = [
+    "ABOUT_CLIENT",
+    "HOP_BY_HOP",
     "KNOWN_IN_REQUEST",
     "KNOWN_IN_RESPONSE",
     "NEVER_NAMED",
@@ -25,13 +27,13 @@ __all__ = [
     "without_underscores",
 ]
 
-# Fields of one connection only (RFC 9110 section 7.6.1), and the one that frames a message, which each side writes anew.
-# HTTP2-Settings belongs to an upgrade to h2c, which is not let by.
-_HOP_BY_HOP = (b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+#: Fields of one connection only (RFC 9110 section 7.6.1), and the one that frames a message, which each side writes anew.
+#: HTTP2-Settings belongs to an upgrade to h2c, which is not let by.
+HOP_BY_HOP = (b"connection", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 
-# Who asks, by which way, and for what: a backend is to hear it from us.
-# Client-Cert and its chain are what RFC 9440 calls a client's certificate, X-Forwarded-Client-Cert is Envoy's word for it.
-_ABOUT_CLIENT = (
+#: Who asks, by which way, and for what: a backend is to hear it from us.
+#: Client-Cert and its chain are what RFC 9440 calls a client's certificate, X-Forwarded-Client-Cert is Envoy's word for it.
+ABOUT_CLIENT = frozenset((
     b"client-cert",
     b"client-cert-chain",
     b"forwarded",
@@ -52,7 +54,7 @@ _ABOUT_CLIENT = (
     b"x-ssl-client-san",
     b"x-ssl-client-sha256",
     b"x-ssl-client-verify",
-)
+))  # fmt: skip
 
 #: The fields that mean something here, by lower-case name, and whether they go on. All others are copied.
 KNOWN_IN_REQUEST: dict[bytes, bool] = {
@@ -61,14 +63,14 @@ KNOWN_IN_REQUEST: dict[bytes, bool] = {
     b"expect": True,
     b"idempotency-key": True,
     b"x-lbproxy-explain": False,
-    **dict.fromkeys(_HOP_BY_HOP, False),
+    **dict.fromkeys(HOP_BY_HOP, False),
     # What an unknown client says of itself is replaced by what we know; of a trusted one it is written anew.
-    **dict.fromkeys(_ABOUT_CLIENT, False),
+    **dict.fromkeys(ABOUT_CLIENT, False),
 }
 KNOWN_IN_RESPONSE: dict[bytes, bool] = {
     b"content-length": True,
     b"x-lbproxy-explain": False,  # it would be taken for our own
-    **dict.fromkeys(_HOP_BY_HOP, False),
+    **dict.fromkeys(HOP_BY_HOP, False),
 }
 
 #: Naming one of these in Connection must not take it away: the message would lose its frame or its target, or the client would
@@ -79,8 +81,8 @@ NEVER_NAMED = frozenset((b"host", b"content-length", b"expect"))
 #: message, so that whoever adds trailers to the fields can be told nothing new; and those that this balancer writes itself.
 NOT_IN_TRAILERS = frozenset(
     (
-        *_HOP_BY_HOP,
-        *_ABOUT_CLIENT,
+        *HOP_BY_HOP,
+        *ABOUT_CLIENT,
         *(b"host", b"content-length", b"trailer", b"via", b"date", b"location", b"expect", b"max-forwards", b"idempotency-key"),
         *(b"authorization", b"proxy-authorization", b"www-authenticate", b"proxy-authenticate", b"cookie", b"set-cookie"),
         *(b"content-encoding", b"content-type", b"content-range", b"range", b"if-match", b"if-none-match", b"if-range"),

@@ -1,8 +1,8 @@
-"""The metrics of backends, and of a pool's health. The series are its members' own: when a backend leaves, they end."""
+"""The metrics of backends, and of pools' health. The series are its members' own: when a backend leaves, they end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -37,82 +37,90 @@ _COUNTERS: tuple[tuple[str, str, _Value], ...] = (
 )
 
 
-def backend_families(balancer: Balancer) -> Iterator[Metric]:
-    """Every metric of the balancer's backends, with the values of now."""
-    pool, members = balancer.pool.name, list(balancer.pool.members.values())
-    idle_count = balancer.upstreams.idle_count
-    idle: tuple[str, str, _Value] = (
-        "idle_connections",
-        "Connections kept for the next attempt.",
-        lambda member: idle_count(member.address),
-    )
-    for name, help, value in (*_GAUGES, idle):
+#: Each pool's balancer with its members, as they were when all of this was asked for.
+_Pools = list[tuple[Balancer, list[BackendState]]]
+
+
+def backend_families(balancers: Iterable[Balancer]) -> Iterator[Metric]:
+    """Every metric of these pools' backends, with the values of now."""
+    pools = [(balancer, list(balancer.pool.members.values())) for balancer in balancers]
+    for name, help, value in _GAUGES:
         gauge = GaugeMetricFamily(f"lbproxy_backend_{name}", help, labels=_LABELS)
-        yield with_samples(gauge, (((pool, member.address), value(member)) for member in members))
+        yield with_samples(gauge, ((labels, value(member)) for labels, member, _ in _each(pools)))
+    yield with_samples(
+        GaugeMetricFamily("lbproxy_backend_idle_connections", "Connections kept for the next attempt.", labels=_LABELS),
+        ((labels, balancer.upstreams.idle_count(member.address)) for labels, member, balancer in _each(pools)),
+    )
     for name, help, value in _COUNTERS:
         counter = CounterMetricFamily(f"lbproxy_backend_{name}", help, labels=_LABELS)
-        yield with_samples(counter, (((pool, member.address), value(member)) for member in members))
-    yield _states(pool, members)
-    yield _responses(pool, members)
-    yield _response_seconds(pool, members)
-    yield _probes(balancer, members)
-    yield from _health(balancer, members)
+        yield with_samples(counter, ((labels, value(member)) for labels, member, _ in _each(pools)))
+    yield _states(pools)
+    yield _responses(pools)
+    yield _response_seconds(pools)
+    yield _probes(pools)
+    yield from _health(pools)
 
 
-def _states(pool: str, members: list[BackendState]) -> Metric:
+def _each(pools: _Pools) -> Iterator[tuple[tuple[str, str], BackendState, Balancer]]:
+    for balancer, members in pools:
+        name = balancer.pool.name
+        for member in members:
+            yield (name, member.address), member, balancer
+
+
+def _states(pools: _Pools) -> Metric:
     family = GaugeMetricFamily("lbproxy_backend_state", "1 for the state it is in, 0 for the others.", labels=(*_LABELS, "state"))
-    for member in members:
+    for labels, member, _ in _each(pools):
         now = member.state
         for state in _STATES:
-            family.add_metric((pool, member.address, state), state == now)
+            family.add_metric((*labels, state), state == now)
     return family
 
 
-def _responses(pool: str, members: list[BackendState]) -> Metric:
+def _responses(pools: _Pools) -> Metric:
     family = CounterMetricFamily(
         "lbproxy_backend_responses_total",
         "Responses begun, those that are tried again too, by status.",
         labels=(*_LABELS, "code"),
     )
-    for member in members:
+    for labels, member, _ in _each(pools):
         for status, count in member.statuses.items():
-            family.add_metric((pool, member.address, str(status)), count)
+            family.add_metric((*labels, str(status)), count)
     return family
 
 
-def _response_seconds(pool: str, members: list[BackendState]) -> Metric:
+def _response_seconds(pools: _Pools) -> Metric:
     family = HistogramMetricFamily(
         "lbproxy_backend_response_seconds", "From an attempt's beginning to its response's head.", labels=_LABELS
     )
-    for member in members:
-        add_histogram(family, (pool, member.address), member.buckets, member.latency_sum)
+    for labels, member, _ in _each(pools):
+        add_histogram(family, labels, member.buckets, member.latency_sum)
     return family
 
 
-def _probes(balancer: Balancer, members: list[BackendState]) -> Metric:
+def _probes(pools: _Pools) -> Metric:
     # Of members only, though more addresses may have been probed: a series must end when its backend goes.
-    pool, counts = balancer.pool.name, balancer.probes.counts
     return with_samples(
         CounterMetricFamily("lbproxy_backend_probes_total", "Periodic probes by what they found.", labels=(*_LABELS, "result")),
         (
-            ((pool, member.address, "up" if up else "down"), counts.get((member.address, up), 0))
-            for member in members
+            ((*labels, "up" if up else "down"), balancer.probes.counts.get((member.address, up), 0))
+            for labels, member, balancer in _each(pools)
             for up in (True, False)
         ),
     )
 
 
-def _health(balancer: Balancer, members: list[BackendState]) -> Iterator[Metric]:
-    """Of the pool as a whole."""
-    pool = balancer.pool
+def _health(pools: _Pools) -> Iterator[Metric]:
+    """Of the pools as wholes."""
     yield with_samples(
         GaugeMetricFamily(
             "lbproxy_pool_panic", "Whether health is ignored because too few backends are up: 1 or 0.", labels=("pool",)
         ),
-        [((pool.name,), pool.panicking)],
+        (((balancer.pool.name,), balancer.pool.panicking) for balancer, _ in pools),
     )
-    states = [member.state for member in members]
-    yield with_samples(
-        GaugeMetricFamily("lbproxy_pool_backends", "Backends by state.", labels=("pool", "state")),
-        (((pool.name, state), states.count(state)) for state in _STATES),
-    )
+    family = GaugeMetricFamily("lbproxy_pool_backends", "Backends by state.", labels=("pool", "state"))
+    for balancer, members in pools:
+        states = [member.state for member in members]
+        for state in _STATES:
+            family.add_metric((balancer.pool.name, state), states.count(state))
+    yield family

@@ -18,16 +18,16 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..proxy.balancer import Balancer
-from ..proxy.counters import ListenerCounters
-from ..tls.watch import CertificateWatch
 from .access_log import AccessLog
 from .backend_metrics import backend_families
+from .configuration_metrics import configuration_families
 from .families import from_zero, with_samples
 from .pool_metrics import pool_families
+from .route_metrics import route_families
+from .running import Running
 from .tls_metrics import tls_families
 
-__all__ = ["CONTENT_TYPE", "PART_SAMPLES", "BalancerCollector", "metrics_registry", "render_metrics"]
+__all__ = ["CONTENT_TYPE", "PART_SAMPLES", "SiteCollector", "metrics_registry", "render_metrics"]
 
 #: The media type of what :func:`render_metrics` gives.
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
@@ -44,15 +44,10 @@ _PHASES = ("body", "handshake", "head", "idle", "write")
 _LIMITS = ("connections", "drain", "requests")
 
 
-def metrics_registry(
-    balancer: Balancer, listener: ListenerCounters, version: str, watch: CertificateWatch | None = None
-) -> CollectorRegistry:
-    """A registry of this balancer's metrics and its process's. It is its own, so that several balancers live in one process.
-
-    :param watch: of the certificates that clients are shown; None: there are none, and no metrics of TLS.
-    """
+def metrics_registry(running: Running) -> CollectorRegistry:
+    """A registry of the metrics of what runs, and of its process. It is its own, so that several sites live in one process."""
     registry = CollectorRegistry()
-    registry.register(BalancerCollector(balancer, listener, version, watch))
+    registry.register(SiteCollector(running))
     ProcessCollector(registry=registry)  # process_*: CPU seconds, memory, file descriptors; nothing where there is no /proc
     return registry
 
@@ -85,25 +80,24 @@ class _Only:
         return [self._family]
 
 
-class BalancerCollector(Collector):
-    """Reads a balancer's and a listener's counters each time it is asked to collect."""
+class SiteCollector(Collector):
+    """Reads a site's and its listeners' counters each time it is asked to collect."""
 
-    def __init__(
-        self, balancer: Balancer, listener: ListenerCounters, version: str, watch: CertificateWatch | None = None
-    ) -> None:
-        self._balancer = balancer
-        self._listener = listener
-        self._version = version
-        self._watch = watch
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._listener = running.listener
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, with the values of now."""
-        yield InfoMetricFamily("lbproxy_build", "The running version.", value={"version": self._version})
+        running = self._running
+        yield InfoMetricFamily("lbproxy_build", "The running version.", value={"version": running.version})
         yield from self._frontend()
-        if self._watch is not None:
-            yield from tls_families(self._watch, self._listener)
-        yield from pool_families(self._balancer)
-        yield from backend_families(self._balancer)
+        if running.watch is not None:
+            yield from tls_families(running.watch, self._listener)
+        yield from pool_families(running.balancers)
+        yield from backend_families(running.balancers)
+        yield from route_families(running.site.router)
+        yield from configuration_families(running)
         yield self._access_log()
 
     def _frontend(self) -> Iterator[Metric]:
@@ -148,7 +142,7 @@ class BalancerCollector(Collector):
         )
 
     def _access_log(self) -> Metric:
-        logs = [observer for observer in self._balancer.observers if isinstance(observer, AccessLog)]
+        logs = [observer for observer in self._running.site.router.observers if isinstance(observer, AccessLog)]
         return CounterMetricFamily(
             "lbproxy_access_log_dropped_total",
             "Access log lines that could not be written.",

@@ -28,8 +28,9 @@ from ..http1.fields import request_bytes
 from ..http1.head import ResponseHead
 from ..http1.roles import Response
 from .attempt import Attempt
-from .relay import Relay
+from .passing import FILTER_FAILED
 from .retry import IDEMPOTENT, Next, after_failure, is_repeatable, repeats_work
+from .serving import Serving
 from .waits import Waits
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _log = Logger()
 _GATEWAY_ERRORS = frozenset((502, 503, 504))
 
 
-class Exchange(Relay):
+class Exchange(Serving):
     """One exchange, from a request's head to its end.
 
     A listener makes it, may hand over body bytes that are here already, and then gives it to a balancer's ``forward``.
@@ -245,6 +246,11 @@ class Exchange(Relay):
             self.response_bytes = len(data)
             if balancer.adds_fields:
                 head.fields += balancer.response_fields(self, head)
+            if self.passing is not None:
+                passed = self._pass_back(head, data, complete, attempt)
+                if passed is None:
+                    return
+                data = passed
             if head.status == 101:
                 self._switch(head, data)
                 return
@@ -258,6 +264,23 @@ class Exchange(Relay):
             self._downstream.respond(head, data, complete)
         except Exception:
             self._bug(Failure())
+
+    def _pass_back(self, head: ResponseHead, data: bytes, complete: bool, attempt: Attempt) -> bytes | None:
+        """Let the route's filters see a response. Gives what becomes of the beginning of its body; None: a filter failed, and the
+        client has been told."""
+        assert self.passing is not None
+        try:
+            data = self.passing.back(head, data, complete)
+        except Exception:
+            if complete:
+                self._let_go(attempt, self._balancer.seconds(), False)
+            self._give_up_all(self._balancer.seconds())
+            self._answer(FILTER_FAILED)
+            self._freed()
+            return None
+        self.status = head.status
+        self.response_bytes = len(data)
+        return data
 
     def _weigh(self, attempt: Attempt, head: ResponseHead, complete: bool) -> bool:
         """What is seldom to be done before a response is given to the client. Returns whether it is not given after all."""

@@ -23,6 +23,7 @@ from ..http1.head import RequestHead, ResponseHead
 from ..interfaces import IDownstream
 from .attempt import Attempt
 from .client import Client
+from .passing import FILTER_FAILED
 from .redirect import secure_location
 from .replay import RequestBody
 from .tunnel import Tunnel
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .balancer import Balancer
     from .desk import Desk
     from .explain import Decision
-    from .passing import Passing
+    from .passing import Passing, Server
     from .waits import Waits
 
 __all__ = ["Relay"]
@@ -47,8 +48,10 @@ class Relay:
     :ivar request: the request's head, as it goes on.
     :ivar target: the request's target as the client sent it, where a filter has changed it since; otherwise None.
     :ivar route: the name of the route that it takes; empty where nothing is routed.
+    :ivar statuses: counts that route's exchanges by their status; None where nothing is routed.
     :ivar pool: the name of the pool that has it, or had it; empty while none has.
-    :ivar passing: its way through its route's filters; None for most, whose route has none.
+    :ivar passing: its way through its route's filters, while it runs; None for most, whose route has none.
+    :ivar observed: whether the observers are told of its end.
     :ivar client: who asks.
     :ivar request_id: its name in the logs of all who take part in it.
     :ivar attempts: in order; empty until it is forwarded.
@@ -63,7 +66,9 @@ class Relay:
         long); ``truncated`` (the backend cut its response short); ``no-backend`` (none was up); ``queue-full`` and
         ``queue-timeout`` (all were busy, and too many waited already, or it had waited for too long); ``exchange-timeout`` (no
         response in the time that an exchange may take in all); ``bad-request`` (the request's body broke its framing);
-        ``too-large`` (the request's body was); ``redirect`` (it came in the clear and was sent to ``https``, or could not be,
+        ``too-large`` (the request's body was); ``filter`` (a filter of the route failed), or what a filter that answered calls
+        it; ``route`` (the route itself answered), ``no-route`` (there was none);
+        ``redirect`` (it came in the clear and was sent to ``https``, or could not be,
         since it named no host); ``tunnel-idle`` (neither side of a tunnel said anything for too long); ``drain``
         (the balancer was stopping and could wait no longer); ``bug`` (an error of ours, with a traceback in the log); or the
         cause of the last failed attempt: ``refused``, ``connect-timeout``, ``no-socket``, ``tls``, ``stale``, ``lost``,
@@ -79,6 +84,8 @@ class Relay:
     route = ""
     pool = ""
     passing: Passing | None = None
+    observed = True
+    statuses: dict[int, int] | None = None
     request_id = b""
     finished = 0.0
     responded: float | None = None
@@ -89,10 +96,11 @@ class Relay:
     _balancer: Balancer  # while it is at another desk, that one: it asks no more of it than of any desk
     _body: RequestBody | None = None
     _candidates: Iterator[BackendState]
-    _connection: UpstreamConnection | None = None
+    _connection: UpstreamConnection | Server | None = None
     _invited = False
     _paused = False
     _response_paused = False
+    _server: Server | None = None
     _tunnel: Tunnel | None = None
     waits: Waits | None = None
 
@@ -111,12 +119,15 @@ class Relay:
             return self._body.size
         return 0 if self._tunnel is None else self._tunnel.client.bytes
 
-    def put_between(self, passing: Any) -> IDownstream:
-        """Let all that goes back to the client go through *passing*, an :class:`~lbproxy.interfaces.IDownstream` and a
-        :class:`~.passing.Passing`; gives where it went before."""
-        before, self._downstream = self._downstream, passing
-        self.passing = passing
-        return before
+    @property
+    def body_here(self) -> bytes:
+        """What is here of the request's body, for who joins before the exchange is carried on."""
+        return b"" if self._body is None else self._body.here
+
+    @property
+    def body_ended(self) -> bool:
+        """Whether all of the request's body is here; also where there is none."""
+        return self._body is None or self._body.ended
 
     # The relay of the response.
 
@@ -134,13 +145,21 @@ class Relay:
 
     def response_data(self, data: bytes) -> None:
         """A further part of the response's body came."""
+        if self.passing is not None:
+            try:
+                data = self.passing.through(data)
+            except Exception:
+                self.answer_with(FILTER_FAILED)
+                return
+            if not data:
+                return
         self.response_bytes += len(data)
         self._downstream.write(data)
 
     def _switch(self, head: ResponseHead, data: bytes) -> None:
         """Client and backend go over to another protocol, which is none of ours: from here on their bytes are passed on."""
         connection, self._connection = self._connection, None
-        assert connection is not None
+        assert isinstance(connection, UpstreamConnection)
         self._tunnel = tunnel = Tunnel(self._balancer, self._tunnel_over)
         tunnel.backend.bytes = len(data)
         connection.switch(tunnel.backend)
@@ -156,6 +175,13 @@ class Relay:
 
     def response_end(self, data: bytes, trailers: bytes = b"") -> None:
         """The response is whole, with this last part of its body."""
+        if self.passing is not None:
+            try:
+                data, trailers = self.passing.last(data, trailers)
+            except Exception:
+                self._end_relay("filter")
+                self._downstream.abort()
+                return
         self.response_bytes += len(data)
         self._end_relay("done")  # first of all: what is written may pause this exchange, but no longer the connection
         if data:
@@ -339,6 +365,13 @@ class Relay:
             head.fields += self._balancer.explanation(self, answer.end)  # type: ignore[arg-type]  # it is an Exchange
         if self.request.method == b"HEAD":
             data = b""
+        if self.passing is not None:
+            try:
+                data = self.passing.back(head, data, True)
+            except Exception:
+                self._answer(FILTER_FAILED)  # seen by those alone that are asked after the one that failed
+                return
+            self.status = head.status
         self.response_bytes = len(data)
         self._finish(answer.end, self._balancer.seconds())
         self._downstream.respond(head, data, True)
@@ -381,14 +414,21 @@ class Relay:
         if self.waits is not None:
             self.waits.over()
         if self.passing is not None:
-            self.passing.over()
+            passing, self.passing = self.passing, None
+            passing.over()
+        if self._server is not None:
+            server, self._server = self._server, None
+            self._connection = None
+            server.over()
+        if self.statuses is not None:
+            self.statuses[self.status] = self.statuses.get(self.status, 0) + 1
         balancer = self._balancer
         counters = balancer.counters
         counters.in_flight -= 1
         counters.response_bytes += self.response_bytes
         counters.request_bytes += self.request_bytes
         counters.count(self.status, end, now - self.started if self._tunnel is None else None)
-        for observer in balancer.observers:
+        for observer in balancer.observers if self.observed else ():
             try:
                 observer.exchange_finished(self)  # type: ignore[arg-type]  # it is an Exchange
             except Exception:

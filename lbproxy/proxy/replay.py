@@ -29,6 +29,11 @@ class RequestBody:
         """Whether all that was received is still at hand."""
         return self._parts is not None
 
+    @property
+    def here(self) -> bytes:
+        """All that was received, as long as it is at hand."""
+        return b"".join(self._parts or ())
+
     def add(self, data: bytes) -> None:
         """Take a part that arrived, before it is sent."""
         self.size += len(data)

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from ..http1.answers import Answer
 from ..http1.head import ResponseHead
+from ..interfaces import IFilter
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from .passage import Passage
@@ -37,6 +40,7 @@ class BodyFilter(Protocol):
         """The body has ended; gives what is left of it."""
 
 
+@implementer(IFilter)
 class Filter:
     """Does nothing: the base of those that do something. Only what a class overrides costs anything.
 
@@ -58,13 +62,19 @@ class Filter:
         """A response's head, which may be changed; not called for interim ones."""
 
     def body(self, passage: Passage, head: ResponseHead) -> BodyFilter | None:
-        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there is a body;
-        where something does, the response goes without the Content-Length it had."""
+        """What changes the response's body; None: nothing does. Asked after :meth:`response`, and only where there may be a
+        body, be it empty (``head.length`` is 0 then); where something does, the response goes without the Content-Length it
+        had."""
         return None
 
     def over(self, passage: Passage) -> None:
         """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
         about."""
+
+    def take_over(self, old: Any) -> None:
+        """Called once on a reload, before any exchange comes here, with the live filter of the same class that stood in this
+        place until now: take of what it has remembered what still holds. Exchanges that came to it before go on with it, so that
+        it is told of their ends."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,12 +85,14 @@ class FilterContext:
     :ivar clock: gives the time, and runs what is to be done later.
     :ivar random: the only source of chance.
     :ivar count: ``count(what)`` counts something a filter did, by a word, for ``/status`` and the metrics.
+    :ivar settings: the site's, for those that must keep to its limits.
     """
 
     reactor: Any
     clock: IReactorTime
     random: Random
     count: Callable[[str], None] = lambda what: None
+    settings: Settings = attrs.field(factory=Settings)
 
 
 class FilterSpec(Protocol):

@@ -26,22 +26,26 @@ when. With treq's in-memory client on the other side::
 The other names stand in for one part each: :class:`StubProbe` for a probe, :class:`RecordingObserver` for an access log,
 :class:`FakeDownstream` for a listener.
 
-:class:`PolicyConformance` tests a policy of your own.
+:class:`PolicyConformance` tests a policy of your own, :class:`FilterConformance` a filter, through which a :class:`StubPassage`
+can be sent by hand.
 """
 
 from __future__ import annotations
 
 from .backends import FakeBackend, Fault, MemoryBackends
 from .conformance import PolicyConformance
+from .filters import FilterConformance, StubPassage
 from .stubs import FakeDownstream, ProbeFailed, RecordingObserver, StubProbe
 
 __all__ = [
     "FakeBackend",
     "FakeDownstream",
     "Fault",
+    "FilterConformance",
     "MemoryBackends",
     "PolicyConformance",
     "ProbeFailed",
     "RecordingObserver",
+    "StubPassage",
     "StubProbe",
 ]

@@ -9,8 +9,9 @@ from typing import TypeAlias
 import attrs
 
 from ..errors import ConfigurationError
+from ..files import Stamp, stamp
 
-__all__ = ["Source", "StrPath", "absolute", "find_sources", "read_file", "stamp", "stamps"]
+__all__ = ["Source", "Stamp", "StrPath", "absolute", "find_sources", "read_file", "stamp", "stamps"]
 
 #: The largest file that is read, in bytes. A chain with its key has about 10 KiB; Mozilla's whole list of authorities 220 KiB.
 FILE_LIMIT = 1 << 20
@@ -23,8 +24,6 @@ _PAIRED = (".crt", ".cert")
 
 #: A path as Python has them.
 StrPath: TypeAlias = str | os.PathLike[str]
-#: What tells one state of a file from the next; None: there is none, or it cannot be looked at.
-Stamp = tuple[int, ...] | None
 
 
 @attrs.frozen
@@ -122,12 +121,3 @@ def stamps(path: str) -> tuple[tuple[str, Stamp], ...]:
     except ConfigurationError:
         sources = []
     return tuple((file, stamp(file)) for file in dict.fromkeys((path, *(file for source in sources for file in source.paths))))
-
-
-def stamp(path: str) -> Stamp:
-    """The state of one file, or of what a link leads to."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)

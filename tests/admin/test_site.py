@@ -28,7 +28,7 @@ class AdminSiteTests(SynchronousTestCase):
         """The site of a balancer with two backends."""
         self.rig = Rig("10.0.0.1:8000,10.0.0.2:8000")
         self.clock = Clock()
-        self.site = admin_site(self.rig.balancer, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock)
+        self.site = admin_site(self.rig.resource.site, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock)
         self.agent = RequestTraversalAgent(self.site.resource)
 
     def ask(self, path: str, method: bytes = b"GET") -> Any:
@@ -67,6 +67,14 @@ class AdminSiteTests(SynchronousTestCase):
         report = json.loads(text)
         self.assertEqual((report["version"], report["uptime"]), (__version__, 3.0))
 
+    def test_the_uptime_is_that_of_serving(self) -> None:
+        """A site that is made anew goes on with it."""
+        site = admin_site(
+            self.rig.resource.site, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock, started=START - 60
+        )
+        self.agent = RequestTraversalAgent(site.resource)
+        self.assertEqual(json.loads(self.body(self.ask("/status")))["uptime"], 60.0)
+
     def test_metrics(self) -> None:
         """/metrics is what Prometheus takes."""
         response = self.ask("/metrics")
@@ -79,7 +87,7 @@ class AdminSiteTests(SynchronousTestCase):
         log = EventLog(self.clock, limit)
         for number, (was, now) in enumerate((("up", "down"), ("down", "up"), ("up", "down"))):
             log(Change(START + number, "default", "10.0.0.1:8000", was, now, "refused", "probe"))
-        site = admin_site(self.rig.balancer, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock, events=log)
+        site = admin_site(self.rig.resource.site, self.rig.listener, self.rig.reactor.seconds, reactor=self.clock, events=log)
         self.agent = RequestTraversalAgent(site.resource)
         return self.ask(f"/events{query}")
 
@@ -129,7 +137,7 @@ class AdminSiteTests(SynchronousTestCase):
         """/healthz is 503 from when the listener is told to stop, however many backends are up, and /status says so too."""
         draining = [False]
         site = admin_site(
-            self.rig.balancer,
+            self.rig.resource.site,
             self.rig.listener,
             self.rig.reactor.seconds,
             reactor=self.clock,

@@ -26,7 +26,7 @@ class StatusTests(SynchronousTestCase):
 
     def status(self) -> dict[str, Any]:
         """The report ten seconds after the beginning."""
-        return status(self.rig.balancer, self.rig.listener, START + 10, "1.2.3", started=START)
+        return status(self.rig.running("1.2.3"), START + 10)
 
     def backend(self, place: int = 0) -> dict[str, Any]:
         """What it says of one backend."""
@@ -136,7 +136,7 @@ class StatusTests(SynchronousTestCase):
     def test_draining(self) -> None:
         """It says whether it has been told to stop."""
         self.assertIs(self.status()["draining"], False)
-        report = status(self.rig.balancer, self.rig.listener, START, "1", started=START, draining=True)
+        report = status(self.rig.running(), START, draining=True)
         self.assertIs(report["draining"], True)
 
     def test_plain_values(self) -> None:

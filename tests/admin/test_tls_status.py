@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.admin.pages import json_parts
+from lbproxy.admin.json_parts import json_parts
 from lbproxy.admin.status import status
 from lbproxy.admin.tls_status import tls_status
 from lbproxy.tls.backends import BackendTls
@@ -112,9 +112,9 @@ class TlsStatusTests(SynchronousTestCase):
 
     def test_its_place(self) -> None:
         """It stands in /status as tls, which is null where there are no certificates."""
-        about: Any = (self.rig.balancer, self.rig.listener, START, "1")
-        self.assertEqual(status(*about, started=START, watch=self.watch)["tls"], self.status())
-        self.assertIsNone(status(*about, started=START)["tls"])
+        running = self.rig.running(watch=self.watch)
+        self.assertEqual(status(running, START)["tls"], self.status())
+        self.assertIsNone(status(self.rig.running(), START)["tls"])
 
     def test_plain_values(self) -> None:
         """JSON can hold it."""

@@ -29,7 +29,7 @@ class WishTests(SynchronousTestCase):
         self.site = self.make_site(writable=True)
 
     def make_site(self, **options: Any) -> Any:
-        return admin_site(self.rig.balancer, self.rig.listener, self.rig.reactor.seconds, reactor=Clock(), **options)
+        return admin_site(self.rig.resource.site, self.rig.listener, self.rig.reactor.seconds, reactor=Clock(), **options)
 
     def ask(self, path: str, body: bytes = b"", *fields: str, method: str = "POST") -> bytes:
         """The whole response to one request, sent as it is written here."""

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -82,9 +83,9 @@ class Site:
         for path in self.routes:
             lines += ["[[routes]]", f"path = '{path}'", "answer = { status = 204 }"]
         lines += ["[[routes]]", "name = 'app'", "filters = ['limit', 'mark']", "pool = 'app'", ""]
-        path = case.folder / "lb.toml.new"
-        path.write_text("\n".join(lines))
-        os.replace(path, case.config)
+        written = case.folder / "lb.toml.new"
+        written.write_text("\n".join(lines))
+        os.replace(written, case.config)
 
     def changes(self) -> Iterator[Callable[[int], None]]:
         """One change after the other, each of another kind than the one before it."""
@@ -261,8 +262,6 @@ class ReloadsCase(IntegrationTestCase):
             return False
 
     def _connects(self, port: int) -> bool:
-        import socket
-
         try:
             socket.create_connection((LOOPBACK, port), timeout=1).close()
         except OSError:

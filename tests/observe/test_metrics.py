@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy import http1
 from lbproxy.http1.client import UpstreamConnection
 from lbproxy.observe.access_log import AccessLog
-from lbproxy.observe.metrics import PART_SAMPLES, BalancerCollector, metrics_registry, render_metrics
+from lbproxy.observe.metrics import PART_SAMPLES, SiteCollector, metrics_registry, render_metrics
 
 from ..support import GET, OK, Rig, post
 
@@ -34,9 +34,9 @@ class MetricsCase(SynchronousTestCase):
         self.rig.kept_alive()
 
     def registry(self) -> CollectorRegistry:
-        """The registry of the rig's balancer, without the process's own metrics."""
+        """The registry of the rig's site, without the process's own metrics."""
         registry = CollectorRegistry()
-        registry.register(BalancerCollector(self.rig.balancer, self.rig.listener, "1.2.3"))
+        registry.register(SiteCollector(self.rig.running("1.2.3")))
         return registry
 
     def text(self) -> str:
@@ -182,18 +182,18 @@ class MetricsTests(MetricsCase):
         self.addCleanup(log.close)
         log.exchange_finished(self.rig.ended[0])
         log.flush()
-        self.rig.balancer.observers = (log,)
+        self.rig.resource.site.router.observers = (log,)
         self.assertEqual(self.value("lbproxy_access_log_dropped_total"), 1)
 
     def test_own_registry(self) -> None:
         """Several balancers can be in one process: each has a registry of its own and the global one stays as it is."""
         before = list(REGISTRY._collector_to_names)
-        registries = [metrics_registry(self.rig.balancer, self.rig.listener, "1") for _ in range(2)]
+        registries = [metrics_registry(self.rig.running()) for _ in range(2)]
         for registry in registries:
             self.assertIn(b"lbproxy_build_info", next(render_metrics(registry)))
         self.assertEqual(list(REGISTRY._collector_to_names), before)
 
     def test_process(self) -> None:
         """The process's own figures are there too."""
-        text = b"".join(render_metrics(metrics_registry(self.rig.balancer, self.rig.listener, "1")))
+        text = b"".join(render_metrics(metrics_registry(self.rig.running())))
         self.assertIn(b"process_cpu_seconds_total", text)

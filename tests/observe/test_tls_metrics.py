@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.observe.metrics import BalancerCollector, render_metrics
+from lbproxy.observe.metrics import SiteCollector, render_metrics
 from lbproxy.tls.backends import BackendTls
 from lbproxy.tls.failures import CAUSES
 from lbproxy.tls.watch import CertificateWatch
@@ -39,7 +39,7 @@ class TlsMetricsTests(SynchronousTestCase):
     def samples(self) -> dict[Any, float]:
         """Names and labels of all samples, and their values."""
         registry = CollectorRegistry()
-        registry.register(BalancerCollector(self.rig.balancer, self.rig.listener, "1", self.watch))
+        registry.register(SiteCollector(self.rig.running(watch=self.watch)))
         families = text_string_to_metric_families(b"".join(render_metrics(registry)).decode())
         return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
 

@@ -1,0 +1,84 @@
+"""Requests at once, by client or whoever else asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from ...http1.answers import Answer
+from ..checks import number
+from ..filter import Filter, FilterContext
+from .asking import BY, PREFIX, key_of_request
+
+if TYPE_CHECKING:
+    from ..passage import Passage
+
+__all__ = ["InFlight"]
+
+
+@attrs.frozen(kw_only=True)
+class InFlight:
+    """So many requests at once for each key; further ones are answered 429 (as Traefik's InFlightReq has it; nginx's limit_conn:
+    503). One counts from its head to its end, in whatever way that comes: a tunnel as long as it is open. On a reload those that
+    run count on, if *by* and *prefix_v6* stay.
+
+    :ivar limit: requests at once.
+    :ivar by: whose requests count together: ``client``, ``route`` (all that take it), or a request key.
+    :ivar prefix_v6: bits of an IPv6 address that tell a client.
+    :ivar status: of a refusal.
+    """
+
+    type: ClassVar[str] = "in-flight"
+
+    limit: int = attrs.field(validator=number(1, 1_000_000, int))
+    by: str = attrs.field(default="client", validator=BY)
+    prefix_v6: int = attrs.field(default=64, validator=PREFIX)
+    status: int = attrs.field(default=429, validator=number(400, 599, int))
+
+    def make(self, context: FilterContext) -> Filter:
+        """Make the live filter."""
+        return LiveInFlight(self, context)
+
+
+class LiveInFlight(Filter):
+    """Counts ``refused``. It remembers keys only of requests that run, so that memory is bounded by those.
+
+    :ivar running: how many run, by key.
+    """
+
+    def __init__(self, spec: InFlight, context: FilterContext) -> None:
+        self.spec = spec
+        self.running: dict[bytes, int] = {}
+        self._count = context.count
+        self._key = key_of_request(spec.by, spec.prefix_v6)
+
+    def request(self, passage: Passage) -> Answer | None:
+        """One more, if it may."""
+        if self in passage.memory:  # it stands twice in the route
+            return None
+        key = self._key(passage)
+        running = self.running.get(key, 0)
+        if running >= self.spec.limit:
+            self._count("refused")
+            why = "As many requests from here are under way as may be."
+            return Answer(status=self.spec.status, end="too-many-in-flight", why=why)
+        self.running[key] = running + 1
+        passage.memory[self] = key
+        return None
+
+    def over(self, passage: Passage) -> None:
+        """One less."""
+        key = passage.memory.pop(self, None)
+        if key is None:
+            return
+        left = self.running[key] - 1
+        if left:
+            self.running[key] = left
+        else:
+            del self.running[key]
+
+    def take_over(self, old: Any) -> None:
+        """Those that run are told to the old filter when they end; both count in the same place."""
+        if (self.spec.by, self.spec.prefix_v6) == (old.spec.by, old.spec.prefix_v6):
+            self.running = old.running
