@@ -14,7 +14,7 @@ from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, Po
 
 __all__ = [
     "COMMA_LISTS", "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",
-    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TABLES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint",
+    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint",
 ]  # fmt: skip
 
 #: All settings, and those of them that can be said of each pool.
@@ -55,8 +55,8 @@ PAIR_KEYS = frozenset(("certificate", "default-certificate", "backend-certificat
 POOL_KEYS = frozenset((
     *POOL_SETTING_KEYS, *PROBE_KEYS, "backends", "policy", "backend-ca", "backend-certificate", "sticky-key-file",
 ))  # fmt: skip
-TABLES = ("pools", "routes", "filters")
-TOP_KEYS = frozenset((*SITE_KEYS, *SETTING_KEYS, *POOL_KEYS, *TABLES, "include"))
+_TABLES = ("pools", "routes", "filters")
+TOP_KEYS = frozenset((*SITE_KEYS, *SETTING_KEYS, *POOL_KEYS, *_TABLES, "include"))
 MATCH_KEYS = frozenset(field_keys(Match))
 ROUTE_KEYS = frozenset((*MATCH_KEYS, *field_keys(Route))) - {"match"}
 

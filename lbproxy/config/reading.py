@@ -35,7 +35,6 @@ from .structure import Mistakes, Structurer, made, shown, unknown_keys
 __all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 
 _WORDS = {"tls-profile": PROFILES, "client-auth": CLIENT_AUTH, "access-log-format": FORMATS}
-_CERTIFICATE_KEYS = tuple(key for key, (_, cls, _) in SITE_KEYS.items() if cls is Certificates)
 
 
 class Unreadable(ConfigurationError):
