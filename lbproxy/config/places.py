@@ -19,7 +19,7 @@ INSTEAD = {"sticky-key": "sticky-key-file", "sticky-key-file": "sticky-key"}
 def lines_of(document: Document, overrides: Mapping[str, Any], problems: Iterable[Problem]) -> list[str]:
     """What is wrong, a line each, in the order of files and lines; options first, and what no file says last."""
     order = {source.name: number for number, source in enumerate(document.sources)}
-    placed = dict.fromkeys(_placed(document, overrides, one) for one in problems)
+    placed = dict.fromkeys(_placed(document, overrides, one) for one in problems if one.message)
 
     def key(problem: Problem) -> tuple[int, int]:
         place = problem.place

@@ -17,7 +17,7 @@ from .environment import Text, is_file_text, key_file
 from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint
 from .model import PoolConfiguration
 from .problems import Problem, from_lines
-from .structure import Mistakes, Structurer, made, shown, unknown_keys
+from .structure import SAID, Mistakes, Structurer, made, shown, unknown_keys
 
 __all__ = ["PoolReader", "absolute_path", "as_settings_have_it", "path_of"]
 
@@ -174,9 +174,9 @@ class PoolReader:
                         raise Mistakes(Problem((), message))
                     backends[backend.address] = backend
             except Mistakes as mistakes:
-                problems += [problem.below(*steps) for problem in mistakes.problems] or [Problem((), "")]
+                problems += [problem.below(*steps) for problem in mistakes.problems]
         if problems:
-            raise Mistakes(*(one for one in problems if one.message))
+            raise Mistakes(*problems)
         return {"backends": tuple(backends.values())}
 
     def _parsed(self, value: Any) -> list[Backend]:
@@ -189,7 +189,7 @@ class PoolReader:
             try:
                 texts = [part for part in self._structurer.read(value, str).split(",") if part.strip()]
             except Mistakes as mistakes:
-                if not mistakes.problems:
+                if SAID in mistakes.problems:
                     raise
                 message = f'{shown(value)} was given; allowed is "HOST:PORT", or {{ address = "HOST:PORT", weight = 2 }}'
                 raise Mistakes(Problem((), message)) from None
@@ -214,9 +214,9 @@ class PoolReader:
                 try:
                     words[key] = self._word(key, value)
                 except Mistakes as mistakes:
-                    problems += [one.below(key) for one in mistakes.problems] or [Problem((), "")]
+                    problems += [one.below(key) for one in mistakes.problems]
         if problems:
-            raise Mistakes(*(one for one in problems if one.message))
+            raise Mistakes(*problems)
         return words.pop("address") + "".join(words.values())
 
     def _word(self, key: str, value: Any) -> str:

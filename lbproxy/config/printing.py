@@ -103,7 +103,7 @@ class _Printer:
                 return {"file": _path(value["file"])}
             return _portable(value, Any, False)
         if key in PAIR_KEYS:
-            return [_path(one, pair=True) for one in value] if isinstance(value, list) else _path(value, pair=True)
+            return [_pair(one) for one in value] if isinstance(value, list) else _pair(value)
         return _portable(value, str, key in PATH_KEYS and str(value) not in ("-", ""))
 
     # Filters and routes.
@@ -166,6 +166,10 @@ def _path(value: Text, pair: bool = False) -> str:
     if "$" in value.written:
         return value.written if os.path.isabs(value) else f"{value.folder.replace('$', '$$')}/{value.written}"
     return absolute_path(value, pair).replace("$", "$$")
+
+
+def _pair(value: Any) -> Any:
+    return _path(value, pair=True) if isinstance(value, Text) else _portable(value, str, False)
 
 
 def _with_defaults(table: Mapping[str, Any], cls: type) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from .environment import Text, file_text, is_file_text
 from .fields import FieldKey, element_of, field_keys, is_list_kind, is_several, is_table_kind, without_none
 from .problems import KeyPath, Problem, did_you_mean, from_lines
 
-__all__ = ["Mistakes", "Structurer", "made", "shown", "unknown_keys"]
+__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "unknown_keys"]
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
@@ -24,10 +24,14 @@ _SHOWN = 200
 _LISTED = 30
 
 
+#: Stands for what has been said already, of a text that stands for nothing.
+SAID = Problem((), "")
+
+
 class Mistakes(Exception):
     """Something could not be read.
 
-    :ivar problems: why, their paths being relative to what was to be read; empty where it has been said already.
+    :ivar problems: why, their paths being relative to what was to be read; one at least.
     """
 
     def __init__(self, *problems: Problem) -> None:
@@ -146,7 +150,7 @@ class Structurer:
         wanted = without_none(kind)
         if isinstance(value, Text):
             if not value.known:
-                raise Mistakes
+                raise Mistakes(SAID)
             if is_list_kind(wanted):
                 return [self.prepared(value, element_of(wanted))]
             text = _free(value, wanted) if value.free else str(value)
@@ -166,7 +170,7 @@ class Structurer:
     def _file_text(self, value: dict[str, Any]) -> str:
         path = value["file"]
         if not path.known:
-            raise Mistakes
+            raise Mistakes(SAID)
         try:
             text = file_text(path, self._document.files)
         except ConfigurationError as error:

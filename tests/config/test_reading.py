@@ -446,6 +446,21 @@ class PlainTests(_Reads):
 class KeyTests(_Reads):
     """Keys that are none."""
 
+    def test_what_stands_for_nothing_is_told_once(self) -> None:
+        """Also where it is all that is asked for."""
+        for text in (
+            "[[routes]]\nredirect = { to = '${A}' }",
+            "[[routes]]\nsplit = { pools = '${A}' }",
+            "backends = '${A}'",
+            "backends = [{ address = '${A}' }]",
+            "backends = { file = '${A}' }",
+            "sticky-key = { file = '${A}' }",
+            "filters.a = { type = 'rate-limit', rate = '${A}' }",
+            "filters.a.type = '${A}'",
+            "certificate = ['${A}']",
+        ):
+            self.assertIn("the variable A is not set", self.only(text))
+
     def test_the_nearest_key_is_named(self) -> None:
         """At the top, in pools, in routes."""
         self.assertIn("1: retrys: there is no such key (did you mean retries?)", self.only(f"retrys = 1\n{BACKENDS}"))
