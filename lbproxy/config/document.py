@@ -86,11 +86,6 @@ class Document:
                 return False
         return True
 
-    def folder(self, path: KeyPath) -> str:
-        """What relative paths are relative to there."""
-        found = self._source(path)
-        return os.getcwd() if found is None else found[0].folder
-
     def written(self, path: KeyPath) -> Any:
         """What was written there, before anything stood for anything.
 

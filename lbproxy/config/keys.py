@@ -9,12 +9,12 @@ import attrs
 from ..balance.backend import BACKEND_OPTIONS
 from ..routing.model import Match, Route
 from ..settings import Settings
+from .fields import field_keys
 from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, PoolConfiguration
-from .structure import field_keys
 
 __all__ = [
-    "COMMA_LISTS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS", "SETTING_KEYS", "SITE_KEYS", "SIZES", "TABLES",
-    "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint",
+    "COMMA_LISTS", "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",
+    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint",
 ]  # fmt: skip
 
 #: All settings, and those of them that can be said of each pool.
@@ -50,11 +50,13 @@ PATH_KEYS = frozenset((
     "certificate", "default-certificate", "client-ca", "access-log", "state-file", "sticky-key-file", "backend-ca",
     "backend-certificate",
 ))  # fmt: skip
+#: Those of them that may also be two, with a comma between them: certificates, and their key.
+PAIR_KEYS = frozenset(("certificate", "default-certificate", "backend-certificate"))
 POOL_KEYS = frozenset((
     *POOL_SETTING_KEYS, *PROBE_KEYS, "backends", "policy", "backend-ca", "backend-certificate", "sticky-key-file",
 ))  # fmt: skip
-TABLES = ("pools", "routes", "filters")
-TOP_KEYS = frozenset((*SITE_KEYS, *SETTING_KEYS, *POOL_KEYS, *TABLES, "include"))
+_TABLES = ("pools", "routes", "filters")
+TOP_KEYS = frozenset((*SITE_KEYS, *SETTING_KEYS, *POOL_KEYS, *_TABLES, "include"))
 MATCH_KEYS = frozenset(field_keys(Match))
 ROUTE_KEYS = frozenset((*MATCH_KEYS, *field_keys(Route))) - {"match"}
 

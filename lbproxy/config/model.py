@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from ..balance.backend import Backend
+from ..errors import ConfigurationError
 from ..health.spec import ProbeSpec
 from ..routing.model import Route
 from ..settings import Settings
@@ -29,11 +30,28 @@ POOL_SETTINGS = frozenset((
 ))  # fmt: skip
 
 
+# Who makes one in Python may give any list: values that are equal compare equal, and nobody can change them.
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    if isinstance(given, str):
+        raise ConfigurationError(f"{given!r} was given; allowed is a list")
+    return tuple(given)
+
+
+def _several_or_none(given: Any) -> tuple[Any, ...] | None:
+    return None if given is None else _several(given)
+
+
+def _unchangeable(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(given))
+
+
 @attrs.frozen(kw_only=True)
 class Certificates:
     """What clients are shown over TLS; :class:`lbproxy.tls.store.CertificateStore` says what each means."""
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = attrs.field(converter=_several)
     default: str | None = None
     reject_unknown_names: bool = False
     profile: str = "intermediate"
@@ -68,7 +86,7 @@ class PoolConfiguration:
     """
 
     name: str = "default"
-    backends: tuple[Backend, ...] = ()
+    backends: tuple[Backend, ...] = attrs.field(default=(), converter=_several)
     backends_file: str = ""
     policy: str = "round-robin"
     probe: ProbeSpec = attrs.field(factory=lambda: ProbeSpec.parse(None))
@@ -93,17 +111,17 @@ class Configuration:
     :ivar watch: whether the files that this was read from are watched, and read anew when they change.
     """
 
-    listen: tuple[str, ...] | None = None
-    tls_listen: tuple[str, ...] | None = None
+    listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several_or_none)
+    tls_listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several_or_none)
     certificates: Certificates | None = None
     admin: str | None = None
     admin_writable: bool = False
     access_log: AccessLogFile | None = None
     settings: Settings = attrs.field(factory=Settings)
-    pools: tuple[PoolConfiguration, ...] = ()
-    routes: tuple[Route, ...] = ()
-    filters: Mapping[str, Any] = MappingProxyType({})
-    default_filters: tuple[str, ...] = ()
+    pools: tuple[PoolConfiguration, ...] = attrs.field(default=(), converter=_several)
+    routes: tuple[Route, ...] = attrs.field(default=(), converter=_several)
+    filters: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), converter=_unchangeable)
+    default_filters: tuple[str, ...] = attrs.field(default=(), converter=_several)
     state_file: str = ""
     watch: bool = False
 

@@ -14,12 +14,12 @@ from ..routing.checks import size
 from ..settings import Settings
 from .document import Document
 from .environment import Text, is_file_text, key_file
-from .keys import COMMA_LISTS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint
+from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint
 from .model import PoolConfiguration
 from .problems import Problem, from_lines
-from .structure import Mistakes, Structurer, made, shown, unknown_keys
+from .structure import SAID, Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["PoolReader", "as_settings_have_it", "path_of"]
+__all__ = ["PoolReader", "absolute_path", "as_settings_have_it", "path_of"]
 
 #: What goes with a path that is asked for alone.
 _OF_REQUESTS = PROBE_KEYS[1:]
@@ -107,7 +107,7 @@ class PoolReader:
             if key in said:
 
                 def read(key: str = key) -> None:
-                    values[key.replace("-", "_")] = path_of(self._structurer, said[key])
+                    values[key.replace("-", "_")] = path_of(self._structurer, said[key], key in PAIR_KEYS)
 
                 problems += self._tried(key, read)
         return problems
@@ -174,9 +174,9 @@ class PoolReader:
                         raise Mistakes(Problem((), message))
                     backends[backend.address] = backend
             except Mistakes as mistakes:
-                problems += [problem.below(*steps) for problem in mistakes.problems] or [Problem((), "")]
+                problems += [problem.below(*steps) for problem in mistakes.problems]
         if problems:
-            raise Mistakes(*(one for one in problems if one.message))
+            raise Mistakes(*problems)
         return {"backends": tuple(backends.values())}
 
     def _parsed(self, value: Any) -> list[Backend]:
@@ -189,7 +189,7 @@ class PoolReader:
             try:
                 texts = [part for part in self._structurer.read(value, str).split(",") if part.strip()]
             except Mistakes as mistakes:
-                if not mistakes.problems:
+                if SAID in mistakes.problems:
                     raise
                 message = f'{shown(value)} was given; allowed is "HOST:PORT", or {{ address = "HOST:PORT", weight = 2 }}'
                 raise Mistakes(Problem((), message)) from None
@@ -214,9 +214,9 @@ class PoolReader:
                 try:
                     words[key] = self._word(key, value)
                 except Mistakes as mistakes:
-                    problems += [one.below(key) for one in mistakes.problems] or [Problem((), "")]
+                    problems += [one.below(key) for one in mistakes.problems]
         if problems:
-            raise Mistakes(*(one for one in problems if one.message))
+            raise Mistakes(*problems)
         return words.pop("address") + "".join(words.values())
 
     def _word(self, key: str, value: Any) -> str:
@@ -229,13 +229,25 @@ class PoolReader:
         return text.strip() if key == "address" else f":{key}={text}"
 
 
-def path_of(structurer: Structurer, value: Any) -> str:
-    """A path, from the root on. Of a pair with a comma, both; but not of a file whose name has one."""
+def path_of(structurer: Structurer, value: Any, pair: bool = False) -> str:
+    """A path, from the root on.
+
+    :param pair: whether two with a comma between them are meant, where there is no file with a comma in its name.
+    """
     text: str = structurer.read(value, str)
     if not text:
         raise Mistakes(Problem((), "'' was given; allowed is a path"))
-    whole = os.path.normpath(os.path.join(value.folder, text)) if isinstance(value, Text) else os.path.abspath(text)
-    return whole if os.path.exists(whole) or not isinstance(value, Text) else str(structurer.absolute(value, text))
+    if not isinstance(value, Text):  # what stands in a file that stands for a text
+        return os.path.abspath(text)
+    return absolute_path(value, pair)
+
+
+def absolute_path(value: Text, pair: bool = False) -> str:
+    """The path that a text says, from the root on; *pair* as for :func:`path_of`."""
+    whole = os.path.normpath(os.path.join(value.folder, value))
+    if not pair or "," not in value or os.path.exists(whole):
+        return whole
+    return ",".join(os.path.normpath(os.path.join(value.folder, part)) for part in value.split(",", 1))
 
 
 def _lines(error: ConfigurationError, key: str) -> list[Problem]:

@@ -19,11 +19,11 @@ from ..routing.model import Match, Route
 from ..settings import Settings
 from . import routes
 from .environment import Text, is_file_text
-from .keys import PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
-from .pools import as_settings_have_it
+from .fields import FieldKey, element_of, field_keys, is_table_kind, without_none
+from .keys import PAIR_KEYS, PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
+from .pools import absolute_path, as_settings_have_it
 from .problems import KeyPath, path_text
 from .reading import Loaded
-from .structure import FieldKey, element_of, field_keys, is_table_kind, without_none
 
 __all__ = ["backend_text", "print_configuration"]
 
@@ -55,7 +55,7 @@ class _Printer:
         """All lines."""
         yield from _HEADING
         names = ", ".join(source.name for source in self._loaded.document.sources)
-        yield f"# Read from {names}."
+        yield f"# Read from {names or 'options alone'}."
         yield ""
         yield from map(self._top_line, _ORDER)
         for name, table in self._values.get("pools", {}).items():
@@ -102,6 +102,8 @@ class _Printer:
             if is_file_text(value):
                 return {"file": _path(value["file"])}
             return _portable(value, Any, False)
+        if key in PAIR_KEYS:
+            return [_pair(one) for one in value] if isinstance(value, list) else _pair(value)
         return _portable(value, str, key in PATH_KEYS and str(value) not in ("-", ""))
 
     # Filters and routes.
@@ -156,18 +158,18 @@ def _portable(value: Any, kind: Any, is_path: bool) -> Any:
     return _plain(value)
 
 
-def _path(value: Text) -> str:
-    """An absolute path. Of a pair with a comma, both; where variables stand for a part of it, as written."""
-    if os.path.isabs(value):
-        return value.written
-    folder = value.folder.replace("$", "$$")
+def _path(value: Text, pair: bool = False) -> str:
+    """An absolute path; where variables stand for a part of it, as written.
+
+    :param pair: as for :func:`.pools.path_of`.
+    """
     if "$" in value.written:
-        return f"{folder}/{value.written}"
-    whole = os.path.normpath(os.path.join(value.folder, value))
-    if "," not in value or os.path.exists(whole):
-        return whole.replace("$", "$$")
-    parts = (os.path.normpath(os.path.join(value.folder, part)) for part in value.split(","))
-    return ",".join(parts).replace("$", "$$")
+        return value.written if os.path.isabs(value) else f"{value.folder.replace('$', '$$')}/{value.written}"
+    return absolute_path(value, pair).replace("$", "$$")
+
+
+def _pair(value: Any) -> Any:
+    return _path(value, pair=True) if isinstance(value, Text) else _portable(value, str, False)
 
 
 def _with_defaults(table: Mapping[str, Any], cls: type) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _default(field: FieldKey) -> Any:
 def _of_option(key: str, value: Any) -> Any:
     """An option's value as a file has it."""
     if isinstance(value, Text) and key in PATH_KEYS and value not in ("-", ""):
-        return _path(value)
+        return _path(value, key in PAIR_KEYS)
     if isinstance(value, (list, tuple)):
         return [_of_option(key, one) for one in value]
     if key in SIZES:

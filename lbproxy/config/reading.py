@@ -23,20 +23,18 @@ from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
-from .keys import PATH_KEYS, POOL_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
+from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .places import INSTEAD, lines_of, place_of
 from .pools import PoolReader, path_of
-from .problems import KeyPath, Place, Problem, did_you_mean, path_of_text
+from .problems import Problem, did_you_mean, path_of_text
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
 
-__all__ = ["Loaded", "Unreadable", "read_configuration", "read_text"]
+__all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 
-#: Keys that say the same in two ways: who gives one of them as an option means it instead of the other.
-_INSTEAD = {"sticky-key": "sticky-key-file", "sticky-key-file": "sticky-key"}
 _WORDS = {"tls-profile": PROFILES, "client-auth": CLIENT_AUTH, "access-log-format": FORMATS}
-_CERTIFICATE_KEYS = tuple(key for key, (_, cls, _) in SITE_KEYS.items() if cls is Certificates)
 
 
 class Unreadable(ConfigurationError):
@@ -76,7 +74,7 @@ class Loaded:
         :param path: as in messages: ``retries``, ``pools.app.retries``, ``routes[2].host``. What is not said of a pool is what is
             said of all.
         """
-        place = _place(self.document, self.overrides, path_of_text(path), exact=True)[1]
+        place = place_of(self.document, self.overrides, path_of_text(path), exact=True)[1]
         return "default" if place is None else str(place)
 
 
@@ -88,7 +86,7 @@ def read_configuration(
     :param overrides: what options say, by their names without dashes: texts, lists of texts, numbers, truth values. They win over
         all that files say, of pools too.
     :param variables: what ``${NAME}`` stands for; None: the environment.
-    :raises ConfigurationError: with a line for each mistake, in the order of files and lines.
+    :raises Unreadable: with a line for each mistake, in the order of files and lines.
     """
     return _Reading(read_document(path, os.environ if variables is None else variables), overrides).loaded()
 
@@ -102,6 +100,14 @@ def read_text(
 ) -> Loaded:
     """The same of a text, as if it stood in a file of that name."""
     return _Reading(read_document(name, os.environ if variables is None else variables, text), overrides).loaded()
+
+
+def read_options(overrides: Mapping[str, Any]) -> Loaded:
+    """The same of options alone, without any file.
+
+    :raises Unreadable: with a line for each mistake, which names the option.
+    """
+    return _Reading(Document(), overrides).loaded()
 
 
 class _Reading:
@@ -144,7 +150,7 @@ class _Reading:
 
     def _with_overrides(self, values: dict[str, Any]) -> dict[str, Any]:
         given = {key: _as_text(value) for key, value in self._overrides.items()}
-        hidden = {*given, *(_INSTEAD[key] for key in given if key in _INSTEAD)}
+        hidden = {*given, *(INSTEAD[key] for key in given if key in INSTEAD)}
         top = {key: value for key, value in values.items() if key not in hidden}
         pools = top.get("pools")
         if isinstance(pools, dict):
@@ -214,7 +220,7 @@ class _Reading:
             listed = value if isinstance(value, (list, tuple)) else [value]
             return tuple(self._each_path(listed))
         if key in PATH_KEYS and not (value in ("", "-") and key in ("access-log", "state-file")):
-            return path_of(self._structurer, value)
+            return path_of(self._structurer, value, key in PAIR_KEYS)
         read = self._structurer.read(value, kind)
         if key in _WORDS and read not in _WORDS[key]:
             allowed = " and ".join(_WORDS[key])
@@ -228,7 +234,7 @@ class _Reading:
         failed = False
         for place, one in enumerate(values):
             try:
-                yield path_of(self._structurer, one)
+                yield path_of(self._structurer, one, pair=True)
             except Mistakes as mistakes:
                 failed = True
                 problems += [problem.below(place) for problem in mistakes.problems]
@@ -269,6 +275,9 @@ class _Reading:
         self._problems += [one.below("routes") for one in problems]
         return routes, filters
 
+    def _lines(self, problems: Iterable[Problem]) -> list[str]:
+        return lines_of(self._document, self._overrides, problems)
+
     def _final(self, configuration: Configuration) -> Configuration:
         """The same with a name for each route, and without certificates that are none."""
         certificates = configuration.certificates
@@ -278,61 +287,12 @@ class _Reading:
             certificates=certificates if certificates is not None and certificates.files else None,
         )
 
-    # Telling.
-
-    def _lines(self, problems: Iterable[Problem]) -> list[str]:
-        """What is wrong, a line each, in the order of files and lines; options first, and what no file says last."""
-        order = {source.name: number for number, source in enumerate(self._document.sources)}
-        placed = dict.fromkeys(self._placed(one) for one in problems)
-
-        def key(problem: Problem) -> tuple[int, int]:
-            place = problem.place
-            if place is None:
-                return len(order) + 1, 0
-            return order.get(place.file, len(order) if place.line else -1), place.line
-
-        return [self._document.hidden.conceal(str(one)) for one in sorted(placed, key=key)]
-
-    def _placed(self, problem: Problem) -> Problem:
-        if problem.place is not None:
-            return problem
-        path, place = _place(self._document, self._overrides, problem.path)
-        if place is None and self._document.sources:
-            place = Place(self._document.sources[0].name, 1)
-        return Problem(path, problem.message, place)
-
 
 def _hidden_routes(routes: Iterable[Route]) -> list[Problem]:
     """Routes that no request can ever take."""
     routes = named(routes)
     numbers = {route.name: number for number, route in enumerate(routes)}
     return [Problem(("routes", numbers[name]), message) for name, message in overlaps(in_order(routes))]
-
-
-def _place(document: Document, overrides: Mapping[str, Any], path: KeyPath, exact: bool = False) -> tuple[KeyPath, Place | None]:
-    """Where a value was said, and its path there: what is not said of a pool may be said of all, and what is said in one of two
-    ways in the other one.
-
-    :param exact: whether it must have been said itself; otherwise the place of what it would belong to will do.
-    """
-    for way in _ways(path):
-        if way[0] in overrides:
-            return way, Place(f"--{way[0]}")
-    for way in _ways(path):
-        if document.says(way if exact else way[: 3 if way[0] == "pools" else 1]):
-            return way, document.place(way)
-    return path, None if exact else document.place(path)
-
-
-def _ways(path: KeyPath) -> list[KeyPath]:
-    """All paths by which the same may be said, the one that counts most first."""
-    if not path:
-        return []
-    of_pool = path[0] == "pools" and len(path) > 2 and path[2] in POOL_KEYS
-    above, key, rest = (path[:2], path[2], path[3:]) if of_pool else ((), path[0], path[1:])
-    keys = [key, _INSTEAD[str(key)]] if key in _INSTEAD else [key]
-    ways: list[KeyPath] = [(*above, one, *rest) for one in keys]
-    return [*ways, *((one, *rest) for one in keys)] if of_pool else ways
 
 
 def _as_text(value: Any) -> Any:

@@ -4,86 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import attrs
 from cattrs import Converter
 
 from ..errors import ConfigurationError
-from ..routing.model import FixedAnswer
 from .document import Document
 from .environment import Text, file_text, is_file_text
+from .fields import FieldKey, element_of, field_keys, is_list_kind, is_several, is_table_kind, without_none
 from .problems import KeyPath, Problem, did_you_mean, from_lines
 
-__all__ = [
-    "FieldKey", "Mistakes", "Structurer", "element_of", "field_keys", "is_table_kind", "made", "shown", "unknown_keys",
-    "without_none",
-]  # fmt: skip
+__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "unknown_keys"]
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
+#: Keys that are listed beside the nearest one at most.
+_LISTED = 30
+
+
+#: Stands for what has been said already, of a text that stands for nothing.
+SAID = Problem((), "")
 
 
 class Mistakes(Exception):
     """Something could not be read.
 
-    :ivar problems: why, their paths being relative to what was to be read; empty where it has been said already.
+    :ivar problems: why, their paths being relative to what was to be read; one at least.
     """
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
         self.problems = problems
-
-
-@attrs.frozen
-class FieldKey:
-    """An attribute, and the key for it.
-
-    :ivar kind: its type; Any where that cannot be found out.
-    :ivar is_path: whether its texts are paths of files.
-    """
-
-    key: str
-    attribute: attrs.Attribute[Any]
-    kind: Any
-    is_path: bool
-
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
-        return self.attribute.default is attrs.NOTHING
-
-
-_FIELDS: dict[type, dict[str, FieldKey]] = {}
-#: Keys that are not called as their attributes are.
-_CALLED = {(FixedAnswer, "kind"): "type"}
-
-
-def field_keys(cls: type) -> dict[str, FieldKey]:
-    """The attributes of a class by their keys: ``path_prefix`` is ``path-prefix``, ``type_`` is ``type``.
-
-    An attribute's metadata may say that its texts are paths (``{"path": True}``), as a validator does whose ``allowed`` is "the
-    path of ...".
-    """
-    if cls not in _FIELDS:
-        try:
-            attrs.resolve_types(cls)
-        except NameError:
-            pass  # some module is imported for its types alone
-        _FIELDS[cls] = {one.key: one for one in (_field_key(cls, field) for field in attrs.fields(cls) if field.init)}
-    return _FIELDS[cls]
-
-
-def _field_key(cls: type, attribute: attrs.Attribute[Any]) -> FieldKey:
-    allowed = getattr(attribute.validator, "allowed", "")
-    return FieldKey(
-        _CALLED.get((cls, attribute.name)) or attribute.name.strip("_").replace("_", "-"),
-        attribute,
-        Any if isinstance(attribute.type, str) or attribute.type is None else attribute.type,
-        bool(attribute.metadata.get("path")) or (isinstance(allowed, str) and allowed.startswith("the path of")),
-    )
 
 
 def shown(value: Any) -> str:
@@ -116,9 +69,9 @@ class Structurer:
         for kind in (str, bytes, int, float, bool):
             self.converter.register_structure_hook(kind, self._plain)
         self.converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: self.prepared(value, Any))
-        self.converter.register_structure_hook_func(_is_list, self._list)
+        self.converter.register_structure_hook_func(is_list_kind, self._list)
         self.converter.register_structure_hook_func(is_table_kind, self._table)
-        self.converter.register_structure_hook_func(_is_several, self._several)
+        self.converter.register_structure_hook_func(is_several, self._several)
         self.converter.register_structure_hook_func(attrs.has, self.instance)
 
     def read(self, value: Any, kind: Any) -> Any:
@@ -178,9 +131,9 @@ class Structurer:
         return read
 
     def absolute(self, value: Any, read: Any) -> Any:
-        """Paths, relative to where they were written, from the root on. A pair with a comma is two."""
+        """Paths, relative to where they were written, from the root on."""
         if isinstance(value, Text) and isinstance(read, str):
-            return ",".join(os.path.normpath(os.path.join(value.folder, part)) if part else "" for part in read.split(","))
+            return os.path.normpath(os.path.join(value.folder, read)) if read else ""
         if isinstance(value, (list, tuple)) and isinstance(read, (list, tuple)):
             return type(read)(self.absolute(one, other) for one, other in zip(value, read, strict=True))
         if isinstance(value, dict) and isinstance(read, dict):
@@ -197,8 +150,8 @@ class Structurer:
         wanted = without_none(kind)
         if isinstance(value, Text):
             if not value.known:
-                raise Mistakes
-            if _is_list(wanted):
+                raise Mistakes(SAID)
+            if is_list_kind(wanted):
                 return [self.prepared(value, element_of(wanted))]
             text = _free(value, wanted) if value.free else str(value)
             return text.encode() if wanted is bytes and isinstance(text, str) else text
@@ -217,7 +170,7 @@ class Structurer:
     def _file_text(self, value: dict[str, Any]) -> str:
         path = value["file"]
         if not path.known:
-            raise Mistakes
+            raise Mistakes(SAID)
         try:
             text = file_text(path, self._document.files)
         except ConfigurationError as error:
@@ -315,7 +268,8 @@ def _guess(key: str, names: list[str], hint: Callable[[str], str]) -> str:
     elsewhere = hint(key) or hint(hyphens)
     if elsewhere:
         return f"; {elsewhere}"
-    return f"{did_you_mean(key, names)}; allowed are {', '.join(names)}"
+    nearest = did_you_mean(key, names)
+    return nearest if nearest and len(names) > _LISTED else f"{nearest}; allowed are {', '.join(names)}"
 
 
 def _values(items: dict[int, Any]) -> list[Any]:
@@ -340,7 +294,7 @@ def _converted(attribute: attrs.Attribute[Any], value: Any, instance: Any) -> An
 
 def _free(text: Text, kind: Any) -> Any:
     """A text that may stand for something else, as what is wanted; as a text if it is none."""
-    kinds = get_args(kind) if _is_several(kind) else (kind,)
+    kinds = get_args(kind) if is_several(kind) else (kind,)
     if bool in kinds and text.strip().lower() in _TRUTH:
         return _TRUTH[text.strip().lower()]
     for number in (int, float):
@@ -350,34 +304,3 @@ def _free(text: Text, kind: Any) -> Any:
             except ValueError:
                 continue
     return str(text)
-
-
-@cache
-def _is_several(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType)
-
-
-@cache
-def without_none(kind: Any) -> Any:
-    """``str`` of ``str | None``."""
-    if _is_several(kind):
-        inner = [one for one in get_args(kind) if one is not NoneType]
-        return inner[0] if len(inner) == 1 else kind
-    return kind
-
-
-@cache
-def _is_list(kind: Any) -> bool:
-    origin = get_origin(kind) or kind
-    return origin in (tuple, list, frozenset, set, Sequence)
-
-
-@cache
-def element_of(kind: Any) -> Any:
-    arguments = get_args(kind)
-    return arguments[0] if _is_list(kind) and arguments else Any
-
-
-@cache
-def is_table_kind(kind: Any) -> bool:
-    return (get_origin(kind) or kind) in (dict, Mapping)

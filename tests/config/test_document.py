@@ -51,7 +51,6 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(document.values["pools"], {"own": {"retries": 1, "policy": "first"}, "b": {"retries": 2}})
         self.assertEqual(str(document.place(("routes", 2, "name"))), f"{self.folder}/conf.d/a.toml:5")
         self.assertEqual(str(document.place(("pools", "own", "policy"))), f"{self.folder}/conf.d/a.toml:7")
-        self.assertEqual(document.folder(("routes", 3)), f"{self.folder}/conf.d")
         watched = [os.path.relpath(one, self.folder) for one in sorted(document.files)]
         self.assertEqual(watched, ["conf.d", "conf.d/a.toml", "conf.d/b.toml", "lb.toml"])
 

@@ -56,7 +56,7 @@ class FileTests(SynchronousTestCase):
     """``{ file = "path" }``, and files with keys."""
 
     def written(self, data: bytes) -> str:
-        path = self.mktemp()
+        path: str = self.mktemp()
         with open(path, "wb") as file:
             file.write(data)
         return path

@@ -154,8 +154,9 @@ class _Writer:
             self.text += "["
             for place, element in enumerate(tree[1]):
                 self.space(lines=True)
-                self.said[(*path, place)] = self.line
-                self.value((*path, place), element)
+                inner = (*path, place)
+                self.said[inner] = self.line
+                self.value(inner, element)
                 self.space(lines=True)
                 if place + 1 < len(tree[1]) or self._draw(st.booleans()):
                     self.text += ","
@@ -171,12 +172,13 @@ class _Writer:
             self.text += "}"
 
     def statement(self, path: tuple[Any, ...], key: str, tree: Any) -> None:
-        self.said[(*path, key)] = self.line
+        inner = (*path, key)
+        self.said[inner] = self.line
         self.key(key)
         self.space()
         self.text += "="
         self.space()
-        self.value((*path, key), tree)
+        self.value(inner, tree)
 
     def table(self, path: tuple[Any, ...], names: tuple[str, ...], table: dict[str, Any]) -> None:
         tables = {key: one for key, one in table.items() if isinstance(one, (dict, list))}

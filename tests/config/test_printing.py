@@ -121,6 +121,15 @@ class PrintTests(SynchronousTestCase):
             self.assertIn(f"{said}  # /etc/lb.toml:2", text.splitlines())
             self.assertNotIn("hunter2", text)
 
+    def test_a_path_in_a_file_is_where_it_was(self) -> None:
+        """Whoever keeps a certificate's path in a file may."""
+        path = os.path.abspath(self.mktemp())
+        with open(path, "w") as file:
+            file.write("/a.pem,/b.key")
+        for said in (f'{{ file = "{path}" }}', f'[{{ file = "{path}" }}]'):
+            text = self.printed(f'certificate = {said}\nbackends = "10.0.0.1:80"')
+            self.assertIn(f"certificate = {said}  # /etc/lb.toml:1", text.splitlines())
+
     def test_several_files_become_one(self) -> None:
         """Each value with the file that it comes from, and each relative path with its own."""
         folder = os.path.realpath(self.mktemp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.balance.backend import Backend
 from lbproxy.config.keys import COMMA_LISTS, SIZES
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
-from lbproxy.config.reading import Loaded, read_configuration, read_text
+from lbproxy.config.reading import Loaded, read_configuration, read_options, read_text
 from lbproxy.errors import ConfigurationError
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.routing.model import Condition, FixedAnswer, Match, Mirror, Redirect, Route, Split, StaticFiles
@@ -23,6 +24,22 @@ from tests.support import given
 BACKENDS = 'backends = ["10.0.0.1:8000"]\n'
 POOL = f"[pools.app]\n{BACKENDS}"
 ROUTE = '[[routes]]\npool = "app"\n'
+
+
+_TOP = ("listen", "retries", "policy", "routes", "filters", "pools", "sticky-key", "include", "certificate", "backends", "watch",
+        "probe-port", "trusted-proxies", "x")  # fmt: skip
+_INSIDE = ("app", "file", "type", "pool", "host", "backends", "redirect")
+_WRITTEN = st.recursive(
+    st.sampled_from(["5", "-1.5", "true", "''", "'a:1'", "'${A}'", "1979-05-27", "nan"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda values: f"[{', '.join(values)}]"),
+        st.dictionaries(st.sampled_from(_INSIDE), inner, max_size=2).map(
+            lambda table: "{" + ", ".join(f"{key} = {value}" for key, value in table.items()) + "}"
+        ),
+    ),
+    max_leaves=4,
+)
+_FILES = st.dictionaries(st.sampled_from(_TOP), _WRITTEN, max_size=4)
 
 
 class _Reads(SynchronousTestCase):
@@ -378,13 +395,71 @@ class RouteTests(_Reads):
     def test_every_mistake_of_a_route(self) -> None:
         """At once."""
         said = self.said(f"{POOL}[[routes]]\nhost = 5\npath = 'x'\nclient = 'y'\nscheme = 'ftp'\nmirror = {{ share = 200 }}\n")
-        self.assertEqual([line.split(": ")[1] for line in said[:4]], [f"routes[0].{key}" for key in ("host", "path", "client", "scheme")])
+        keys = [line.split(": ")[1] for line in said[:4]]
+        self.assertEqual(keys, [f"routes[0].{key}" for key in ("host", "path", "client", "scheme")])
         self.assertIn("8: routes[0].mirror: pool is missing", said[4])
         self.assertIn("8: routes[0].mirror.share: 200 was given", said[5])
 
 
+class PlainTests(_Reads):
+    """What is in a configuration."""
+
+    def kinds(self, value: Any) -> set[type]:
+        if attrs.has(type(value)):
+            return {kind for field in attrs.fields(type(value)) for kind in self.kinds(getattr(value, field.name))}
+        if isinstance(value, Mapping):
+            return {kind for item in value.items() for one in item for kind in self.kinds(one)}
+        if isinstance(value, (tuple, list)):
+            return {kind for one in value for kind in self.kinds(one)}
+        return {type(value)}
+
+    def test_nothing_but_frozen_values(self) -> None:
+        """Texts are Python's own, whatever they came from, so that two readings of the same compare equal."""
+        text = f"""
+            certificate = "a.pem"
+            sticky = "${{A}}"
+            via = "x"
+            retry-on = "connect"
+            {POOL}
+            probe = "http:/x"
+            policy = "first"
+            [pools.b]
+            backend-ca = "ca.pem"
+            backends = ["https://app.example:80"]
+            [filters.f]
+            type = "rate-limit"
+            rate = 1
+            by = "client"
+            [[routes]]
+            name = "${{A}}"
+            host = "a"
+            header = {{ A = "${{A}}" }}
+            filters = ["f"]
+            answer = {{ body = "${{A}}", headers = {{ A = "${{A}}" }} }}
+            """
+        read = self.configuration(text, A="a")
+        allowed = {str, int, float, bool, bytes, type(None)}
+        self.assertEqual(self.kinds(read) - allowed, set())
+        self.assertEqual(read, self.configuration(text, A="a"))
+
+
 class KeyTests(_Reads):
     """Keys that are none."""
+
+    def test_what_stands_for_nothing_is_told_once(self) -> None:
+        """Also where it is all that is asked for."""
+        for text in (
+            "[[routes]]\nredirect = { to = '${A}' }",
+            "[[routes]]\nsplit = { pools = '${A}' }",
+            "backends = '${A}'",
+            "backends = [{ address = '${A}' }]",
+            "backends = { file = '${A}' }",
+            "sticky-key = { file = '${A}' }",
+            "filters.a = { type = 'rate-limit', rate = '${A}' }",
+            "filters.a.type = '${A}'",
+            "certificate = ['${A}']",
+        ):
+            self.assertIn("the variable A is not set", self.only(text))
 
     def test_the_nearest_key_is_named(self) -> None:
         """At the top, in pools, in routes."""
@@ -410,6 +485,11 @@ class KeyTests(_Reads):
         ):
             self.assertIn(hint, self.only(text))
 
+    def test_what_is_no_toml_is_told_with_what_options_say_wrong(self) -> None:
+        """And nothing is made up of what could not be read."""
+        said = self.said("a = 1\nb = [", {"retries": "x"})
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--retries", "2"])
+
     def test_tables_that_are_none(self) -> None:
         """Pools, routes and filters of the wrong kind."""
         self.assertIn("pools: 5 was given; allowed are tables", self.said("pools = 5")[0])
@@ -423,14 +503,7 @@ class KeyTests(_Reads):
         said = self.said("queue = -1\n[pools.app]\nbackends = 'x'\nretries = -1\n[[routes]]\nhots = 'x'\n", {"drain": "-1"})
         self.assertEqual([line.partition(":")[0] for line in said], ["--drain", "1", "3", "4", "6"])
 
-    @given(st.dictionaries(st.sampled_from(["listen", "retries", "policy", "routes", "filters", "pools", "sticky-key", "include",
-                                            "certificate", "backends", "probe-port", "trusted-proxies", "x"]),
-                           st.recursive(st.sampled_from(["5", "-1.5", "true", "''", "'a:1'", "1979-05-27", "nan"]),
-                                        lambda inner: st.lists(inner, max_size=2).map(lambda some: f"[{', '.join(some)}]")
-                                        | st.dictionaries(st.sampled_from(["app", "file", "type", "pool", "host", "backends"]), inner,
-                                                          max_size=2).map(lambda some: "{" + ", ".join(
-                                                              f"{key} = {one}" for key, one in some.items()) + "}"), max_leaves=4),
-                           max_size=4))  # fmt: skip
+    @given(_FILES)
     def test_whatever_is_written_it_is_read_or_told_why_not(self, values: dict[str, str]) -> None:
         """Nothing else is ever raised."""
         try:
@@ -482,6 +555,20 @@ class OverrideTests(_Reads):
         loaded = self.read(f"{BACKENDS}sticky = 'a'\nsticky-key = '{'e' * 16}'", {"sticky-key-file": path})
         self.assertEqual(loaded.configuration.settings.sticky_key, b"f" * 16)
         self.assertEqual(loaded.origin("sticky-key"), "--sticky-key-file")
+
+
+    def test_options_alone(self) -> None:
+        """They need no file, and all that is wrong names them."""
+        self.assertEqual(read_options({"backends": ["10.0.0.1:8000"]}).configuration, self.configuration(BACKENDS))
+        with self.assertRaises(ConfigurationError) as raised:
+            read_options({"backends": ["x"], "probe": "x", "sticky-max-age": "-1", "hsts": "5"})
+        said = str(raised.exception).splitlines()
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--sticky-max-age", "--backends", "--probe"])
+        with self.assertRaises(ConfigurationError) as raised:
+            read_options({"admin-writable": True})
+        said = str(raised.exception).splitlines()
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--admin-writable", "--backends"])
+        self.assertIn("it was given without --admin", said[0])
 
 
 class OriginTests(_Reads):

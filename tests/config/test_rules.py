@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.balance.backend import Backend
 from lbproxy.config.model import Certificates, Configuration, PoolConfiguration
-from lbproxy.config.rules import access_log_problems, cross_problems, unused
+from lbproxy.config.rules import access_log_problems, check, cross_problems, unused
+from lbproxy.errors import ConfigurationError
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.routing.model import Match, Mirror, Route, Split
 from lbproxy.settings import Settings
@@ -41,6 +42,15 @@ class RulesTests(SynchronousTestCase):
         self.check(pools=(), routes=(Route(name="a", resource="x"),))
         self.check(pools=(pool(backends=(), backends_file="/x"),))
 
+    def test_configurations_made_in_python(self) -> None:
+        """They are checked for the same; lists of any kind do, and make equal values."""
+        made = Configuration(pools=[pool(backends=[BACKEND])], listen=["tcp:80"], filters={})
+        check(made)
+        self.assertEqual(made, Configuration(pools=(pool(),), listen=("tcp:80",)))
+        self.assertRaises(ConfigurationError, Configuration, listen="tcp:80")
+        with self.assertRaisesRegex(ConfigurationError, "admin-writable: it was given without admin(.|\n)*backends: no backend"):
+            check(Configuration(admin_writable=True))
+
     def test_sessions(self) -> None:
         """What is said of them needs the cookie's name: at that pool, or at one of those that have it from the top."""
         own = pool("app", settings=Settings(sticky_key=KEY, sticky_max_age=5))
@@ -49,7 +59,8 @@ class RulesTests(SynchronousTestCase):
         sticky = pool("b", settings=Settings(sticky="lb", sticky_max_age=5))
         routes = (Route(name="a", split=Split(pools={"a": 1, "b": 1})),)
         self.check(pools=(pool("a", settings=top), sticky), settings=top, routes=routes)
-        self.check("pools.a.sticky-max-age", pools=(pool("a", settings=Settings(sticky_max_age=6)), sticky), settings=top, routes=routes)
+        other = pool("a", settings=Settings(sticky_max_age=6))
+        self.check("pools.a.sticky-max-age", pools=(other, sticky), settings=top, routes=routes)
 
     def test_limits(self) -> None:
         """Of targets and heads, ejections and the longest one; defaults are no promise."""
@@ -64,7 +75,9 @@ class RulesTests(SynchronousTestCase):
 
     def test_certificates(self) -> None:
         """What goes with them is a mistake without; defaults say nothing."""
-        given = Certificates(files=(), profile="modern", client_ca="/ca", client_auth="optional", default="/d", reject_unknown_names=True)
+        given = Certificates(
+            files=(), profile="modern", client_ca="/ca", client_auth="optional", default="/d", reject_unknown_names=True
+        )
         keys = ("tls-listen", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth")
         self.check(*(f"{key}: it was given without certificate" for key in keys), certificates=given, tls_listen=("tcp:443",))
         self.check(certificates=Certificates(files=()))
