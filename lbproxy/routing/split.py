@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from math import log
-from random import Random
 from typing import TYPE_CHECKING
 
 from ..http1.keys import RequestKey
 
 if TYPE_CHECKING:
+    from random import Random
+
     from ..proxy.exchange import Exchange
     from .router import Target
 
