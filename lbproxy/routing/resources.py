@@ -102,8 +102,8 @@ class Directory(File):
 
     def getChild(self, path: bytes, request: Any) -> Any:
         """The file of that name."""
-        if b"\0" in path or (path.startswith(b".") and path != b".well-known"):
-            return self.childNotFound
+        if b"\0" in path or b"/" in path or (path.startswith(b".") and path != b".well-known"):
+            return self.childNotFound  # with an encoded slash it is no name: as a path it could lead to one with a dot
         child = super().getChild(path, request)  # type: ignore[no-untyped-call]
         if isinstance(child, FilePath) and not (child.isfile() or child.isdir()):
             return self.childNotFound  # opening a pipe would hold up everything

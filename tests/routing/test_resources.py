@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import strategies
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import NoResource, Resource
@@ -269,6 +270,45 @@ class ResponseTests(ResourceCase):
         _, _, client = self.asked(long)
         self.assertEqual(split(client.received())[2], b"ab")
 
+    def test_a_length_that_is_none(self) -> None:
+        """Several, or what is no number, do not frame the response, nor does one of a status that has no body."""
+        for given in ([b"5", b"7"], [b"+5"], [b"5,5"], [b"5 5"], [b""], [b"9" * 30]):
+
+            def act(request: Any, given: list[bytes] = given) -> Any:
+                request.responseHeaders.setRawHeaders(b"content-length", given)
+                request.write(b"hello")
+                request.finish()
+                return NOT_DONE_YET
+
+            _, _, client = self.asked(act, GET + GET)
+            got = client.received()
+            self.assertEqual(values(got, b"content-length"), [b"5"], given)
+            self.assertEqual((got.count(b"HTTP/1.1 200"), split(got)[2][:5]), (2, b"hello"), given)
+        for code in (204, 304):
+
+            def empty(request: Any, code: int = code) -> Any:
+                request.setResponseCode(code)
+                request.setHeader(b"content-length", b"5")
+                return b"hello"
+
+            _, _, client = self.asked(empty, GET + GET)
+            got = client.received()
+            self.assertEqual((got.count(b"HTTP/1.1 %d" % code), got.count(b"hello")), (2, 0))
+            self.assertEqual(values(got, b"content-length"), [] if code == 204 else [b"5"])
+
+    def test_a_status_that_ends_nothing(self) -> None:
+        """1xx would let the client wait for another head: it is told of an error."""
+        for code in (100, 101, 103):
+
+            def act(request: Any, code: int = code) -> bytes:
+                request.setResponseCode(code)
+                return b"hello"
+
+            with capturedLogs() as logs:
+                _, _, client = self.asked(act)
+            self.assertEqual(status(client.received()), 500)
+            self.assertIn("is no answer", logs[0]["log_format"])
+
     def test_the_client_leaves(self) -> None:
         """notifyFinish tells the resource, and what it writes then goes nowhere."""
         rig, application, client = self.asked(lambda request: NOT_DONE_YET)
@@ -495,7 +535,8 @@ class StaticTests(SynchronousTestCase):
         for path in (
             b"/.hidden", b"/.git/config", b"/%2egit/config", b"/empty/", b"/pipe", b"/nothing", b"/a.txt/", b"/a.txt/b",
             b"/../secret.txt", b"/..", b"/%2e%2e/secret.txt", b"/..%2fsecret.txt", b"/sub/../../secret.txt", b"/a.txt%00",
-            b"/%00", b"/sub%2f..%2f..%2fsecret.txt", b"/\\..\\secret.txt", b"/%ff", b"/" + b"a" * 300,
+            b"/%00", b"/sub%2f..%2f..%2fsecret.txt", b"/x%2f..%2f.git/config", b"/sub%2f..%2f.hidden", b"/sub%2f..%2fa.txt",
+            b"/sub%2f", b"/\\..\\secret.txt", b"/%ff", b"/" + b"a" * 300,
         ):  # fmt: skip
             answer = self.asked(get(path))
             self.assertEqual(status(answer), 404, path)
