@@ -8,6 +8,7 @@ from math import ceil
 
 import attrs
 
+from .edit import field_line
 from .head import ResponseHead
 
 __all__ = ["Answer", "hsts_line", "last_answer", "own_answer"]
@@ -60,7 +61,7 @@ def _with_body(status: int, data: bytes, kind: str) -> tuple[ResponseHead, bytes
         data = b""
     lines = b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii")
     if data:
-        lines += b"Content-Type: %b\r\n" % kind.encode("latin-1")
+        lines += field_line(b"Content-Type", kind.encode("utf-8", "replace"))
     if status not in _WITHOUT_BODY:  # of a 304 it would be the length of what the client has
         lines += b"Content-Length: %d\r\n" % len(data)
     head = ResponseHead(status, _phrase(status).encode("ascii"), lines)

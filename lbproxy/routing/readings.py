@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["LONGEST_AMBIGUOUS", "normal_path", "readings"]
+__all__ = ["LONGEST_AMBIGUOUS", "climbs", "normal_path", "readings"]
 
 #: Bytes of a path with several readings at most; a longer one has none. To look at all of them takes up to 0.3 µs a byte.
 LONGEST_AMBIGUOUS = 2048
@@ -41,6 +41,15 @@ def normal_path(path: bytes) -> bytes:
 _PARAMETERS = re.compile(rb"(?:;|%3B)[^/]*")
 _SLASHES = re.compile(rb"%2F|%5C|\\")
 _SEVERAL = re.compile(rb"//+")
+
+
+# Two dots as a segment, in any reading.
+_UP = re.compile(rb"(?:^|/|\\|%2F|%5C)\.\.(?:$|/|\\|;|%2F|%5C|%3B)")
+
+
+def climbs(path: bytes) -> bool:
+    """Whether somebody may read two dots as a segment in a path, which lead out of where it seems to be."""
+    return _UP.search(normal_path(path)) is not None
 
 
 def _without_parameters(path: bytes) -> bytes:

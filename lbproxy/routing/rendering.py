@@ -100,6 +100,7 @@ class Rendering:
     :param prefix: segments of the path that lead to it.
     :param limit: bytes of the request's body. As by ``twisted.web`` itself, the body is here before the resource is asked: below
         100 kB in memory, or else in a temporary file.
+    :ivar target: what the client has asked for, before any filter.
     """
 
     transport = None  # as HTTP/2 has it: a resource has no business with the connection
@@ -107,6 +108,7 @@ class Rendering:
     def __init__(self, exchange: Exchange, site: Any, prefix: int, limit: int, clock: IReactorTime) -> None:
         self.site = site
         self.prefix = prefix
+        self.target = exchange.request.target if exchange.target is None else exchange.target
         self._exchange: Exchange | None = exchange
         self._limit = limit
         self._clock = clock

@@ -12,10 +12,12 @@ from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Site
 from twisted.web.static import File
+from twisted.web.util import redirectTo
 
 from ..errors import ConfigurationError
 from ..proxy.desk import Desk
 from .model import StaticFiles
+from .redirects import with_slash
 from .rendering import Rendering
 from .targets import enter
 
@@ -99,6 +101,11 @@ class Directory(File):
     def directoryListing(self) -> Any:
         """There is none."""
         return self.childNotFound
+
+    def redirect(self, request: Any) -> Any:
+        """A directory was asked for without the slash at its end: the client is sent to what it asked for, with one, and not to
+        what a filter has made of it."""
+        return redirectTo(with_slash(request.channel.target), request)
 
     def getChild(self, path: bytes, request: Any) -> Any:
         """The file of that name."""

@@ -112,7 +112,8 @@ class OrderTests(SynchronousTestCase):
         rig.accept().send(OK)
         self.assertEqual(status(client.received()), 200)
         self.assertEqual([note for note in notes if note.startswith("one")].count("one takes"), 1)
-        self.assertEqual((notes[:2], notes.count("one response 200"), notes.count("one over")), (["one request", "other request"], 1, 1))
+        self.assertEqual(notes[:2], ["one request", "other request"])
+        self.assertEqual((notes.count("one response 200"), notes.count("one over")), (1, 1))
 
     def test_a_changed_head_reaches_both_sides(self) -> None:
         """What filters change of heads goes on; a changed status is in the books as well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import strategies
@@ -18,6 +19,8 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from lbproxy.errors import ConfigurationError
+from lbproxy.routing.filter import FilterContext
+from lbproxy.routing.filters.paths import PrefixStrip
 from lbproxy.routing.model import StaticFiles
 from lbproxy.routing.resources import ResourceTarget, static_target
 
@@ -272,18 +275,18 @@ class ResponseTests(ResourceCase):
 
     def test_a_length_that_is_none(self) -> None:
         """Several, or what is no number, do not frame the response, nor does one of a status that has no body."""
-        for given in ([b"5", b"7"], [b"+5"], [b"5,5"], [b"5 5"], [b""], [b"9" * 30]):
+        for said in ([b"5", b"7"], [b"+5"], [b"5,5"], [b"5 5"], [b""], [b"9" * 30]):
 
-            def act(request: Any, given: list[bytes] = given) -> Any:
-                request.responseHeaders.setRawHeaders(b"content-length", given)
+            def act(request: Any, said: list[bytes] = said) -> Any:
+                request.responseHeaders.setRawHeaders(b"content-length", said)
                 request.write(b"hello")
                 request.finish()
                 return NOT_DONE_YET
 
             _, _, client = self.asked(act, GET + GET)
             got = client.received()
-            self.assertEqual(values(got, b"content-length"), [b"5"], given)
-            self.assertEqual((got.count(b"HTTP/1.1 200"), split(got)[2][:5]), (2, b"hello"), given)
+            self.assertEqual(values(got, b"content-length"), [b"5"], said)
+            self.assertEqual((got.count(b"HTTP/1.1 200"), split(got)[2][:5]), (2, b"hello"), said)
         for code in (204, 304):
 
             def empty(request: Any, code: int = code) -> Any:
@@ -488,9 +491,9 @@ class StaticTests(SynchronousTestCase):
         os.mkfifo(self.root / "pipe")
 
     def asked(self, data: bytes, **keys: Any) -> bytes:
-        prefixes = keys.pop("prefixes", ())
+        prefixes, filters = keys.pop("prefixes", ()), keys.pop("filters", ())
         spec = StaticFiles(directory=str(self.root), **keys)
-        rig = FilteredRig(target=lambda rig: static_target(spec, rig.resource.site.router, prefixes))
+        rig = FilteredRig(*filters, target=lambda rig: static_target(spec, rig.resource.site.router, prefixes))
         client = rig.client()
         client.send(data)
         for _ in range(6):
@@ -526,6 +529,10 @@ class StaticTests(SynchronousTestCase):
         """The client is sent to the same place with a slash, and nowhere else."""
         answer = self.asked(get(b"/static/sub"), prefixes=("/static",))
         self.assertEqual((status(answer), values(answer, b"location")), (302, [b"/static/sub/"]))
+        self.assertEqual(values(self.asked(get(b'/sub?a=%zz&b="\\')), b"location"), [b"/sub/?a=%25zz&b=%22%5C"])
+        strip = PrefixStrip(prefix="/st").make(FilterContext(reactor=None, clock=None, random=Random(1)))  # type: ignore[arg-type]
+        answer = self.asked(get(b"/st/sub?x=1"), filters=(strip,))
+        self.assertEqual((status(answer), values(answer, b"location")), (302, [b"/st/sub/?x=1"]))
         for path in (b"//sub", b"///sub", b"//evil.example/..", b"/%2fsub"):
             answer = self.asked(get(path))
             self.assertEqual((status(answer), values(answer, b"location")), (404, []), path)
