@@ -59,7 +59,8 @@ class Location:
 def with_slash(target: bytes) -> bytes:
     """The same place with a slash at the end of its path; it is one of the same host."""
     path, mark, query = _NOT_IN_URI.sub(_encoded, target).partition(b"?")
-    return b"/%b/%b%b" % (path.strip(b"/"), mark, query)
+    name = path.strip(b"/")
+    return b"/%b%b%b%b" % (name, b"/" if name else b"", mark, query)
 
 
 def _host(request: RequestHead, client: Client) -> bytes:
