@@ -127,7 +127,8 @@ def options(words: list[str]) -> argparse.Namespace:
     if chosen.seconds < 1:
         parser.error(f"--seconds: {chosen.seconds} was given; allowed is 1 or more")
     if chosen.target is not None and chosen.target not in NAMES and ":" not in chosen.target:
-        parser.error(f"--target: {chosen.target} was given; allowed are {", ".join(NAMES)} and module:attribute")
+        known = ", ".join(NAMES)
+        parser.error(f"--target: {chosen.target} was given; allowed are {known} and module:attribute")
     return chosen
 
 

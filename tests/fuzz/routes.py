@@ -115,9 +115,9 @@ def _walk(routes: RouteTable, path: bytes, head: RequestHead) -> Route | None:
     """The first route that is met, were this the path."""
     name = host_name(head.host or b"")
     for place in routes.order:
-        if _is_host(place.host, name) and _is_path(place, path):
-            if all(test.holds(head, _WHO) for test in tests_of(place.route.match)):
-                return place.route
+        tests = tests_of(place.route.match)
+        if _is_host(place.host, name) and _is_path(place, path) and all(test.holds(head, _WHO) for test in tests):
+            return place.route
     return None
 
 

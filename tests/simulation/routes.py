@@ -189,7 +189,7 @@ class Routing:
 
     def _live(self, route: Route) -> LiveRoute:
         rng, router = self._rng, self._site.router
-        groups = [[_Counting()], *self._groups()]
+        groups: list[list[Filter]] = [[_Counting()], *self._groups()]
         rng.shuffle(groups)
         filters = [one for group in groups for one in group]
         shadow = None
