@@ -441,7 +441,8 @@ class Preparation:
         mirror = route.mirror
         shadow = None
         if mirror is not None:
-            shadow = Mirroring(balancers[mirror.pool], mirror.share, around.random, counting(counts))
+            to = balancers[mirror.pool]
+            shadow = Mirroring(to, mirror.share, around.random, counting(counts), buffer=mirror.hold, most=mirror.most)
         return LiveRoute(route, around.router, filters, target, shadow, counts)
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:
