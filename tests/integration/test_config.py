@@ -78,6 +78,7 @@ WRONG = """\
     [[routes]]
     path-prefix = "no-slash"
     pool = "app"
+    filters = ["limits"]
 """
 WRONG_TOO = """\
     [filters.limit]
@@ -98,11 +99,12 @@ class AskingTests(ConfigCase):
             (f"{file}:5: pools.app.backends[0]: ", "99999"),
             (f"{file}:6: pools.app.policy: ", "round-robin"),
             (f"{file}:8: routes[0].path-prefix: ", "no-slash"),
+            (f"{file}:10: routes[0].filters[0]: ", "mean limit?"),
             (f"{other}:2: filters.limit.type: ", "rate-limit"),
         ):
             (line,) = [line for line in said.splitlines() if words[0] in line] or [f"no line has {words[0]}:\n{said}"]
             self.assertIn(words[1], line.partition(words[0])[2], said)
-        self.assertEqual(len([line for line in said.splitlines() if ".toml:" in line]), 6, said)
+        self.assertEqual(len([line for line in said.splitlines() if ".toml:" in line]), 7, said)
 
     def test_every_mistake_is_said_at_once(self) -> None:
         """By ``--check``, by ``--plan``, and by what was to serve, which does not start."""
