@@ -41,6 +41,8 @@ SECONDS = 60
 PACE = 0.16
 #: After so many that go well, one that does not.
 MISTAKE_EVERY = 20
+#: Connections that requests at the same time may need more than there were when the first reload came.
+CLIENTS = 10
 NAME = "www.example.com"
 MIB = 1 << 20
 
@@ -266,7 +268,12 @@ class Grown:
     def __init__(self, case: ReloadsCase) -> None:
         self._case = case
         self._backends = [case.app[1].place, case.still.place, f"{LOOPBACK}:{case.socket_port}"]
-        self._before = self._now()
+        self._before = self._first = self._now()
+
+    def check_connections(self, most: int) -> None:
+        """Those that were kept for the next request have been used for it, whatever was changed meanwhile."""
+        for backend, (_, connects) in self._before.items():
+            self._case.assertLessEqual(connects - self._first[backend][1], most, backend)
 
     def _now(self) -> dict[str, list[float]]:
         names = [f"lbproxy_backend_{name}" for name in ("requests_total", "connects_total")]
@@ -507,6 +514,7 @@ class UnderLoad(ReloadsCase):
             memory.append(self.process.rss())
             time.sleep(max(0.0, began + turn * PACE - time.monotonic()))
         took = time.monotonic() - began
+        grown.check_connections(CLIENTS)
         load.stop()
         self.assertEqual(load.failed, [])
         self.assertLess(took, SECONDS * number / 100)
