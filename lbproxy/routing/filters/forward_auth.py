@@ -17,7 +17,7 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
 from ...http1.answers import Answer
-from ...http1.edit import remove_fields
+from ...http1.edit import field_line, remove_fields
 from ...http1.fields import KNOWN_IN_RESPONSE, pairs
 from ..checks import FIELD_NAME, PATH, SECONDS, Rule, each, matching, texts, unless_empty
 from ..filter import Filter, FilterContext
@@ -157,6 +157,8 @@ class LiveForwardAuth(Filter):
 
     def _judge(self, said: tuple[int, bytes | None], asking: _Asking, passage: Passage) -> Answer | None:
         status, body = said
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is no status")
         if 200 <= status < 300:
             passage.request.fields += _lines(asking.said, self.spec.response_fields)
             return None
@@ -193,9 +195,9 @@ def _reason(failure: Failure) -> str:
 
 
 def _lines(fields: Headers, names: tuple[str, ...]) -> bytes:
-    """The fields of these names, as lines."""
+    """The fields of these names, as lines: whatever a value holds, it stays in its own."""
     return b"".join(
-        b"%b: %b\r\n" % (name.encode("ascii"), value)
+        field_line(name.encode("ascii"), value)
         for name in names
         for value in fields.getRawHeaders(name.encode("ascii"), [])
     )
