@@ -17,11 +17,11 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
 from ...http1.answers import Answer
-from ...http1.edit import field_line
+from ...http1.edit import field_line, remove_fields
 from ...http1.fields import KNOWN_IN_RESPONSE, pairs
 from ..checks import FIELD_NAME, PATH, SECONDS, Rule, each, matching, texts, unless_empty
 from ..filter import Filter, FilterContext
-from .own_fields import OWN_FIELD, without
+from .names import OWN_FIELD
 from .quietly import Quietly
 from .service import Way
 
@@ -108,14 +108,14 @@ class LiveForwardAuth(Filter):
         self._clock = context.clock
         self._count = context.count
         self._chosen = _lowered(spec.request_fields)
-        self._told = frozenset(name.replace(b"_", b"-") for name in _lowered(spec.response_fields))
+        self._told = _lowered(spec.response_fields)
         self._quietly = Quietly(context.clock.seconds)
 
     def request(self, passage: Passage) -> Deferred[Answer | None]:
         """Ask the service. What the client says in fields that are the service's is dropped first of all."""
         request = passage.request
         fields = self._fields(passage)
-        request.fields = without(request.fields, self._told)
+        request.fields = remove_fields(request.fields, self._told)
         self._count("asked")
         asking = _Asking(self._agent, self.spec.url.encode("ascii"), fields)
         said = self._ask(asking)
