@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getopt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .config.printing import print_configuration
 from .config.reading import Loaded, Unreadable, read_configuration
 from .files import FileStamp
 from .settings import Settings
@@ -139,6 +141,14 @@ class ConfigurationFile:
             known = dict(before.states)
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
         return self.reading.configuration
+
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        """What prints a configuration as ``--print-config`` does, but for its secrets, however much is read meanwhile; None: it is
+        not the one that was read last."""
+        reading = self.reading
+        if reading is None or reading.configuration != configuration:
+            return None
+        return partial(print_configuration, reading, secrets=False)
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of. Blocking; safe in a thread."""

@@ -65,6 +65,9 @@ class Source(Protocol):
     def stamp(self) -> FileStamp:
         """The state of these files now. Blocking; safe in a thread."""
 
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        """What gives the text of a configuration that was just read, without secrets; None: it is another one."""
+
 
 class Reloader:
     """Changes a service from one configuration to the next, one at a time; of those that are asked for while one is gone over to,

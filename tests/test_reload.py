@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -35,6 +36,9 @@ class Source:
 
     def stamp(self) -> FileStamp:
         return FileStamp((("/etc/lb.toml", (self.state,)),))
+
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        return None
 
     def read(self) -> Configuration:
         self.reads += 1
