@@ -143,8 +143,8 @@ class ConfigurationFile:
         return self.reading.configuration
 
     def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
-        """What prints a configuration as ``--print-config`` does, but for its secrets, however much is read meanwhile; None: it is
-        not the one that was read last."""
+        """What prints a configuration as ``--print-config`` does, without secrets, whatever is read meanwhile; None: that one was
+        not read last."""
         reading = self.reading
         if reading is None or reading.configuration != configuration:
             return None

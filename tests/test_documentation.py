@@ -1,4 +1,4 @@
-"""What can be said, in a file or on the command line, stands in the documentation; and what stands there as a file can be read."""
+"""What can be said, in a file or on the command line, stands in the documentation; what stands there as a file can be read."""
 
 from __future__ import annotations
 
