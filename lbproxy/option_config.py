@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getopt
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,9 @@ __all__ = ["NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_optio
 
 #: What is said to the command alone.
 NOT_IN_FILES = frozenset(("check", "config", "demo", "explain", "help", "plan", "print-config", "version"))
+
+#: How a mistake in an option begins.
+_OPTION = re.compile(r"--([a-z-]+): ")
 
 #: What may be repeated, and of it what is a list within one text.
 _SEVERAL = frozenset(("backends", "certificate", "listen", "probe-header", "tls-listen", "trusted-proxies"))
@@ -149,6 +153,16 @@ class ConfigurationFile:
         if reading is None or reading.configuration != configuration:
             return None
         return partial(print_configuration, reading, secrets=False)
+
+    def placed(self, text: str) -> str:
+        """Mistakes, a line each, those of options that the file has said with the place where it did."""
+        return "\n".join(map(self._placed, text.splitlines()))
+
+    def _placed(self, line: str) -> str:
+        found = _OPTION.match(line)
+        if found is None or self.reading is None or found[1] not in self.reading.values or found[1] in self.overrides:
+            return line
+        return f"{self.reading.origin(found[1])}: {line.removeprefix('--')}"
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of. Blocking; safe in a thread."""

@@ -211,8 +211,11 @@ class Beside(FileCase):
 
     def test_what_cannot_be_served_ends_it(self) -> None:
         """Such as a place that is none, before anything starts."""
-        exit = self.assertRaises(SystemExit, makeService, parse("--config", self.write(ONE + 'listen = "x"\n')))
-        self.assertIn("twistd lbproxy: --listen: 'x' was given", str(exit.code))
+        path = self.write(ONE + 'listen = "x"\n')
+        exit = self.assertRaises(SystemExit, makeService, parse("--config", path))
+        self.assertIn(f"twistd lbproxy: {path}:2: listen: 'x' was given", str(exit.code))
+        exit = self.assertRaises(SystemExit, makeService, parse("--config", path, "--listen", "y"))
+        self.assertIn("twistd lbproxy: --listen: 'y' was given", str(exit.code))
 
 
 class Asked(FileCase):
@@ -247,9 +250,10 @@ class Asked(FileCase):
     def test_check_reads_what_it_names(self) -> None:
         """Certificates, authorities, places; all mistakes at once."""
         text = 'listen = "x"\ncertificate = "/missing.pem"\nbackends = ["https://a:1"]\nbackend-ca = "/missing-ca.pem"\n'
-        code, said = self.answer("--config", self.write(text), "--check")
+        path = self.write(text)
+        code, said = self.answer("--config", path, "--check")
         self.assertEqual(said, "")
-        for part in ("certificate: '/missing.pem'", "missing-ca.pem", "--listen: 'x'"):
+        for part in ("certificate: '/missing.pem'", "missing-ca.pem", f"{path}:1: listen: 'x'"):
             self.assertIn(part, code)
 
     def test_print(self) -> None:

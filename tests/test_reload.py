@@ -84,6 +84,12 @@ class Wishing(ReloaderCase):
         self.assertEqual(result, ReloadResult(1000.0, True, (), ("it differs",)))
         self.assertEqual((self.reloader.last, self.reloader.counts), (result, {"failure": 0, "success": 1}))
 
+    def test_what_is_said_of_it(self) -> None:
+        """What differs; where nothing does, that."""
+        self.assertEqual(self.logged(lambda: self.reloader.change_to(FIRST)), ["the configuration was changed: it differs"])
+        reloader = Reloader(lambda _: succeed(()), lambda: succeed(None), self.clock, self.threads)
+        self.assertEqual(self.logged(lambda: reloader.change_to(FIRST)), ["the configuration is as it was"])
+
     def test_a_mistake(self) -> None:
         """Is no failure of the Deferred's."""
         wrong = ConfigurationError("a: wrong\nb: wrong")
