@@ -52,7 +52,10 @@ def _print(options: Options, reactor: Any) -> None:
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
-    refuse_unusable(configuration, reactor)
+    try:
+        refuse_unusable(configuration, reactor)
+    except ConfigurationError as error:
+        raise error if options.file is None else ConfigurationError(options.file.placed(str(error))) from None
     if options.file is not None and options.file.reading is not None:
         for warning in options.file.reading.warnings:
             _say(warning)

@@ -49,7 +49,17 @@ def _lines(site: Site, configuration: Configuration, asking: _Asking, text: str)
     if route is not None:
         names = [one if isinstance(one, str) else one.type for one in (*configuration.default_filters, *route.filters)]
         yield f"  filters: {', '.join(names) or 'none'}"
+        yield from _shares(route)
         yield from (_candidates(site, pool, asking) for pool in _pools(route))
+
+
+def _shares(route: Route) -> Iterator[str]:
+    """What is not sure of where it goes."""
+    if route.split is not None:
+        shares = ", ".join(f"{pool} {weight}" for pool, weight in route.split.pools.items())
+        yield f"  split: {shares}, {f'by {route.split.by}' if route.split.by else 'by chance'}"
+    if route.mirror is not None:
+        yield f"  mirror: {route.mirror.share:g} % to pool {route.mirror.pool} as well"
 
 
 def _pools(route: Route) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import getopt
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .config.printing import print_configuration
 from .config.reading import Loaded, Unreadable, read_configuration
 from .files import FileStamp
 from .settings import Settings
@@ -17,6 +20,9 @@ __all__ = ["NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_optio
 
 #: What is said to the command alone.
 NOT_IN_FILES = frozenset(("check", "config", "demo", "explain", "help", "plan", "print-config", "version"))
+
+#: How a mistake in an option begins.
+_OPTION = re.compile(r"--([a-z-]+): ")
 
 #: What may be repeated, and of it what is a list within one text.
 _SEVERAL = frozenset(("backends", "certificate", "listen", "probe-header", "tls-listen", "trusted-proxies"))
@@ -139,6 +145,24 @@ class ConfigurationFile:
             known = dict(before.states)
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
         return self.reading.configuration
+
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        """What prints a configuration as ``--print-config`` does, without secrets, whatever is read meanwhile; None: that one was
+        not read last."""
+        reading = self.reading
+        if reading is None or reading.configuration != configuration:
+            return None
+        return partial(print_configuration, reading, secrets=False)
+
+    def placed(self, text: str) -> str:
+        """Mistakes, a line each, those of options that the file has said with the place where it did."""
+        return "\n".join(map(self._placed, text.splitlines()))
+
+    def _placed(self, line: str) -> str:
+        found = _OPTION.match(line)
+        if found is None or self.reading is None or found[1] not in self.reading.values or found[1] in self.overrides:
+            return line
+        return f"{self.reading.origin(found[1])}: {line.removeprefix('--')}"
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of. Blocking; safe in a thread."""

@@ -65,6 +65,9 @@ class Source(Protocol):
     def stamp(self) -> FileStamp:
         """The state of these files now. Blocking; safe in a thread."""
 
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        """What gives the text of a configuration that was just read, without secrets; None: it is another one."""
+
 
 class Reloader:
     """Changes a service from one configuration to the next, one at a time; of those that are asked for while one is gone over to,
@@ -173,7 +176,10 @@ class Reloader:
     def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
         self._told = ""
         self.read_at = self._clock.seconds()
-        _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
+        if differences:
+            _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
+        else:
+            _log.info("the configuration is as it was")
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
     def _failed(self, failure: Failure) -> ReloadResult:
@@ -221,7 +227,7 @@ class Reloader:
 def _in_words(differences: tuple[Any, ...]) -> str:
     told = [str(difference) for difference in differences[:TOLD]]
     more = [f"and {len(differences) - TOLD} more"] if len(differences) > TOLD else []
-    return "; ".join([*told, *more]) or "nothing differs"
+    return "; ".join([*told, *more])
 
 
 def _both(file: ReloadResult, certificates: Reload | None) -> ReloadResult:

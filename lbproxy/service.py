@@ -212,7 +212,7 @@ class LoadBalancerService(MultiService):
             watch.replace(certificates, backends, interval)
 
     def _admin_root(self) -> Any:
-        configuration = self.configuration
+        configuration, source = self.configuration, self.reloader.source
         return admin_site(
             self.site,
             self.counters,
@@ -225,6 +225,7 @@ class LoadBalancerService(MultiService):
             memberships=self.members,
             state_file=self.state_file,
             reloader=None if configuration is None else self.reloader,
+            configuration=None if configuration is None or source is None else source.text_of(configuration),
             explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
         ).resource

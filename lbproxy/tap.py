@@ -189,7 +189,8 @@ def makeService(options: Options) -> IService:
         else:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
-        sys.exit(f"twistd lbproxy: {_all_mistakes(options, reactor, error)}")
+        mistakes = _all_mistakes(options, reactor, error)
+        sys.exit(f"twistd lbproxy: {mistakes if options.file is None else options.file.placed(mistakes)}")
     under_twistd: IService = service
     return under_twistd
 

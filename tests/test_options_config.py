@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
 from lbproxy import Backend, Settings
 from lbproxy.commands import run_command
@@ -187,10 +188,34 @@ class Beside(FileCase):
         self.assertIs(service.reloader.source, options.file)
         self.assertEqual((service.reloader.watching, service.reloads), (True, True))
 
+    def test_what_it_goes_by_is_shown(self) -> None:
+        """By the text of the file that it was made of, whatever is read afterwards and does not come to hold."""
+        options = parse("--config", self.write('sticky = "lb"\nsticky-key = "0123456789 hunter2"\n' + ONE))
+        made: Any = makeService(options)
+        (service,) = made
+        assert options.file is not None and service.configuration is not None
+        show = options.file.text_of(service.configuration)
+        assert show is not None
+        with open(options.file.path, "a") as file:
+            file.write("retries = 9\n")
+        other = options.file.read()
+        self.assertIn("retries = 3  # default", show())
+        self.assertNotIn("hunter2", show())
+        self.assertIsNone(options.file.text_of(service.configuration))
+        self.assertIsNotNone(options.file.text_of(other))
+        page = service._admin_root().getChildWithDefault(b"config", DummyRequest([]))
+        self.assertEqual(page.render(DummyRequest([])), b"There is no configuration to be shown.\n")
+        service.configuration = other
+        page = service._admin_root().getChildWithDefault(b"config", DummyRequest([]))
+        self.assertIn(b"retries = 9  # ", page.render(DummyRequest([])))
+
     def test_what_cannot_be_served_ends_it(self) -> None:
         """Such as a place that is none, before anything starts."""
-        exit = self.assertRaises(SystemExit, makeService, parse("--config", self.write(ONE + 'listen = "x"\n')))
-        self.assertIn("twistd lbproxy: --listen: 'x' was given", str(exit.code))
+        path = self.write(ONE + 'listen = "x"\n')
+        exit = self.assertRaises(SystemExit, makeService, parse("--config", path))
+        self.assertIn(f"twistd lbproxy: {path}:2: listen: 'x' was given", str(exit.code))
+        exit = self.assertRaises(SystemExit, makeService, parse("--config", path, "--listen", "y"))
+        self.assertIn("twistd lbproxy: --listen: 'y' was given", str(exit.code))
 
 
 class Asked(FileCase):
@@ -225,9 +250,10 @@ class Asked(FileCase):
     def test_check_reads_what_it_names(self) -> None:
         """Certificates, authorities, places; all mistakes at once."""
         text = 'listen = "x"\ncertificate = "/missing.pem"\nbackends = ["https://a:1"]\nbackend-ca = "/missing-ca.pem"\n'
-        code, said = self.answer("--config", self.write(text), "--check")
+        path = self.write(text)
+        code, said = self.answer("--config", path, "--check")
         self.assertEqual(said, "")
-        for part in ("certificate: '/missing.pem'", "missing-ca.pem", "--listen: 'x'"):
+        for part in ("certificate: '/missing.pem'", "missing-ca.pem", f"{path}:1: listen: 'x'"):
             self.assertIn(part, code)
 
     def test_print(self) -> None:
@@ -245,6 +271,12 @@ class Asked(FileCase):
             self.assertIn(part, said)
         code, said = self.answer("-b", "10.0.0.1:80", "--explain", "http://x/")
         self.assertIn("there are no routes: all goes to pool default\n  pool default: 10.0.0.1:80\n", said)
+
+    def test_explain_what_goes_by_shares(self) -> None:
+        """Of a split the weights and the key; of a mirror its share."""
+        text = FILE.replace('pool = "b"', 'split = { pools = { a = 95, b = 5 }, by = "ip" }\nmirror = { pool = "a", share = 10 }')
+        _, said = self.answer("--config", self.write(text), "--explain", "GET http://shop.example/b/x")
+        self.assertIn("  split: a 95, b 5, by ip\n  mirror: 10 % to pool a as well\n  pool a: ", said)
 
     def test_explain_what_is_no_request(self) -> None:
         """It is said, and what would be one."""

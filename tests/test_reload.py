@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -35,6 +36,9 @@ class Source:
 
     def stamp(self) -> FileStamp:
         return FileStamp((("/etc/lb.toml", (self.state,)),))
+
+    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
+        return None
 
     def read(self) -> Configuration:
         self.reads += 1
@@ -79,6 +83,12 @@ class Wishing(ReloaderCase):
         result = self.successResultOf(self.reloader.change_to(FIRST))
         self.assertEqual(result, ReloadResult(1000.0, True, (), ("it differs",)))
         self.assertEqual((self.reloader.last, self.reloader.counts), (result, {"failure": 0, "success": 1}))
+
+    def test_what_is_said_of_it(self) -> None:
+        """What differs; where nothing does, that."""
+        self.assertEqual(self.logged(lambda: self.reloader.change_to(FIRST)), ["the configuration was changed: it differs"])
+        reloader = Reloader(lambda _: succeed(()), lambda: succeed(None), self.clock, self.threads)
+        self.assertEqual(self.logged(lambda: reloader.change_to(FIRST)), ["the configuration is as it was"])
 
     def test_a_mistake(self) -> None:
         """Is no failure of the Deferred's."""

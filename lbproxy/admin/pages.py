@@ -23,6 +23,8 @@ _TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 _METHODS = (b"GET", b"HEAD")
+#: What twisted.web has no words for.
+_PHRASES = {422: b"Unprocessable Content"}
 
 CONTENTS = """\
 /status   the pools, their backends, routes, client connections and certificates, as JSON
@@ -142,7 +144,7 @@ def _collected(parts: Iterator[bytes], made: list[bytes]) -> Iterator[None]:
 def send(request: Request, answer: Answer) -> bytes:
     """Set the answer's head; gives what is left of its body for ``render`` to return."""
     body = answer.body.encode() if isinstance(answer.body, str) else answer.body
-    request.setResponseCode(answer.code)
+    request.setResponseCode(answer.code, _PHRASES.get(answer.code))
     for name, value in (
         (b"Content-Type", answer.kind.encode("ascii")),
         (b"Content-Length", b"%d" % len(body)),

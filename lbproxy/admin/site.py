@@ -144,7 +144,7 @@ def _explain(explain: Callable[[str], Any] | None, request: Request) -> Answer:
         said = explain(given[0].decode("utf-8", "replace"))
     except ConfigurationError as error:
         return Answer(f"{error}\n", code=400)
-    return Answer(said) if isinstance(said, str) else json_answer(said)
+    return Answer(f"{said.rstrip()}\n") if isinstance(said, str) else json_answer(said)
 
 
 def _events(log: EventLog | None, request: Request) -> Answer:

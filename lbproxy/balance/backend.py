@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 import attrs
@@ -203,7 +204,9 @@ def _parse_options(text: str, options: dict[str, str | None], problems: list[str
         if name not in _OPTIONS:
             allowed_of = {**{name: allowed for name, (*_, allowed) in _OPTIONS.items()}, **_TLS_OPTIONS}
             known = ", ".join(f"{name} ({allowed})" for name, allowed in allowed_of.items())
-            problems.append(f"backend {text!r}: option {name!r} is not known; known are {known} and backup")
+            nearest = get_close_matches(name, (*allowed_of, "backup"), 1)
+            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            problems.append(f"backend {text!r}: option {name!r} is not known{hint}; known are {known} and backup")
             continue
         pattern, lowest, highest, allowed = _OPTIONS[name]
         number = pattern.match(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from ..errors import ConfigurationError
 from .backend import BACKUP_TIER, Backend
@@ -38,7 +39,9 @@ def _as_text(table: Mapping[str, object]) -> str:
     """The table as an operator would write it in one line, so that there is one set of rules for both."""
     unknown = [key for key in table if key not in BACKEND_KEYS]
     if unknown:
-        raise ConfigurationError(f"backend: key {unknown[0]!r} is not known; known are {', '.join(BACKEND_KEYS)}")
+        nearest = get_close_matches(str(unknown[0]), BACKEND_KEYS, 1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise ConfigurationError(f"backend: key {unknown[0]!r} is not known{hint}; known are {', '.join(BACKEND_KEYS)}")
     address = table.get("address")
     if not isinstance(address, str):
         given = "no address" if address is None else f"address {address!r}"

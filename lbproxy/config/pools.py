@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from ..balance.backend import BACKEND_OPTIONS, Backend
 from ..errors import ConfigurationError
 from ..health.spec import ProbeSpec
@@ -45,6 +47,7 @@ class PoolReader:
         """
         given = {key: as_settings_have_it(key, value) for key, value in table.items() if key in only}
         values, problems = self._structurer.fields(Settings, given)
+        problems = [_with_units(problem) for problem in problems]
         if "sticky-key-file" in table:
             if "sticky-key" in table:
                 problems.append(Problem(("sticky-key-file",), "it was given, and sticky-key as well; give one of the two"))
@@ -248,6 +251,13 @@ def absolute_path(value: Text, pair: bool = False) -> str:
     if not pair or "," not in value or os.path.exists(whole):
         return whole
     return ",".join(os.path.normpath(os.path.join(value.folder, part)) for part in value.split(",", 1))
+
+
+def _with_units(problem: Problem) -> Problem:
+    """Numbers of bytes have units in a file, which those who are asked for a number are not told of elsewhere."""
+    if len(problem.path) != 1 or problem.path[0] not in SIZES or "; allowed is a whole number" not in problem.message:
+        return problem
+    return attrs.evolve(problem, message=f'{problem.message}, or one with k, m or g behind it, such as "64k"')
 
 
 def _lines(error: ConfigurationError, key: str) -> list[Problem]:

@@ -31,6 +31,7 @@ _HEADING = (
     "# All that holds, with all defaults. Behind each value stands where it comes from.",
     "# What is said here at the top of backends, balancing, health and retries holds for all pools whose tables do not say it.",
 )
+_NOT_SHOWN = "(not shown)"
 #: At the top, in this order.
 _ORDER = (
     *SITE_KEYS, "backends", "policy", *PROBE_KEYS, "backend-ca", "backend-certificate", *field_keys(Settings), "sticky-key-file",
@@ -38,17 +39,22 @@ _ORDER = (
 _ROUTE_ORDER = ("name", *field_keys(Match))
 
 
-def print_configuration(loaded: Loaded) -> str:
+def print_configuration(loaded: Loaded, *, secrets: bool = True) -> str:
     """All of it as TOML, which reads back as an equal configuration, as long as the environment and the files that it names stay
-    as they are."""
-    return "\n".join(_Printer(loaded).lines()) + "\n"
+    as they are.
+
+    :param secrets: whether what is a secret, or may be one (the values that a filter gives to fields), is printed though it was
+        written plainly. What stands for one is always printed as it was written.
+    """
+    return "\n".join(_Printer(loaded, secrets).lines()) + "\n"
 
 
 class _Printer:
     """Writes one configuration."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, secrets: bool) -> None:
         self._loaded = loaded
+        self._secrets = secrets
         self._values = loaded.values
 
     def lines(self) -> Iterator[str]:
@@ -96,6 +102,8 @@ class _Printer:
     # Values of the top and of pools.
 
     def _setting(self, key: str, value: Any, above: KeyPath) -> Any:
+        if key == "sticky-key" and not self._secrets:
+            value = _hidden(value)
         if key in self._loaded.overrides:
             return _of_option(key, value)
         if key == "backends":
@@ -114,6 +122,8 @@ class _Printer:
         known = routes.filter_types()
         kind = table["type"]
         rest = {key: value for key, value in table.items() if key != "type"}
+        if not self._secrets:
+            rest = {key: _hidden_values(value) for key, value in rest.items()}
         written = _with_defaults(rest, known[kind]) if kind in known else _portable(rest, Any, False)
         return {"type": _portable(kind, str, False), **written}
 
@@ -136,6 +146,20 @@ class _Printer:
         for place, one in enumerate(filters):
             yield f"  {_toml(self._filter(one))},  # {self._origin((*path, 'filters', place))}"
         yield "]"
+
+
+def _hidden(value: Any) -> Any:
+    """A text that is not to be seen, unless it was written as what it is in."""
+    if not isinstance(value, Text) or "${" in value.written.replace("$$", ""):
+        return value
+    return Text.of(_NOT_SHOWN, value.folder)
+
+
+def _hidden_values(value: Any) -> Any:
+    """The same of a table's values."""
+    if isinstance(value, dict) and not is_file_text(value):
+        return {key: _hidden(one) for key, one in value.items()}
+    return value
 
 
 def _portable(value: Any, kind: Any, is_path: bool) -> Any:

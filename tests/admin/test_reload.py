@@ -59,6 +59,7 @@ class ReloadTests(SeveralCase):
         response = self.ask("/reload")
         self.assertEqual((status(response), split(response)[2].decode().splitlines()), (422, list(ILL.errors)))
         self.assertEqual(values(response, b"content-type"), [b"text/plain; charset=utf-8"])
+        self.assertTrue(response.startswith(b"HTTP/1.1 422 Unprocessable Content\r\n"))
 
     def test_one_that_does_not_run(self) -> None:
         """It says so."""

@@ -66,7 +66,7 @@ class BackendValueTests(SynchronousTestCase):
             (7, "backend 7 was given; allowed is a text such as 10.0.0.1:8000, or a table with address"),
             ({}, "backend: no address was given; allowed is a text such as"),
             ({"address": 7}, "backend: address 7 was given; allowed is a text"),
-            ({"address": "a:1", "wieght": 2}, "backend: key 'wieght' is not known; known are address, weight, tier,"),
+            ({"address": "a:1", "wieght": 2}, "backend: key 'wieght' is not known (did you mean weight?); known are address,"),
             ({"address": "a:1", "weight": "2"}, "backend a:1: weight '2' was given; allowed is a whole number"),
             ({"address": "a:1", "weight": True}, "backend a:1: weight True was given; allowed is a whole number"),
             ({"address": "a:1", "weight": 0}, "weight 0 was given; allowed is a whole number from 1 to 1000"),

@@ -121,6 +121,25 @@ class PrintTests(SynchronousTestCase):
             self.assertIn(f"{said}  # /etc/lb.toml:2", text.splitlines())
             self.assertNotIn("hunter2", text)
 
+    def test_without_secrets(self) -> None:
+        """A key that was written plainly is left out, and so are the values that filters give to fields; what stands for them is
+        not."""
+        text = """
+sticky = "lb"
+sticky-key = "0123456789 hunter2"
+backends = "10.0.0.1:80"
+[[routes]]
+pool = "default"
+filters = [{ type = "headers", request-set = { Authorization = "Bearer hunter3", X-Key = "${KEY}" }, response-remove = ["X-A"] }]
+"""
+        loaded = read_text(text, "/etc/lb.toml", variables={"KEY": "hunter4"})
+        shown = print_configuration(loaded, secrets=False)
+        for secret in ("hunter2", "hunter3", "hunter4"):
+            self.assertNotIn(secret, shown)
+        self.assertIn('sticky-key = "(not shown)"  # /etc/lb.toml:3', shown)
+        self.assertIn('request-set = { Authorization = "(not shown)", X-Key = "${KEY}" }, response-remove = ["X-A"]', shown)
+        self.assertIn("hunter2", print_configuration(loaded))
+
     def test_a_path_in_a_file_is_where_it_was(self) -> None:
         """Whoever keeps a certificate's path in a file may."""
         path = os.path.abspath(self.mktemp())

@@ -544,6 +544,13 @@ class KeyTests(_Reads):
         ):
             self.assertIn(hint, self.only(text))
 
+    def test_sizes_are_told_with_their_units(self) -> None:
+        """A file takes them, though settings in Python do not."""
+        said = self.only(f"body-limit = '64q'\n{BACKENDS}")
+        self.assertIn("body-limit: '64q' was given; allowed is a whole number from 0 to", said)
+        self.assertTrue(said.endswith(', or one with k, m or g behind it, such as "64k"'), said)
+        self.assertNotIn("behind it", self.only(f"retries = 'x'\n{BACKENDS}"))
+
     def test_what_is_no_toml_is_told_with_what_options_say_wrong(self) -> None:
         """And nothing is made up of what could not be read."""
         said = self.said("a = 1\nb = [", {"retries": "x"})
