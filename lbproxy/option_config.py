@@ -10,6 +10,7 @@ from typing import Any
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .config.reading import Loaded, Unreadable, read_configuration
 from .files import FileStamp
+from .routing.filter import files_of
 from .settings import Settings
 from .tls.files import absolute
 
@@ -130,7 +131,7 @@ class ConfigurationFile:
         before = self.stamp()
         try:
             self.reading = read_configuration(self.path, self.overrides)
-            self._files = self.reading.files
+            self._files = (*self.reading.files, *_files_of_filters(self.reading.configuration))
         except Unreadable as error:
             self._files = error.files
             raise
@@ -141,5 +142,10 @@ class ConfigurationFile:
         return self.reading.configuration
 
     def stamp(self) -> FileStamp:
-        """The state of the files that it consists of. Blocking; safe in a thread."""
+        """The state of the files that it consists of, and of those that its filters are made of. Blocking; safe in a thread."""
         return FileStamp.of(self._files)
+
+
+def _files_of_filters(configuration: Configuration) -> list[str]:
+    specs = [*configuration.filters.values(), *(one for route in configuration.routes for one in route.filters)]
+    return [path for spec in specs for path in files_of(spec)]
