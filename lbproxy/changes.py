@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EADDRINUSE
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -84,6 +83,12 @@ def change(service: LoadBalancerService, configuration: Configuration) -> Deferr
 
 def _refuse(why: str) -> Any:
     raise ConfigurationError(f"nothing can be changed: {why}")
+
+
+def _is_taken(error: Any) -> bool:
+    """Whether somebody listens there, it may be ourselves. (Of a UNIX socket, which has a file beside it that is locked, Twisted
+    has a text only.)"""
+    return error == "Cannot acquire lock" or getattr(error, "errno", 0) == EADDRINUSE
 
 
 @attrs.define
@@ -170,7 +175,7 @@ class _Change:
             return listeners.open(places, self._made.certificates, bind=self._service.bound)
         except ListenError as error:
             left = listeners.left_by(places)
-            if getattr(getattr(error.__cause__, "socketError", None), "errno", 0) != EADDRINUSE or not left:
+            if not (left and _is_taken(getattr(error.__cause__, "socketError", None))):
                 raise
             raise ListenError(
                 f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed "
