@@ -85,12 +85,6 @@ def _refuse(why: str) -> Any:
     raise ConfigurationError(f"nothing can be changed: {why}")
 
 
-def _is_taken(error: Any) -> bool:
-    """Whether somebody listens there, it may be ourselves. (Of a UNIX socket, which has a file beside it that is locked, Twisted
-    has a text only.)"""
-    return error == "Cannot acquire lock" or getattr(error, "errno", 0) == EADDRINUSE
-
-
 @attrs.define
 class _Prepared:
     """What has been made, and is not in use yet."""
@@ -175,7 +169,7 @@ class _Change:
             return listeners.open(places, self._made.certificates, bind=self._service.bound)
         except ListenError as error:
             left = listeners.left_by(places)
-            if not (left and _is_taken(getattr(error.__cause__, "socketError", None))):
+            if not (_is_taken(error) and left):
                 raise
             raise ListenError(
                 f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed "
@@ -208,3 +202,9 @@ class _Change:
             service.limit.start(settings.max_connections)
         if before is not None and before is not made.access_log:
             before.close()
+
+
+def _is_taken(error: ListenError) -> bool:
+    """Whether somebody listens there already. Of a Unix socket's lock Twisted says so in words."""
+    cause = getattr(error.__cause__, "socketError", None)
+    return getattr(cause, "errno", 0) == EADDRINUSE or cause == "Cannot acquire lock"
