@@ -172,7 +172,7 @@ class BuildTests(SynchronousTestCase):
 
     def test_a_mirrors_limits(self) -> None:
         """So many copies at once, of which each holds so much; by default those of :mod:`lbproxy.routing.mirror`."""
-        routes = (route("r", "a", mirror=Mirror(pool="b", most=1, hold="1k")),)  # type: ignore[arg-type]
+        routes = (route("r", "a", mirror=Mirror(pool="b", most=1, hold="1k")),)
         rig = SiteRig(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes))
         for _ in range(2):
             rig.client().send(GET)

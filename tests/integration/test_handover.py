@@ -19,6 +19,11 @@ class HandoverTests(ReloadsCase):
         backends = f"backends = ['{self.app[0].place}', '{self.app[1].place}']"
         self.config.write_text("\n".join((admin, "admin-writable = true", *lines, backends, "")))
 
+    def reload(self) -> None:
+        """Have the file read, which has no mistake."""
+        answer = ask(self.admin_port, "/reload", "POST")
+        self.assertEqual(answer.status, 200, answer.body)
+
     def secure(self) -> int:
         """The status of an answer over TLS."""
         connection = http.client.HTTPSConnection(LOOPBACK, self.port, timeout=PATIENCE, context=self.trust)
