@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from errno import EADDRINUSE
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
-from .config.differences import differences
+from .config.differences import Difference, differences
 from .config.model import Certificates, Configuration
 from .errors import ConfigurationError, ListenError
 from .listener import check_endpoints
@@ -95,12 +93,13 @@ class _Prepared:
     site: Any = None
     access_log: AccessLog | None = None
     opening: Opening | None = None
+    differences: list[Difference] = attrs.Factory(list)
 
 
 class _Change:
     """One change of a service.
 
-    What may take long comes first, in threads; then all is prepared that can fail, ports last, and then, in the same turn of the
+    What may take long comes first, in a thread; then all is prepared that can fail, ports last, and then, in the same turn of the
     reactor, put into use.
     """
 
@@ -112,21 +111,23 @@ class _Change:
         self._problems: list[str] = []
 
     def begin(self) -> Deferred[tuple[Any, ...]]:
-        """Read the files, and go on."""
-        reading: Deferred[Any] = succeed(self._made.certificates)
-        if self._new.certificates is None:
-            reading = succeed(None)
-        elif self._new.certificates != self._old.certificates:
-            reading = maybeDeferred(self._service.in_thread, partial(store_of, self._new))
-        reading.addCallbacks(partial(setattr, self._made, "certificates"), self._note)
-        reading.addCallback(lambda _: self._service.site.prepare(self._new))
-        reading.addCallbacks(partial(setattr, self._made, "site"), self._note)
-        reading.addCallback(lambda _: self._go_on())
-        return reading
+        """Prepare what takes long, and go on."""
+        preparing: Deferred[Any] = maybeDeferred(self._service.in_thread, self._prepare_in_thread)
+        return preparing.addCallback(lambda _: self._go_on())
 
-    def _note(self, failure: Failure) -> None:
-        failure.trap(ConfigurationError)
-        self._problems.append(failure.getErrorMessage())
+    def _prepare_in_thread(self) -> None:
+        """Files are read, and with thousands of routes there is much to make and to compare."""
+        self._made.differences = differences(self._old, self._new)
+        self._try(self._prepare_certificates)
+        self._try(self._prepare_site)
+
+    def _prepare_certificates(self) -> None:
+        if self._new.certificates != self._old.certificates:
+            self._made.certificates = store_of(self._new)
+
+    def _prepare_site(self) -> None:
+        self._made.site = site = self._service.site.prepare(self._new)
+        self._made.differences += [Difference("filter-changed", name, "what is in its file") for name in site.reread]
 
     def _try(self, prepare: Callable[[], None]) -> None:
         try:
@@ -147,7 +148,7 @@ class _Change:
             self._abandon()
             raise
         self._apply()
-        return tuple(differences(self._old, self._new))
+        return tuple(self._made.differences)
 
     def _prepare_log(self) -> None:
         if self._new.access_log != self._old.access_log:

@@ -174,11 +174,13 @@ class Listener(Service):
     :param factory: makes its connections.
     :param clock: runs what is to happen in the next turn.
     :ivar port: what listens; None while nothing does.
+    :ivar shared: whether another one has the same socket, and goes on with it.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime) -> None:
         self.description = description
         self.port: IListeningPort | None = None
+        self.shared = False
         self.factory = factory
         self._endpoint = endpoint
         self._clock = clock
@@ -238,13 +240,19 @@ class Listener(Service):
             _log.failure("cannot listen on {description}", failure, description=self.description)
 
     def _close(self, _: None) -> Deferred[None] | None:
-        port, self.port = self.port, None
+        port: Any = self.port
+        self.port = None
         if port is None:
             return None
-        if hasattr(port, "doRead"):
+        if self.shared:
+            # Twisted would not only close its socket but shut it down, for whoever else has it.
+            port.stopReading()
+            port.socket.close()
+        elif hasattr(port, "doRead"):
             # Twisted closes its ports in the next turn: this comes right before, so that next to nobody can come between.
             self._clock.callLater(0, _accept_waiting, port)
-        return port.stopListening()
+        closing: Deferred[None] | None = port.stopListening()
+        return closing
 
 
 def _accept_waiting(port: Any) -> None:

@@ -14,6 +14,7 @@ from twisted.protocols.policies import WrappingFactory
 
 from .drain import FIRST_REQUEST
 from .errors import ListenError
+from .handover import Handover
 from .http1.factory import Door, ServerFactory
 from .listener import Listener, check_endpoints, where_to_listen
 from .tls.layer import Acceptor, ReplaceableAcceptor
@@ -77,12 +78,14 @@ class Opening:
     """What is to be from now on, with the ports open that are new.
 
     :ivar opened: those that were opened for it.
+    :ivar shared: those that are to leave and whose socket one of these has.
     """
 
     plain: list[Listener]
     secure: list[Listener]
     admin: Listener | None
     opened: list[Listener]
+    shared: Sequence[Any] = ()
 
     @property
     def all(self) -> list[Listener]:
@@ -157,7 +160,8 @@ class Listeners:
     # Exchanging them.
 
     def open(self, places: Places, acceptor: Acceptor | None, *, bind: bool = True) -> Opening:
-        """Open what is new of *places*. Until :meth:`replace` nothing else changes.
+        """Open what is new of *places*. Until :meth:`replace` nothing else changes. A TCP place may be that of a listener that is
+        to leave, if it is the same address and port: for TLS instead of in the clear, say.
 
         :param acceptor: makes the TLS sessions then; None: nobody does.
         :param bind: whether ports are opened; otherwise listeners are only made.
@@ -170,9 +174,10 @@ class Listeners:
         return opening
 
     def _opening(self, places: Places, acceptor: Acceptor | None) -> Opening:
+        handover = Handover(self._reactor)
         endpoints = iter(
             check_endpoints(
-                self._reactor,
+                handover,
                 places.plain,
                 places.admin,
                 tls_listen=places.secure,
@@ -198,7 +203,9 @@ class Listeners:
         secure = listeners(places.secure, self.secure, self._door)
         there = [] if self.admin is None else [self.admin]
         admin = listeners([] if places.admin is None else [places.admin], there, self._admin_door)
-        return Opening(plain, secure, admin[0] if admin else None, opened)
+        opening = Opening(plain, secure, admin[0] if admin else None, opened, handover.shared)
+        handover.leaving += [listener for listener in self.all if listener not in opening.all]
+        return opening
 
     def _door(self) -> Door:
         return Door(self._book)
@@ -215,6 +222,7 @@ class Listeners:
         for listener in opening.opened:
             listener.setServiceParent(self._parent)  # type: ignore[no-untyped-call]
         for listener in left:
+            listener.shared = listener in opening.shared
             listener.disownServiceParent()  # type: ignore[no-untyped-call]
             self._leave(listener)
 

@@ -13,6 +13,7 @@ from .config.model import AccessLogFile, Certificates, Configuration, PoolConfig
 from .config.printing import print_configuration
 from .config.reading import Loaded, Unreadable, read_configuration
 from .files import FileStamp
+from .routing.filter import files_of
 from .settings import Settings
 from .tls.files import absolute
 
@@ -136,7 +137,7 @@ class ConfigurationFile:
         before = self.stamp()
         try:
             self.reading = read_configuration(self.path, self.overrides)
-            self._files = self.reading.files
+            self._files = (*self.reading.files, *_files_of_filters(self.reading.configuration))
         except Unreadable as error:
             self._files = error.files
             raise
@@ -165,5 +166,10 @@ class ConfigurationFile:
         return f"{self.reading.origin(found[1])}: {line.removeprefix('--')}"
 
     def stamp(self) -> FileStamp:
-        """The state of the files that it consists of. Blocking; safe in a thread."""
+        """The state of the files that it consists of, and of those that its filters are made of. Blocking; safe in a thread."""
         return FileStamp.of(self._files)
+
+
+def _files_of_filters(configuration: Configuration) -> list[str]:
+    specs = [*configuration.filters.values(), *(one for route in configuration.routes for one in route.filters)]
+    return [path for spec in specs for path in files_of(spec)]

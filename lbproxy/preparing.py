@@ -14,11 +14,12 @@ from .balance.backend import Backend
 from .balance.pool import Pool
 from .config.model import Configuration, PoolConfiguration
 from .errors import ConfigurationError
+from .files import FileStamp
 from .http1.keys import request_key
 from .interfaces import IPolicy, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
-from .routing.filter import Filter, FilterContext
+from .routing.filter import Filter, FilterContext, files_of
 from .routing.mirror import Mirroring
 from .routing.model import Route
 from .routing.resources import ResourceTarget, static_target
@@ -44,6 +45,8 @@ __all__ = [
 
 _log = Logger()
 _Made = TypeVar("_Made")
+#: Of a filter that is made of no file.
+NO_FILES = FileStamp()
 #: The files of TLS with backends, as they are named: authorities, certificate.
 TlsFiles = tuple[str | None, str | None]
 
@@ -91,12 +94,14 @@ class LiveFilter:
         second of that type on.
     :ivar spec: what it was made of.
     :ivar counts: what it has counted, by word; goes on when it is made anew of another specification of its type.
+    :ivar made_of: the files that it was made of, as they were then.
     """
 
     name: str
     spec: Any
     filter: Filter
     counts: dict[str, int]
+    made_of: FileStamp = NO_FILES
 
 
 @attrs.define(eq=False)
@@ -206,6 +211,7 @@ class Prepared:
     :ivar before: what ran when it was made; it can be applied to nothing else.
     :ivar running: what is to run; what stays is the same in both.
     :ivar heirs: filters made anew, each with the one in whose place it stands.
+    :ivar reread: names of those of them that are said as before, but are made of a file that has changed.
     """
 
     configuration: Configuration
@@ -213,6 +219,7 @@ class Prepared:
     running: Running
     steps: tuple[PoolStep, ...]
     heirs: tuple[tuple[Filter, Filter], ...]
+    reread: tuple[str, ...] = ()
 
 
 def quietly(do: Callable[..., object], *args: Any) -> None:
@@ -224,7 +231,8 @@ def quietly(do: Callable[..., object], *args: Any) -> None:
 
 
 class Preparation:
-    """Makes what a configuration needs and does not run yet, and finds every problem on the way.
+    """Makes what a configuration needs and does not run yet, and finds every problem on the way. Of what runs it reads alone, and
+    it reads files, so that it may be done in a thread while exchanges go on.
 
     :param around: what it is made with.
     :param running: what runs.
@@ -241,6 +249,7 @@ class Preparation:
         self._made = Running()
         self._steps: list[PoolStep] = []
         self._heirs: list[tuple[Filter, Filter]] = []
+        self._reread: list[str] = []
         self._problems: list[str] = []
 
     def run(self) -> Prepared:
@@ -259,6 +268,7 @@ class Preparation:
             running=self._made,
             steps=tuple(self._steps),
             heirs=tuple(self._heirs),
+            reread=tuple(self._reread),
         )
 
     def _try(self, where: str, make: Callable[..., _Made], *args: Any) -> _Made | None:
@@ -361,12 +371,15 @@ class Preparation:
     def _filter(
         self, where: str, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
     ) -> LiveFilter | None:
-        """The one that there was, if it is equal; otherwise a new one, which comes into what another of its type has.
+        """The one that there was, if it is equal, and its files are as they were; otherwise a new one, which comes into what
+        another of its type has.
 
         :param more: where it counts as well.
         """
-        if before is not None and before.spec == spec:
-            return LiveFilter(name, spec, before.filter, before.counts)
+        files = files_of(spec)
+        made_of = FileStamp.of(files) if files else NO_FILES
+        if before is not None and before.spec == spec and before.made_of == made_of:
+            return LiveFilter(name, spec, before.filter, before.counts, made_of)
         heir = before if before is not None and type(before.spec) is type(spec) else None
         counts: dict[str, int] = {} if heir is None else heir.counts
         around = self._around
@@ -377,7 +390,9 @@ class Preparation:
             return None
         if heir is not None:
             self._heirs.append((made, heir.filter))
-        return LiveFilter(name, spec, made, counts)
+            if heir.spec == spec:
+                self._reread.append(name)
+        return LiveFilter(name, spec, made, counts, made_of)
 
     def _filters_of(self, route: Route) -> list[LiveFilter]:
         """A route's filters in order: the site's for all routes, then its own; who is named twice stands in the first place."""

@@ -97,8 +97,13 @@ class LoadBalancerResource(ReverseProxyResource):
 
     @property
     def balancer(self) -> Balancer:
-        """The pool's; of several pools, the first one's."""
-        return next(iter(self.site.balancers.values()))
+        """The pool's; of several pools, the first one's.
+
+        :raises LookupError: there is none: all routes lead elsewhere.
+        """
+        for balancer in self.site.balancers.values():
+            return balancer
+        raise LookupError("this site has no pool")
 
     @property
     def pool(self) -> Pool:

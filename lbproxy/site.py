@@ -171,7 +171,8 @@ class Site:
     # From one configuration to the next.
 
     def prepare(self, configuration: Configuration) -> Prepared:
-        """Make all that it takes to go by a configuration; what runs is not touched.
+        """Make all that it takes to go by a configuration; what runs is not touched. Blocking, and with many routes long; safe in
+        a thread.
 
         :raises ConfigurationError: with every problem, a line each.
         """

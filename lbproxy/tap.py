@@ -103,17 +103,25 @@ class _UnderTwistd(MultiService):
 
     def privilegedStartService(self) -> None:
         raise_file_limit()
+        self._hear_hangups()  # who sends one while it starts means its files, not its end
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
-        except ListenError as error:
-            raise CannotStart(f"{error}; another place can be given with --listen, --tls-listen or --admin") from error
-        except LBProxyError as error:
-            raise CannotStart(str(error)) from error
+        except Exception as error:
+            self._stopped(None)
+            if isinstance(error, ListenError):
+                raise CannotStart(f"{error}; another place can be given with --listen, --tls-listen or --admin") from error
+            if isinstance(error, LBProxyError):
+                raise CannotStart(str(error)) from error
+            raise
 
     def startService(self) -> None:
+        self._hear_hangups()
         super().startService()  # type: ignore[no-untyped-call]
-        # Who started it with nohup wants it to outlive the terminal, and so it does; where there are files to be read anew, that
-        # is no reason to be deaf to who has changed them.
+        self._hear_hangups()  # of a demo the files are known now
+
+    def _hear_hangups(self) -> None:
+        """Who started it with nohup wants it to outlive the terminal, and so it does; where there are files to be read anew, that
+        is no reason to be deaf to who has changed them."""
         with_files = any(balancer.reloads for balancer in self.balancers)
         self._restore_hangup()
         self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_files)

@@ -85,6 +85,26 @@ class Exchanging(ListenersCase):
         self.assertEqual(self.reactor.open_ports, [80])
         self.assertEqual([listener.description for listener in self.parent], ["tcp:80"])
 
+    def test_a_place_goes_from_one_listener_to_another(self) -> None:
+        """From plain to TLS, and for operators: each gets the socket of one that leaves, which is closed afterwards."""
+        self.change("tcp:80", "tcp:81", admin="tcp:82")
+        places = Places(("haproxy:tcp:81:interface=0.0.0.0",), ("tcp:80",), "tcp:82:interface=127.0.0.1")
+        self.reactor.occupied = {81}
+        acceptor = cast(Acceptor, object())
+        self.listeners.replace(self.listeners.open(places, acceptor), acceptor)
+        self.assertEqual(self.reactor.open_ports, [81, 80, 82])
+        self.assertEqual([port.paused for port in self.reactor.ports], [True, True, False, False, False, False])
+        self.assertEqual([type(one.factory).__name__ for one in self.reactor.ports[3:5]], ["ProxyProtocolFactory", "TlsFactory"])
+
+    def test_a_place_is_not_taken_from_one_that_stays(self) -> None:
+        """Nor does it go to two; and what was opened is closed again."""
+        self.change("tcp:80", "tcp:81")
+        acceptor = cast(Acceptor, object())
+        for wrong in (Places(("tcp:80",), ("tcp:80",)), Places((), ("tcp:80", "tcp:80"))):
+            error = self.assertRaises(ListenError, self.listeners.open, wrong, acceptor)
+            self.assertEqual(str(error), "cannot listen on tcp:80: Address already in use")
+            self.assertEqual(self.reactor.open_ports, [80, 81])
+
     def test_what_cannot_be_read_is_told_before_anything_is_opened(self) -> None:
         """All of it at once."""
         error = self.assertRaises(ConfigurationError, self.listeners.open, Places(("tcp:80", "x"), ("tcp:1",), "y"), None)

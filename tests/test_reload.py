@@ -263,6 +263,18 @@ class Files(SynchronousTestCase):
             file.read()
             self.assertEqual(file.stamp(), file.read_as, name)
 
+    def test_files_that_filters_are_made_of_are_seen_to_change(self) -> None:
+        """Those of filters by name, and of a route's own; but not one that its filter looks after itself."""
+        own = '[[routes]]\npool = "default"\nfilters = [{ type = "error-pages", statuses = "404", file = "own.html" }]\n'
+        named = '[filters.a]\ntype = "error-pages"\nstatuses = "404"\nfile = "named.html"\n'
+        users = '[filters.b]\ntype = "basic-auth"\nfile = "users"\n'
+        self.write("lb.toml", f'backends = ["10.0.0.1:80"]\n{own}{named}{users}')
+        file = ConfigurationFile(self.path, {})
+        file.read()
+        for name, seen in (("own.html", True), ("named.html", True), ("users", False), ("own.html", True)):
+            self.write(name, name * file.read().settings.retries)
+            self.assertEqual(file.stamp() != file.read_as, seen, name)
+
     def test_a_mistake_leaves_what_was_read(self) -> None:
         """And the file is seen to change again."""
         file = ConfigurationFile(self.path, {})

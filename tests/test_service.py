@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+from socket import AF_INET
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -40,8 +41,11 @@ from .tls.servers import authority, authority_file, replace
 class Port:
     """A listening port in memory, which can be seen to be open."""
 
-    def __init__(self, number: int, factory: Any) -> None:
+    addressFamily = AF_INET
+
+    def __init__(self, number: int, factory: Any, host: str = "") -> None:
         self.number = number
+        self.host = host
         self.factory = factory
         self.open = True
         self.paused = False
@@ -60,7 +64,24 @@ class Port:
         return succeed(None)
 
     def getHost(self) -> IPv4Address:
-        return IPv4Address("TCP", "127.0.0.1", self.number or 49152)
+        return IPv4Address("TCP", self.host or "0.0.0.0", self.number or 49152)
+
+    @property
+    def socket(self) -> Any:
+        """What can be closed."""
+        return self
+
+    def stopReading(self) -> None:
+        """Accept no more."""
+        self.paused = True
+
+    def close(self) -> None:
+        """A shared socket is closed, not shut down, when nobody reads it."""
+        assert self.paused
+
+    def fileno(self) -> int:
+        """What it is known by."""
+        return self.number
 
 
 class Reactor(MemoryBackends):
@@ -74,11 +95,17 @@ class Reactor(MemoryBackends):
         self.occupied: set[int] = set()
         self.ports: list[Port] = []
 
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        """Open a port on the socket of another one."""
+        self.ports.append(Port(fileDescriptor, factory))
+        return self.ports[-1]
+
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """Open a port, unless it is occupied."""
-        if port in self.occupied:
+        mine = [(one.number, one.host) for one in self.ports if one.open and one.number]
+        if port in self.occupied or (port, interface) in mine:
             raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-        self.ports.append(Port(port, factory))
+        self.ports.append(Port(port, factory, interface))
         return self.ports[-1]
 
     @property
@@ -210,8 +237,8 @@ class StartTests(ServiceTestCase):
         service = self.service("tcp:0", "tcp:8080", admin="tcp:8081")
         self.assertEqual((service.addresses(), service.admin_address()), ([], None))
         service.startService()
-        self.assertEqual(service.addresses(), [IPv4Address("TCP", "127.0.0.1", 49152), IPv4Address("TCP", "127.0.0.1", 8080)])
-        self.assertEqual(service.admin_address(), IPv4Address("TCP", "127.0.0.1", 8081))
+        self.assertEqual(service.addresses(), [IPv4Address("TCP", "0.0.0.0", 49152), IPv4Address("TCP", "0.0.0.0", 8080)])
+        self.assertEqual(service.admin_address(), IPv4Address("TCP", "0.0.0.0", 8081))
         self.successResultOf(service.stopService())
         self.assertEqual((service.addresses(), service.admin_address()), ([], None))
 

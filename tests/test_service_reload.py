@@ -16,7 +16,8 @@ from lbproxy import Backend, Settings
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
 from lbproxy.reload import ReloadResult
-from lbproxy.routing.model import Match, Route
+from lbproxy.routing.filters.error_pages import ErrorPages
+from lbproxy.routing.model import FixedAnswer, Match, Route
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import FakeBackend
 
@@ -29,6 +30,11 @@ OTHER = PoolConfiguration(name="other", backends=(Backend("10.0.0.2", 8000),))
 PLAIN = Configuration(listen=("tcp:80",), pools=(POOL,))
 SHOWN = Certificates(files=("/etc/a.pem",))
 SECURE = attrs.evolve(PLAIN, tls_listen=("tcp:443",), certificates=SHOWN)
+
+
+def page_of(answer: bytes) -> bytes:
+    """The body of an answer that tells its length."""
+    return answer.partition(b"\r\n\r\n")[2]
 
 
 class ReloadCase(ServiceTestCase):
@@ -361,11 +367,55 @@ class Order(ReloadCase):
         wishes = [SECURE, attrs.evolve(PLAIN, listen=("tcp:81",)), attrs.evolve(PLAIN, listen=("tcp:82",))]
         asked: list[Deferred[ReloadResult]] = [service.reload(wish) for wish in wishes]
         self.threads.finish()
+        self.threads.finish()
         self.assertEqual([self.successResultOf(one).ok for one in asked], [True] * 3)
         self.assertEqual(self.reactor.open_ports, [82])
         self.assertEqual(service.reloader.counts, {"failure": 0, "success": 2})
         self.assertIs(service.configuration, wishes[2])
         self.assertNotIn(81, [port.number for port in self.reactor.ports])
+
+    def test_what_takes_long_is_done_in_a_thread(self) -> None:
+        """A slow disk, or thousands of routes, keep nobody waiting; nothing is another before it is done."""
+        service = self.serving()
+        self.threads.held = True
+        slow = attrs.evolve(POOL, backends=(), backends_file=self.mktemp())
+        with open(slow.backends_file, "w") as file:
+            file.write("10.0.0.2:8000\n")
+        client = self.connect()
+        with patch.object(service.site, "prepare", wraps=service.site.prepare) as prepare:
+            asked = service.reload(attrs.evolve(PLAIN, pools=(slow,)))
+            self.assertEqual((prepare.called, self.threads.busy), (False, 1))
+            self.assertIn(b"10.0.0.1:8000", self.ask(client))
+            self.threads.finish()
+            self.assertTrue(prepare.called)
+        self.threads.held = False
+        while self.threads.busy:  # the file's watch looks as well
+            self.threads.finish()
+        self.assertTrue(self.successResultOf(asked).ok)
+        self.assertIn(b"10.0.0.2:8000", self.ask(client))
+
+    def test_a_file_of_a_filter_has_changed(self) -> None:
+        """It is read anew though all is said as before; the result tells."""
+        page = self.mktemp() + ".html"
+        answer = FixedAnswer(status=404)
+        filters = {"page": ErrorPages(statuses=("404",), file=page)}
+        wanted = attrs.evolve(PLAIN, filters=filters, routes=(Route(name="r", answer=answer, filters=("page",)),))
+        with open(page, "w") as file:
+            file.write("old")
+        service = self.serving(wanted)
+        client = self.connect()
+        self.assertEqual(page_of(self.ask(client)), b"old")
+        self.assertEqual(self.reload(service, wanted).differences, ())
+        kept = service.site.router.live["r"]
+        with open(page, "w") as file:
+            file.write("a new one")
+        result = self.reload(service, wanted)
+        self.assertEqual(list(map(str, result.differences)), ["filter page: what is in its file is another one, not shown"])
+        self.assertEqual(page_of(self.ask(client)), b"a new one")
+        self.assertEqual(service.site.router.live["r"].taken, kept.taken + 1)
+        os.unlink(page)
+        self.assertIn("filters.page: file", self.reload(service, wanted).errors[0])
+        self.assertEqual(page_of(self.ask(client)), b"a new one")
 
     def test_differences(self) -> None:
         """They are told with the result."""

@@ -876,6 +876,24 @@ class SignalTests(SynchronousTestCase):
         self.successResultOf(service.stopService())
         self.assertEqual(self.acted, ["missed", "read", "read"])
 
+    def test_hangup_while_it_starts(self) -> None:
+        """It is heard from before the first port is open, and would end the process otherwise; not after a start that failed."""
+        service = self.under_twistd(object())
+        service.privilegedStartService()
+        signal.raise_signal(signal.SIGHUP)
+        self.patch(service.balancers[0], "startService", lambda: signal.raise_signal(signal.SIGHUP))
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.acted, ["read", "read"])
+
+        def fail() -> None:
+            raise ListenError("it is taken")
+
+        self.patch(service.balancers[0], "privilegedStartService", fail)
+        self.patch(sys, "__stderr__", None)
+        self.assertRaises(CannotStart, service.privilegedStartService)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), self.missed)
+
     def test_hangup_while_it_drains(self) -> None:
         """It ends nothing then either."""
         service = self.under_twistd(object())

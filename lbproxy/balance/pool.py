@@ -33,7 +33,7 @@ class Pool:
     """Backends that can stand in for each other.
 
     :param backends: at least one, none named twice. They count as up until the contrary is known; those that :meth:`set_backends`
-        adds later are down until a check has found them well.
+        adds later are down until a check has found them well, unless nobody else stays.
     :param name: for operators.
     :param policy: orders candidates: a policy, or what makes one (a pool with tiers has one for each); by default smooth weighted
         round robin.
@@ -80,7 +80,8 @@ class Pool:
 
     def set_backends(self, backends: Iterable[Backend]) -> None:
         """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
-        one gets no exchanges before a check has found it well."""
+        one gets no exchanges before a check has found it well; but where nobody stays, they count as up, as at the start:
+        there is nobody else who could be asked meanwhile."""
         self._take({backend.address: backend for backend in self._checked(backends)}, up=False)
 
     def check(self, backends: Iterable[Backend]) -> None:
@@ -119,6 +120,7 @@ class Pool:
         self._tiers.check(wanted.values())
         now = self._seconds()
         before = self.members
+        up = up or wanted.keys().isdisjoint(before)
         members = {address: before.get(address) or BackendState(backend, now, up=up) for address, backend in wanted.items()}
         for address, member in members.items():
             member.configure(wanted[address])

@@ -24,7 +24,7 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from .passage import Passage
 
-__all__ = ["BodyFilter", "Filter", "FilterContext", "FilterSpec", "Verdict"]
+__all__ = ["BodyFilter", "Filter", "FilterContext", "FilterSpec", "Verdict", "files_of"]
 
 #: What a filter says of a request: nothing, and it goes on; an answer, and it ends here; or either of the two later.
 Verdict = Answer | Deferred[Answer | None] | None
@@ -98,16 +98,28 @@ class FilterContext:
 class FilterSpec(Protocol):
     """A filter as an operator says it: a frozen ``attrs`` class, whose attributes are its keys in the file.
 
+    An attribute whose metadata says ``{"path": True}`` names a file, relative to the one that it stands in. When it has changed,
+    the next reload makes the filter anew; unless the live one reads it by itself, which ``"watched": True`` beside it says.
+
     :cvar type: what it is called there.
     """
 
     type: ClassVar[str]
 
     def make(self, context: FilterContext) -> Filter:
-        """Make the live filter.
+        """Make the live filter. It may take long, and is called in a thread while exchanges go on: nothing is connected to, and
+        nothing put off until later.
 
         :raises ConfigurationError: for what can only be found wrong by looking, such as a file that is missing.
         """
+
+
+def files_of(spec: Any) -> tuple[str, ...]:
+    """The files that a filter is made of, and does not read anew by itself."""
+    if not attrs.has(type(spec)):
+        return ()
+    named = (one for one in attrs.fields(type(spec)) if one.metadata.get("path") and not one.metadata.get("watched"))
+    return tuple(path for one in named if isinstance(path := getattr(spec, one.name), str) and path)
 
 
 #: Filters by their type.

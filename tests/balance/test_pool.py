@@ -220,6 +220,13 @@ class ChangedBackends(PoolCase):
         self.tell("d:4", True)
         self.assertIn("d:4", self.tried())
 
+    def test_where_nobody_stays_the_new_ones_are_asked(self) -> None:
+        """As at the start: a request would be answered 503 otherwise until the first probe has come back."""
+        self.pool.set_backends(parse_backends(["d:4,e:5"]))
+        self.assertEqual(self.tried(), ["d:4", "e:5"])
+        self.tell("d:4", False)
+        self.assertEqual(self.tried(), ["e:5"])
+
     def test_a_changed_weight_changes_the_share(self) -> None:
         """From the next exchange on."""
         self.pool.set_backends(parse_backends(["a:1:weight=2,b:2,c:3"]))

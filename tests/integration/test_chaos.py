@@ -1,6 +1,6 @@
 """Backends that are killed, stopped, restarted, cut short and made to talk nonsense, in turn, under mixed load; behind any
 policy, with or without sessions, limits and tiers, while an operator has them left alone; over TLS on either side, with
-certificates that are renewed and strangers at the door.
+certificates that are renewed and strangers at the door; and all the while its file says another thing and is read anew.
 
 Everything comes from one seed, a new one in each run unless ``LBPROXY_CHAOS_SEED`` gives it; a failure names it.
 ``LBPROXY_CHAOS_SECONDS`` says for how long: 12 in an ordinary run, 60 or more before a release.
@@ -33,6 +33,7 @@ from .chaos import (
     wishes,
 )
 from .chaos_clients import IDLE_TIMEOUT, RESPONSE_TIMEOUT, Crowd
+from .chaos_reloads import Reloads, text
 from .chaos_tls import CERTIFICATE_CHECK, HANDSHAKE_TIMEOUT, RENEWALS, Door, Renewer, Stranger, renewals, secured
 from .support import Backend, IntegrationTestCase, LoadBalancer, eventually
 
@@ -99,6 +100,12 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(set(renewals(1, 100)), {"", *RENEWALS})
         self.assertEqual(renewals(1, 100)[:10], renewals(1, 10))
 
+    def test_the_files_are_the_seeds_too(self) -> None:
+        """With and without routes."""
+        drawn = [text(random.Random(seed), ["a:1"]) for seed in range(50)]
+        self.assertEqual(drawn, [text(random.Random(seed), ["a:1"]) for seed in range(50)])
+        self.assertEqual({"[[routes]]" in one for one in drawn}, {True, False})
+
     def test_one_that_is_well_is_always_wanted(self) -> None:
         """Whatever befalls the others."""
         for seed in range(50):
@@ -146,7 +153,10 @@ class ChaosTests(IntegrationTestCase):
         self.ca = write(self.folder, "ca.pem", authority().cert_pem)
         backends = self.secured_backends(tls.backends)
         options, places = setup(seed)
+        urls = [backend.url + place for backend, place in zip(backends, places, strict=True)]
+        reloads = Reloads(self.folder / "lb.toml", seed, urls)
         balancer = self.balancer(
+            "--config", str(self.folder / "lb.toml"),
             # A budget refuses retries where most of what is tried fails, as it often does here; what it may refuse is tested
             # by itself (test_retries).
             "--retry-budget", "100", "--connect-timeout", "1", "--response-timeout", str(RESPONSE_TIMEOUT),
@@ -156,13 +166,15 @@ class ChaosTests(IntegrationTestCase):
             *(("--backend-ca", self.ca) if any(tls.backends) else ()),
             "--handshake-timeout", str(HANDSHAKE_TIMEOUT), "--certificate-check", str(CERTIFICATE_CHECK), *tls.options,
             "--access-log", str(self.folder / "log"), "--access-log-format", "json", "--access-log-explain",
-            backends=[backend.url + place for backend, place in zip(backends, places, strict=True)],
+            backends=[],
         )  # fmt: skip
         files = open_files(balancer)
         outages = Outages(balancer, backends)
         door = Door(balancer.tls_port, self.ca, modern=bool(tls.options))
         crowd = Crowd(balancer.port, seed, door=door, share=tls.clients)
         self.addCleanup(crowd.stop)
+        reloads.start(balancer)
+        self.addCleanup(reloads.stop)
         strangers = [Stranger(door, f"{seed}:{number}") for number in range(2)] if tls.clients else []
         for stranger in strangers:
             self.addCleanup(stranger.stop)
@@ -173,8 +185,10 @@ class ChaosTests(IntegrationTestCase):
                 memory = balancer.process.rss()
             outages.run(step, wish, lambda how=renewal: renewer.renew(how, balancer))  # type: ignore[misc]
         outcomes = crowd.stop()
+        reloads.stop()
+        self.assertGreater(reloads.count, SECONDS / 2)
         self.assertEqual(crowd.alive, 0)
-        findings = [finding for outcome in outcomes if (finding := held_against(outcome, outages))]
+        findings = [*reloads.findings, *(finding for outcome in outcomes if (finding := held_against(outcome, outages)))]
         for stranger in strangers:
             stranger.stop()
             findings += stranger.findings

@@ -80,7 +80,7 @@ class BasicAuth(_Basic):
     :ivar file: as ``htpasswd`` writes it; read anew when it changes. Who leaves it is out within a second, remembered or not.
     """
 
-    file: str = attrs.field(validator=PATH, metadata={"path": True})
+    file: str = attrs.field(validator=PATH, metadata={"path": True, "watched": True})
 
     def make(self, context: FilterContext) -> Filter:
         """Make the live filter; the file is read."""

@@ -63,7 +63,8 @@ class ForwardAuth:
     it gives none in time, the client is answered 503: nobody is let on unasked.
 
     :ivar url: where it is asked.
-    :ivar ca: PEM file with the authorities that its certificate must be known to; empty: the system's. It is read once.
+    :ivar ca: PEM file with the authorities that its certificate must be known to; empty: the system's. It is read when the
+        configuration is.
     :ivar request_fields: the fields it is told; none named: all but those of the connection and of the body, and conditions.
     :ivar response_fields: those of its answer that the backend is told. What a client says in them never goes on.
     :ivar answer_fields: those of its answer that a client gets who is not let on, beside the body's type.
