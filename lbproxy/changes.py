@@ -13,7 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from .config.differences import differences
+from .config.keys import TOP_KEYS
 from .config.model import Certificates, Configuration
+from .config.problems import Mistaken, Problem, problems_of
 from .errors import ConfigurationError, ListenError
 from .listener import check_endpoints
 from .listeners import Opening, Places
@@ -109,7 +111,7 @@ class _Change:
         self._old = old
         self._new = new
         self._made = _Prepared(certificates=service.certificates, access_log=service.access_log)
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
 
     def begin(self) -> Deferred[tuple[Any, ...]]:
         """Read the files, and go on."""
@@ -126,13 +128,14 @@ class _Change:
 
     def _note(self, failure: Failure) -> None:
         failure.trap(ConfigurationError)
-        self._problems.append(failure.getErrorMessage())
+        error: Any = failure.value
+        self._problems += problems_of(error, TOP_KEYS)
 
     def _try(self, prepare: Callable[[], None]) -> None:
         try:
             prepare()
         except ConfigurationError as error:
-            self._problems.append(str(error))
+            self._problems += problems_of(error, TOP_KEYS)
 
     def _go_on(self) -> tuple[Any, ...]:
         """What is left to prepare takes no time."""
@@ -142,7 +145,7 @@ class _Change:
         try:
             self._try(self._prepare_listeners)
             if self._problems:
-                raise ConfigurationError("\n".join(self._problems))
+                raise Mistaken(*self._problems)
         except Exception:
             self._abandon()
             raise

@@ -9,9 +9,11 @@ from typing import Any
 
 from .changes import check_places, places_of, store_of
 from .config.differences import differences
+from .config.keys import TOP_KEYS
 from .config.model import Configuration
 from .config.printing import print_configuration
-from .config.reading import read_text
+from .config.problems import Mistaken, Problem, problems_of
+from .config.reading import Loaded, Unreadable, read_options
 from .errors import ConfigurationError
 from .explaining import explained
 from .members import Memberships
@@ -39,32 +41,38 @@ def run_command(options: Options, reactor: Any) -> None:
     try:
         for command in wanted:
             command(options, reactor)
-    except ConfigurationError as error:
+    except Unreadable as error:
         sys.exit(str(error))
+    except ConfigurationError as error:
+        sys.exit(reading_of(options).located(error))
     if wanted:
         sys.exit(0)
 
 
-def _print(options: Options, reactor: Any) -> None:
+def reading_of(options: Options) -> Loaded:
+    """What was read: the file, with the options beside it, or these alone."""
     loaded = None if options.file is None else options.file.reading
-    sys.stdout.write(print_configuration(read_text("", "the options", options.given) if loaded is None else loaded))
+    return read_options(options.given) if loaded is None else loaded
+
+
+def _print(options: Options, reactor: Any) -> None:
+    sys.stdout.write(print_configuration(reading_of(options)))
 
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
     _refuse_unusable(configuration, reactor)
-    if options.file is not None and options.file.reading is not None:
-        for warning in options.file.reading.warnings:
-            _say(warning)
+    for warning in reading_of(options).warnings:
+        _say(warning)
     _say(f"{options['config'] or 'the options'}: ok, {_counted(configuration)}")
 
 
 def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     """What can be found out without opening anything but files.
 
-    :raises ConfigurationError: names all of it.
+    :raises Mistaken: with all of it.
     """
-    problems = []
+    problems: list[Problem] = []
     for check in (
         lambda: store_of(configuration),
         lambda: _site(configuration, reactor),
@@ -73,9 +81,9 @@ def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
         try:
             check()
         except ConfigurationError as error:
-            problems.append(str(error))
+            problems += problems_of(error, TOP_KEYS)
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise Mistaken(*problems)
 
 
 def _counted(configuration: Configuration) -> str:
@@ -97,8 +105,12 @@ def _site(configuration: Configuration, reactor: Any) -> Site:
 
 def _plan(options: Options, reactor: Any) -> None:
     old = options.configuration()
-    new = ConfigurationFile(options["plan"], options.given).read()
-    _refuse_unusable(new, reactor)
+    file = ConfigurationFile(options["plan"], options.given)
+    new = file.read()
+    try:
+        _refuse_unusable(new, reactor)
+    except ConfigurationError as error:
+        raise Unreadable(file.located(error), ()) from None
     found = differences(old, new)
     for line in [*map(str, found)] or ["nothing would change"]:
         _say(line)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .config.reading import Loaded, Unreadable, read_configuration
+from .errors import ConfigurationError, LBProxyError
 from .files import FileStamp
 from .settings import Settings
 from .tls.files import absolute
@@ -139,6 +140,12 @@ class ConfigurationFile:
             known = dict(before.states)
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
         return self.reading.configuration
+
+    def located(self, error: LBProxyError) -> str:
+        """What was found to be wrong with it after it was read, such as a certificate that has expired, with files and lines."""
+        if self.reading is None or isinstance(error, Unreadable) or not isinstance(error, ConfigurationError):
+            return str(error)
+        return self.reading.located(error)
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of. Blocking; safe in a thread."""

@@ -65,6 +65,9 @@ class Source(Protocol):
     def stamp(self) -> FileStamp:
         """The state of these files now. Blocking; safe in a thread."""
 
+    def located(self, error: LBProxyError) -> str:
+        """What was wrong with what was read last, a line each, with the file and the line of what they are about."""
+
 
 class Reloader:
     """Changes a service from one configuration to the next, one at a time; of those that are asked for while one is gone over to,
@@ -167,7 +170,7 @@ class Reloader:
         asked, self._asked = self._asked, []
         changing: Deferred[Any] = maybeDeferred(give)
         changing.addCallback(self._change)
-        changing.addCallbacks(self._changed, self._failed)
+        changing.addCallbacks(self._changed, partial(self._failed, of_file=give == self._read))
         changing.addCallback(self._end, asked)
 
     def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
@@ -176,8 +179,10 @@ class Reloader:
         _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
-    def _failed(self, failure: Failure) -> ReloadResult:
+    def _failed(self, failure: Failure, of_file: bool) -> ReloadResult:
         text = failure.getErrorMessage() or type(failure.value).__name__
+        if of_file and self.source is not None and isinstance(failure.value, LBProxyError):
+            text = self.source.located(failure.value)
         if text != self._told:  # a file that stays as it is is said once
             self._told = text
             if failure.check(LBProxyError):

@@ -189,6 +189,6 @@ def makeService(options: Options) -> IService:
         else:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
-        sys.exit(f"twistd lbproxy: {error}")
+        sys.exit(f"twistd lbproxy: {error if options.file is None else options.file.located(error)}")
     under_twistd: IService = service
     return under_twistd

@@ -43,6 +43,33 @@ pool = "a"
 """
 ONE = 'backends = ["10.0.0.1:8000"]\n'
 
+#: Nothing that it names is there.
+UNUSABLE = """listen = ["tcp:80", "x"]
+certificate = ["/missing.pem"]
+[pools.app]
+backends = ["https://a:1"]
+backend-ca = "/missing-ca.pem"
+[pools.listed]
+backends = { file = "missing.json" }
+[filters.users]
+type = "basic-auth"
+file = "/missing.htpasswd"
+[[routes]]
+name = "files"
+path-prefix = "/files"
+static = { directory = "/missing" }
+[[routes]]
+path = "/b"
+pool = "app"
+filters = ["users", { type = "basic-auth", file = "/missing.htpasswd" }]
+[[routes]]
+path = "/c"
+filters = ["users"]
+resource = "mine"
+[[routes]]
+pool = "listed"
+"""
+
 
 class FileCase(SynchronousTestCase):
     """Has a configuration in a file."""
@@ -189,8 +216,9 @@ class Beside(FileCase):
 
     def test_what_cannot_be_served_ends_it(self) -> None:
         """Such as a place that is none, before anything starts."""
-        exit = self.assertRaises(SystemExit, makeService, parse("--config", self.write(ONE + 'listen = "x"\n')))
-        self.assertIn("twistd lbproxy: --listen: 'x' was given", str(exit.code))
+        path = self.write(ONE + 'listen = "x"\n')
+        exit = self.assertRaises(SystemExit, makeService, parse("--config", path))
+        self.assertIn(f"twistd lbproxy: {path}:2: listen: 'x' was given", str(exit.code))
 
 
 class Asked(FileCase):
@@ -225,10 +253,40 @@ class Asked(FileCase):
     def test_check_reads_what_it_names(self) -> None:
         """Certificates, authorities, places; all mistakes at once."""
         text = 'listen = "x"\ncertificate = "/missing.pem"\nbackends = ["https://a:1"]\nbackend-ca = "/missing-ca.pem"\n'
-        code, said = self.answer("--config", self.write(text), "--check")
+        path = self.write(text)
+        code, said = self.answer("--config", path, "--check")
         self.assertEqual(said, "")
-        for part in ("certificate: '/missing.pem'", "missing-ca.pem", "--listen: 'x'"):
-            self.assertIn(part, code)
+        for part in (":2: certificate: '/missing.pem'", ":4: backend-ca: '/missing-ca.pem'", ":1: listen: 'x'"):
+            self.assertIn(path + part, code)
+
+    def test_check_names_the_places_of_what_it_reads(self) -> None:
+        """The file, the line and the key's path, of whatever cannot be used."""
+        path = self.write(UNUSABLE)
+        code, _ = self.answer("--config", path, "--check")
+        self.assertEqual(
+            [line.partition(" was given")[0].partition(" cannot")[0] for line in code.splitlines()],
+            [
+                f"{path}:1: listen[1]: 'x'",
+                f"{path}:2: certificate[0]: '/missing.pem'",
+                f"{path}:5: pools.app.backend-ca: '/missing-ca.pem'",
+                f"{path}:7: pools.listed.backends: {os.path.dirname(path)}/missing.json: it",
+                f"{path}:10: filters.users.file: '/missing.htpasswd'",
+                f"{path}:14: routes[0].static.directory: '/missing'",
+                f"{path}:18: routes[1].filters[1].file: '/missing.htpasswd'",
+                f"{path}:22: routes[2].resource: 'mine'",
+            ],
+        )
+
+    def test_check_of_options_names_them(self) -> None:
+        """Where there is no file, the option is the place."""
+        code, _ = self.answer("-b", "a:1", "--listen", "tcp:80", "--listen", "x", "--admin", "y", "--check")
+        self.assertEqual([line.partition(" was given")[0] for line in code.splitlines()], ["--listen: 'x'", "--admin: 'y'"])
+
+    def test_plan_names_the_places_in_the_file_to_come(self) -> None:
+        """They are its own."""
+        path = self.write(ONE + 'listen = "x"\n')
+        code, _ = self.answer("--config", self.write(ONE), "--plan", path)
+        self.assertTrue(code.startswith(f"{path}:2: listen: 'x' was given"), code)
 
     def test_print(self) -> None:
         """What is printed is a file that reads back as the same, of options alone as well."""

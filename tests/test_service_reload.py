@@ -167,7 +167,7 @@ class Listening(ReloadCase):
             access_log=AccessLogFile(path=os.path.join(self.mktemp(), "missing", "log")),
         )
         result = self.reload(service, wanted)
-        for part in ("certificate: '/missing'", "--access-log:", "--listen: 'x'"):
+        for part in ("certificate: '/missing'", "access-log: ", "listen: 'x'"):
             self.assertTrue(any(part in line for line in result.errors), (part, result.errors))
         self.assertEqual([port.number for port in self.reactor.ports], [80])
 

@@ -25,9 +25,9 @@ from .document import Document, read_document
 from .environment import Text
 from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
-from .places import INSTEAD, lines_of, place_of
+from .places import INSTEAD, lines_of, place_of, pointed
 from .pools import PoolReader, path_of
-from .problems import Problem, did_you_mean, path_of_text
+from .problems import Problem, did_you_mean, path_of_text, problems_of
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
@@ -76,6 +76,13 @@ class Loaded:
         """
         place = place_of(self.document, self.overrides, path_of_text(path), exact=True)[1]
         return "default" if place is None else str(place)
+
+    def located(self, error: ConfigurationError) -> str:
+        """What was found to be wrong only when it was put into use: a line for each mistake, with its place."""
+        problems = problems_of(error, TOP_KEYS)
+        placed = [pointed(self.values, one) for one in problems if one.path]
+        others = [one.message for one in problems if not one.path]  # they are about no value
+        return "\n".join([*lines_of(self.document, self.overrides, placed), *others])
 
 
 def read_configuration(
