@@ -48,11 +48,13 @@ class Problem:
     :ivar path: of the value that is mistaken; empty: it is about no single one.
     :ivar message: what was given and what is allowed, without the path. Other keys are named as options are, with dashes.
     :ivar place: where it was written; None: nowhere, or it is not known yet.
+    :ivar meant: of a key that is none, the one beside it for which it was most likely meant.
     """
 
     path: KeyPath
     message: str
     place: Place | None = None
+    meant: str = ""
 
     def below(self, *steps: str | int) -> Problem:
         """The same, seen from where *steps* lead to here."""

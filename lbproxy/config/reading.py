@@ -16,21 +16,21 @@ from ..errors import ConfigurationError
 from ..observe.formats import FORMATS
 from ..routing.model import Route
 from ..routing.naming import named
-from ..routing.order import in_order
-from ..routing.overlaps import problems as overlaps
 from ..settings import Settings
 from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
+from .habits import OF_THE_TOP
 from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
+from .known import Known
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of, pointed
 from .pools import PoolReader, path_of
 from .problems import Problem, did_you_mean, path_of_text, problems_of
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
-from .structure import Mistakes, Structurer, made, shown, unknown_keys
+from .structure import Mistakes, Structurer, shown, stand_in, unknown_keys
 
 __all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 
@@ -134,12 +134,10 @@ class _Reading:
 
         :raises ConfigurationError: there are mistakes.
         """
-        self._problems += unknown_keys(self._top, TOP_KEYS, top_hint)
+        self._problems += unknown_keys(self._top, TOP_KEYS, top_hint, OF_THE_TOP)
         configuration = self._configuration()
-        complete = not self._problems and not self._document.problems
-        if complete:
-            self._problems += cross_problems(configuration)
-            self._problems += [] if self._problems else _hidden_routes(configuration.routes)
+        if all(problem.path for problem in self._document.problems):  # no file is missing as a whole
+            self._problems += cross_problems(configuration, Known([*self._document.problems, *self._problems]))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])
             raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))
@@ -191,16 +189,9 @@ class _Reading:
         self._problems += problems
         pools = self._all_pools(settings)
         routes, filters = self._routes_and_filters()
-        values["settings"] = Settings() if problems else self._made(Settings, settings)
+        values["settings"] = stand_in(Settings, settings)
         values = {key: value for key, value in values.items() if value is not None}
         return Configuration(**values, pools=tuple(pools), routes=tuple(routes), filters=MappingProxyType(filters))
-
-    def _made(self, cls: type, values: Mapping[str, Any]) -> Any:
-        try:
-            return made(cls, values)
-        except Mistakes as mistakes:
-            self._problems += mistakes.problems
-            return cls()
 
     def _site(self) -> dict[str, Any]:
         """The arguments of :class:`Configuration` that are said at the top, but for the settings."""
@@ -261,7 +252,7 @@ class _Reading:
         for name, table in tables.items():
             pool, problems = self._pools.read(name, table, settings)
             self._problems += [one.below("pools", name) for one in problems]
-            pools += [pool] if pool is not None else []
+            pools.append(pool)
         if not tables:
             self._problems += self._pools.top_problems()
         return pools
@@ -293,13 +284,6 @@ class _Reading:
             routes=named(configuration.routes),
             certificates=certificates if certificates is not None and certificates.files else None,
         )
-
-
-def _hidden_routes(routes: Iterable[Route]) -> list[Problem]:
-    """Routes that no request can ever take."""
-    routes = named(routes)
-    numbers = {route.name: number for number, route in enumerate(routes)}
-    return [Problem(("routes", numbers[name]), message) for name, message in overlaps(in_order(routes))]
 
 
 def _as_text(value: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import NoneType
+from difflib import get_close_matches
+from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -14,7 +15,7 @@ from ..errors import ConfigurationError
 from .document import Document
 from .environment import Text, file_text, is_file_text
 from .fields import FieldKey, element_of, field_keys, is_list_kind, is_several, is_table_kind, without_none
-from .problems import KeyPath, Problem, did_you_mean, from_lines
+from .problems import KeyPath, Problem, from_lines
 
 __all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "unknown_keys"]
 
@@ -239,6 +240,22 @@ _WORDS: dict[type, str] = {
 _TRUTH = {"true": True, "false": False}
 
 
+def stand_in(cls: type, values: Mapping[str, Any]) -> Any:
+    """The same of what could be read, with defaults for the rest, and without looking at whether it goes together."""
+    instance: Any = object.__new__(cls)
+    fields = attrs.fields(cls)
+    for one in fields:
+        default = one.default
+        made = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        value = values.get(one.alias or one.name, made)
+        try:
+            value = _converted(one, value, instance)
+        except ConfigurationError:
+            value = made
+        object.__setattr__(instance, one.name, value)
+    return instance
+
+
 def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
     """Make one of values that have been checked each by itself.
 
@@ -251,25 +268,31 @@ def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
 
 
 def unknown_keys(
-    table: Mapping[str, Any], known: Iterable[str], hint: Callable[[str], str] = lambda key: ""
+    table: Mapping[str, Any],
+    known: Iterable[str],
+    hint: Callable[[str], str] = lambda key: "",
+    habits: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Problem]:
     """What stands in a table and is no key of it.
 
     :param hint: where else a key belongs; empty: it is nowhere known.
+    :param habits: what other programs call a key, in small letters and with hyphens.
     """
     names = sorted(known)
-    return [Problem((key,), f"there is no such key{_guess(key, names, hint)}") for key in table if key not in names]
+    return [_unknown(key, names, hint, habits) for key in table if key not in names]
 
 
-def _guess(key: str, names: list[str], hint: Callable[[str], str]) -> str:
+def _unknown(key: str, names: list[str], hint: Callable[[str], str], habits: Mapping[str, str]) -> Problem:
     hyphens = key.replace("_", "-").lower()
+    meant = habits.get(hyphens) or next(iter(get_close_matches(hyphens, names, n=1)), "")
     if hyphens in names:
-        return f" (did you mean {hyphens}? keys are written with hyphens, in small letters)"
-    elsewhere = hint(key) or hint(hyphens)
-    if elsewhere:
-        return f"; {elsewhere}"
-    nearest = did_you_mean(key, names)
-    return nearest if nearest and len(names) > _LISTED else f"{nearest}; allowed are {', '.join(names)}"
+        more = f" (did you mean {hyphens}? keys are written with hyphens, in small letters)"
+    elif hint(key) or hint(hyphens):
+        more = f"; {hint(key) or hint(hyphens)}"
+    else:
+        more = f" (did you mean {meant}?)" if meant else ""
+        more += "" if meant and len(names) > _LISTED else f"; allowed are {', '.join(names)}"
+    return Problem((key,), f"there is no such key{more}", meant=meant)
 
 
 def _values(items: dict[int, Any]) -> list[Any]:

@@ -48,6 +48,7 @@ from .match_values import (
 )
 
 __all__ = [
+    "TARGETS",
     "Condition",
     "FixedAnswer",
     "Match",
@@ -260,7 +261,8 @@ class Mirror:
     share: float = attrs.field(default=100.0, validator=PERCENT)
 
 
-_TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")
+#: The keys by which a route says where it leads.
+TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")
 
 
 def _redirect(given: Any) -> Any:
@@ -297,14 +299,14 @@ class Route:
     def __attrs_post_init__(self) -> None:
         given = self.targets
         if len(given) != 1:
-            *most, last = _TARGETS
+            *most, last = TARGETS
             said = " and ".join(given) + " were given" if given else "none was given"
             raise ConfigurationError(f"target: {said}; allowed is exactly one of {', '.join(most)} and {last}")
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The keys by which it says where it leads: one."""
-        return tuple(key for key in _TARGETS if getattr(self, key))
+        return tuple(key for key in TARGETS if getattr(self, key))
 
     @property
     def pools(self) -> tuple[str, ...]:
