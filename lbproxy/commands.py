@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -77,11 +78,30 @@ def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
         lambda: store_of(configuration),
         lambda: _site(configuration, reactor),
         lambda: check_places(configuration, reactor),
+        lambda: _check_written(configuration),
     ):
         try:
             check()
         except ConfigurationError as error:
             problems += problems_of(error, TOP_KEYS)
+    if problems:
+        raise Mistaken(*problems)
+
+
+def _check_written(configuration: Configuration) -> None:
+    """Whether the files that are written could be there. Who may write them is known only to who serves.
+
+    :raises Mistaken: with all that could not.
+    """
+    log = configuration.access_log
+    problems = []
+    log_path = "" if log is None or log.path == "-" else log.path
+    for key, path in (("access-log", log_path), ("state-file", configuration.state_file)):
+        folder = os.path.dirname(os.path.abspath(path))
+        if path and not os.path.isdir(folder):
+            problems.append(Problem((key,), f"{path!r} was given, and there is no directory {folder}; make it, or name another"))
+        elif path and os.path.isdir(path):
+            problems.append(Problem((key,), f"{path!r} was given, which is a directory; allowed is a file's path"))
     if problems:
         raise Mistaken(*problems)
 

@@ -394,7 +394,8 @@ class Preparation:
 
     def _filters_of(self, route: Route, number: int) -> list[LiveFilter]:
         """A route's filters in order: the site's for all routes, then its own."""
-        said: list[tuple[KeyPath, str]] = [(("default-filters", place), one) for place, one in enumerate(self._new.default_filters)]
+        said: list[tuple[KeyPath, str]] = []
+        said += [(("default-filters", place), one) for place, one in enumerate(self._new.default_filters)]
         own_names = ((place, one) for place, one in enumerate(route.filters) if isinstance(one, str))
         said += [(("routes", number, "filters", place), name) for place, name in own_names]
         for path, name in said:

@@ -277,6 +277,13 @@ class Asked(FileCase):
             ],
         )
 
+    def test_check_of_what_is_written(self) -> None:
+        """Its directories must be there."""
+        path = self.write(ONE + 'access-log = "/missing/log"\nstate-file = "/tmp"\n')
+        code, _ = self.answer("--config", path, "--check")
+        self.assertIn(f"{path}:2: access-log: '/missing/log' was given, and there is no directory /missing; make it", code)
+        self.assertIn(f"{path}:3: state-file: '/tmp' was given, which is a directory", code)
+
     def test_check_of_options_names_them(self) -> None:
         """Where there is no file, the option is the place."""
         code, _ = self.answer("-b", "a:1", "--listen", "tcp:80", "--listen", "x", "--admin", "y", "--check")

@@ -13,9 +13,9 @@ from ..policies import policy_maker
 from ..routing.checks import size
 from ..settings import Settings
 from .document import Document
-from .environment import Text, is_file_text, key_file
+from .environment import Text, key_file
 from .habits import OF_POOLS
-from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint
+from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint, with_example
 from .model import PoolConfiguration
 from .problems import Problem, from_lines
 from .structure import SAID, Mistakes, Structurer, shown, stand_in, unknown_keys
@@ -88,11 +88,11 @@ class PoolReader:
         """What is wrong with what is said of all pools, the settings apart: for where no pool is there to be read."""
         return [*self._policy_and_tls(self._top, {}), *self._probe(self._top)[1]]
 
-    def _tried(self, key: str, act: Callable[[], object], path: tuple[str, ...] | None = None) -> list[Problem]:
+    def _tried(self, key: str, act: Callable[[], object]) -> list[Problem]:
         try:
             act()
         except Mistakes as mistakes:
-            return [one.below(*((key,) if path is None else path)) for one in mistakes.problems]
+            return [with_example(key, one).below(key) for one in mistakes.problems]
         return []
 
     def _policy_and_tls(self, table: Mapping[str, Any], values: dict[str, Any]) -> list[Problem]:
@@ -154,7 +154,7 @@ class PoolReader:
     # Backends.
 
     def _backends(self, value: Any) -> dict[str, Any]:
-        if is_file_text(value):
+        if isinstance(value, dict) and value.keys() == {"file"}:
             path = self._structurer.absolute(value["file"], self._structurer.read(value["file"], str))
             if not path or path == value["file"].folder:
                 raise Mistakes(Problem(("file",), "'' was given; allowed is a file's path"))
@@ -220,6 +220,8 @@ class PoolReader:
         if key == "backup" or (key == "verify" and isinstance(value, bool)):
             switched = self._structurer.read(value, bool)
             return (":backup" if switched else "") if key == "backup" else "" if switched else ":verify=off"
+        if isinstance(value, float) or (isinstance(value, bool) and key in ("weight", "tier", "max-in-flight")):
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is a whole number"))
         if isinstance(value, int) and not isinstance(value, bool) and key != "address":
             return f":{key}={'v' if key == 'proxy-protocol' else ''}{value}"
         text: str = self._structurer.read(value, str)

@@ -22,7 +22,7 @@ from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
 from .habits import OF_THE_TOP
-from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
+from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint, with_example
 from .known import Known
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of, pointed
@@ -201,7 +201,7 @@ class _Reading:
                 try:
                     read[cls][name] = self._site_value(key, self._top[key], kind)
                 except Mistakes as mistakes:
-                    self._problems += [one.below(key) for one in mistakes.problems]
+                    self._problems += [with_example(key, one).below(key) for one in mistakes.problems]
         log = read[AccessLogFile]
         if not any(problem.path[:1] in (("access-log",), ("access-log-format",)) for problem in self._problems):
             found = access_log_problems(log.get("path"), log.get("format"), log.get("explain", False), FORMATS[0])

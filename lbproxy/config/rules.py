@@ -30,6 +30,7 @@ __all__ = [
     "check",
     "cross_problems",
     "limit_problems",
+    "place_problems",
     "pool_problems",
     "probe_problems",
     "reference_problems",
@@ -41,6 +42,8 @@ __all__ = [
 
 #: Listeners on which it is certain that no TLS is spoken.
 _IN_CLEAR = re.compile(r"(?:haproxy:)?(?:tcp6?|unix|systemd):", re.IGNORECASE)
+
+_ANY_PORT = re.compile(r":(?:port=)?0(?::|\Z)")
 
 _DEFAULTS = attrs.fields(Settings)
 _FOR_EVERYTHING = '[[routes]] with pool = "NAME" alone is one for everything'
@@ -100,6 +103,18 @@ def admin_problems(configuration: Configuration, known: Known = EVERYTHING) -> I
     """Who may write must be able to come in."""
     if configuration.admin_writable and configuration.admin is None and known("admin"):
         yield Problem(("admin-writable",), "it was given without --admin; say where operators connect as well")
+
+
+def place_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+    """Nobody can listen in the same place twice. Where the system chooses the port, it is another one each time."""
+    seen: set[str] = set()
+    places = [(("listen", number), one) for number, one in enumerate(configuration.listen or ())]
+    places += [(("tls-listen", number), one) for number, one in enumerate(configuration.tls_listen or ())]
+    places += [(("admin",), configuration.admin)] if configuration.admin else []  # type: ignore[list-item]
+    for path, description in places:
+        if description in seen and not _ANY_PORT.search(description):
+            yield Problem(path, f"{description!r} was given, and is listened to already; name each place once")
+        seen.add(description)
 
 
 def access_log_problems(path: str | None, format: str | None, explain: bool, plain: str = "combined") -> Iterator[Problem]:
@@ -287,6 +302,7 @@ RULES: tuple[Callable[[Configuration, Known], Iterable[Problem]], ...] = (
     sticky_problems,
     limit_problems,
     admin_problems,
+    place_problems,
     certificate_problems,
     secure_request_problems,
     backend_tls_problems,

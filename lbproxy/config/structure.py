@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, time
 from difflib import get_close_matches
 from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_origin
@@ -114,6 +115,11 @@ class Structurer:
 
     def _field(self, field: FieldKey, value: Any, instance: Any) -> Any:
         attribute = field.attribute
+        wanted = without_none(field.kind)
+        if wanted is bool and not isinstance(value, (bool, Text)):
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is {_WORDS[bool]}"))
+        if attrs.has(wanted) and attribute.converter is None and not isinstance(value, dict):
+            return self.instance(value, wanted)  # which says which keys there are
         checked = attribute.validator is not None or attribute.converter is not None
         read = self.prepared(value, field.kind) if checked else self.read(value, field.kind)
         if field.is_path:
@@ -128,7 +134,8 @@ class Structurer:
         except AttributeError:
             pass  # a validator looks at what has not been read: making the whole will tell
         except (TypeError, ValueError) as error:
-            raise Mistakes(Problem((), f"{shown(value)} was given, which cannot be read: {error}")) from None
+            wrong = "is of the wrong kind" if isinstance(error, TypeError) else f"cannot be read: {error}"
+            raise Mistakes(Problem((), f"{shown(value)} was given, which {wrong}")) from None
         return read
 
     def absolute(self, value: Any, read: Any) -> Any:
@@ -156,6 +163,8 @@ class Structurer:
                 return [self.prepared(value, element_of(wanted))]
             text = _free(value, wanted) if value.free else str(value)
             return text.encode() if wanted is bytes and isinstance(text, str) else text
+        if isinstance(value, (date, time)):
+            raise Mistakes(Problem((), f"{value} was given; dates and times are wanted nowhere, and texts stand in quotes"))
         if is_file_text(value) and wanted in (str, bytes):
             text = self._file_text(value)
             return text.encode() if wanted is bytes else text

@@ -96,11 +96,11 @@ def conditions(given: Any, key: str = "header") -> tuple[Condition, ...]:
 
 
 def _header(given: Any) -> tuple[Condition, ...]:
-    return conditions(given, "header")
+    return conditions_of(given, "header", Condition, header_problems)
 
 
 def _query(given: Any) -> tuple[Condition, ...]:
-    return conditions(given, "query")
+    return conditions_of(given, "query", Condition, query_problems)
 
 
 def _for_header(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:

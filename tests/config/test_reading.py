@@ -528,6 +528,54 @@ split = { pools = { app = 1, canary = 1 } }
         ):
             self.assertEqual(self.only(text).split(": ")[1], key)
 
+    def test_values_that_are_none_at_all(self) -> None:
+        """Whatever stands there, what is wanted is said, with an example where it helps."""
+        for text, part in (
+            ("backends = 'a:1'\nlisten = 80", '80 was given; allowed is a text such as "tcp:80"'),
+            ("backends = 'a:1'\nadmin = 8081", 'allowed is a text such as "tcp:8081:interface=127.0.0.1"'),
+            ("backends = 'a:1'\n[probe]\nhttp = '/'", 'allowed is a text such as "http:/healthz"'),
+            ("backends = 'a:1'\nforwarded = 'yes'", "'yes' was given; allowed is a truth value, true or false"),
+            ("backends = 'a:1'\nwatch = 1", "1 was given; allowed is a truth value, true or false"),
+            ("backends = 'a:1'\nretries = 1979-05-27", "1979-05-27 was given; dates and times are wanted nowhere"),
+            ("backends = 'a:1'\noutliers = [[1]]", "[[1]] was given, which is of the wrong kind"),
+            ("backends = { file = 5 }", "5 was given; allowed is a text"),
+            ("backends = [{ address = 'a:1', weight = 1.5 }]", "weight: 1.5 was given; allowed is a whole number"),
+            ("backends = [{ address = 'a:1', max-in-flight = nan }]", "nan was given; allowed is a whole number"),
+            (f"{POOL}[[routes]]\nstatic = '/srv'", "'/srv' was given; allowed is a table with the keys directory, index"),
+            (f"{POOL}[[routes]]\nanswer = 404", "404 was given; allowed is a table with the keys status, body, type, headers"),
+            (f"{POOL}[[routes]]\npool = 'app'\nmirror = 'app'", "allowed is a table with the keys pool, share"),
+            ("backends = 'a:1'\nlisten = ['tcp:80', 'tcp:80']", "listen[1]: 'tcp:80' was given, and is listened to already"),
+            (f"retries = {'9' * 5000}", "it is no TOML: "),
+            (f"{'.'.join('a' * 3000)} = 1", "nested too deeply"),
+            ("a = 1\na = 2", "this key is here already; say it once"),
+            (f"{POOL}{POOL}", "there is a table [pools.app] already (at column 11); put the two together"),
+            ("listen = tcp:80", "texts stand in quotes"),
+            ("upstream app {", "a line is KEY = VALUE, or [TABLE]"),
+            ("include = '.'\nbackends = 'a:1'", "'.' was given, and that is a directory; allowed are files, and patterns"),
+            ("include = ['']\nbackends = 'a:1'", "'' was given, and that is a directory"),
+            ('include = "a\\u0000b"\n' + "backends = 'a:1'", "'a\\x00b' was given"),
+        ):
+            with self.subTest(text[:80]):
+                self.assertIn(part, self.only(text))
+        self.read("backends = 'a:1'\nlisten = ['tcp:0', 'tcp:0']")
+
+    def test_every_condition_of_a_table(self) -> None:
+        """Names that none may have are told with values that are none."""
+        header = "header = { A = 5, B = { regex = '(' }, Host = 'x', 'b c' = '1' }"
+        said = self.said(f"{POOL}{ROUTE}{header}\nquery = {{ a = 5, '' = '1' }}")
+        parts = ("header.A: 5", "header.B: regex: '('", "'Host'", "'b c'", "query.a: 5", "query: ''")
+        for line, part in zip(said, parts, strict=True):
+            self.assertIn(part, line)
+
+    def test_pipes(self) -> None:
+        """They are no files: whoever opened one would wait."""
+        pipe = self.mktemp()
+        os.mkfifo(pipe)
+        with self.assertRaisesRegex(ConfigurationError, "it is a pipe, and no file"):
+            read_configuration(pipe)
+        for text in (f"include = '{pipe}'", f"via = {{ file = '{pipe}' }}", f"sticky = 'a'\nsticky-key-file = '{pipe}'"):
+            self.assertIn("it is a pipe, and no file", self.said(f"{BACKENDS}{text.replace(pipe, os.path.abspath(pipe))}")[0])
+
     def test_what_other_programs_call_it(self) -> None:
         """The key for it is named."""
         for text, meant in (
