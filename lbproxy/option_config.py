@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .config.printing import print_configuration
 from .config.reading import Loaded, Unreadable, read_configuration
 from .errors import ConfigurationError, LBProxyError
 from .files import FileStamp
@@ -120,6 +121,7 @@ class ConfigurationFile:
         self.path = os.path.abspath(path)
         self.overrides = overrides
         self.reading: Loaded | None = None
+        self._served: Loaded | None = None
         self._files: tuple[str, ...] = (self.path,)
         self.read_as = FileStamp()
 
@@ -131,6 +133,7 @@ class ConfigurationFile:
         before = self.stamp()
         try:
             self.reading = read_configuration(self.path, self.overrides)
+            self._served = self._served or self.reading
             self._files = self.reading.files
         except Unreadable as error:
             self._files = error.files
@@ -140,6 +143,15 @@ class ConfigurationFile:
             known = dict(before.states)
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
         return self.reading.configuration
+
+    def served(self) -> None:
+        """What was read last is gone by from now on."""
+        self._served = self.reading
+
+    def printed(self) -> str:
+        """What is gone by, as a file without its secrets."""
+        loaded = self._served or self.reading
+        return "" if loaded is None else print_configuration(loaded, secrets=False)
 
     def located(self, error: LBProxyError) -> str:
         """What was found to be wrong with it after it was read, such as a certificate that has expired, with files and lines."""

@@ -19,6 +19,8 @@ from twisted.python import usage
 from . import __version__
 from .balance.backend import BACKEND_OPTIONS, parse_backends
 from .config.model import Configuration
+from .config.printing import print_configuration
+from .config.reading import read_options
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
@@ -230,6 +232,12 @@ class Options(usage.Options):
         if self.file is not None and self.file.reading is not None:
             return self.file.reading.configuration
         return configuration_of(self, self.settings(), self._policy, self._listens)
+
+    def printed(self) -> str:
+        """What is gone by, as a file without its secrets."""
+        if self.file is not None:
+            return self.file.printed()
+        return print_configuration(read_options(self.given), secrets=False)
 
     def postOptions(self) -> None:
         """Turn texts into values, and find all that is wrong at once."""

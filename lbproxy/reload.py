@@ -65,6 +65,9 @@ class Source(Protocol):
     def stamp(self) -> FileStamp:
         """The state of these files now. Blocking; safe in a thread."""
 
+    def served(self) -> None:
+        """What was read last is gone by from now on."""
+
     def located(self, error: LBProxyError) -> str:
         """What was wrong with what was read last, a line each, with the file and the line of what they are about."""
 
@@ -168,13 +171,16 @@ class Reloader:
         self._busy = True
         give, self._wanted = self._wanted, None
         asked, self._asked = self._asked, []
+        of_file = give == self._read
         changing: Deferred[Any] = maybeDeferred(give)
         changing.addCallback(self._change)
-        changing.addCallbacks(self._changed, partial(self._failed, of_file=give == self._read))
+        changing.addCallbacks(partial(self._changed, of_file=of_file), partial(self._failed, of_file=of_file))
         changing.addCallback(self._end, asked)
 
-    def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
+    def _changed(self, differences: tuple[Any, ...], of_file: bool) -> ReloadResult:
         self._told = ""
+        if of_file and self.source is not None:
+            self.source.served()
         self.read_at = self._clock.seconds()
         _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))

@@ -68,6 +68,7 @@ class LoadBalancerService(MultiService):
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
+    :ivar printed: gives the configuration as a file, without secrets, for ``/config``; None: there is none to be shown.
     :ivar configuration: what it was made of, or changed to since; None: it was not made of any.
     :ivar site: what stands behind the listeners.
     :ivar listeners: where it listens.
@@ -163,6 +164,7 @@ class LoadBalancerService(MultiService):
         self.resource = resource
         self.site = site = resource.site
         self.configuration: Configuration | None = None
+        self.printed: Callable[[], str] | None = None
         self.access_log = access_log
         self.certificates: CertificateStore | None = None
         self.watch: CertificateWatch | None = None
@@ -227,6 +229,7 @@ class LoadBalancerService(MultiService):
             reloader=None if configuration is None else self.reloader,
             explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
+            configuration=self.printed,
         ).resource
 
     def keep_state(self, path: str) -> None:

@@ -174,6 +174,7 @@ def makeService(options: Options) -> IService:
     def balancer(configuration: Configuration) -> LoadBalancerService:
         certificates = options["certificates"]  # which are read already, unless a file names them
         made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
+        made.printed = None if options["demo"] else options.printed
         service.balancers.append(made)
         return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.python.usage import UsageError
@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy import Backend, Settings
 from lbproxy.commands import run_command
 from lbproxy.config.model import AccessLogFile, Configuration, PoolConfiguration
+from lbproxy.config.printing import print_configuration
 from lbproxy.config.reading import read_text
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.option_config import NOT_IN_FILES, given_options
@@ -43,6 +44,24 @@ pool = "a"
 """
 ONE = 'backends = ["10.0.0.1:8000"]\n'
 
+#: Secrets in clear, wherever they may stand.
+SECRETS = """
+[pools.c]
+backends = ["10.0.0.4:8000"]
+sticky = "c"
+sticky-key = "0123456789abcdef"
+probe = "http:/"
+probe-header = ["Authorization: Bearer x", "X-A: b"]
+[[routes]]
+path = "/c"
+header = { Authorization = "hidden1", X-A = { regex = "b" } }
+pool = "c"
+filters = [{ type = "headers", request-set = { X-Api-Key = "hidden2" } }]
+[[routes]]
+path = "/d"
+header = { Cookie = { regex = "hidden3" } }
+pool = "c"
+"""
 #: Nothing that it names is there.
 UNUSABLE = """listen = ["tcp:80", "x"]
 certificate = ["/missing.pem"]
@@ -74,9 +93,9 @@ pool = "listed"
 class FileCase(SynchronousTestCase):
     """Has a configuration in a file."""
 
-    def write(self, text: str) -> str:
+    def write(self, text: str, path: str = "") -> str:
         """A file with this in it."""
-        path = os.path.abspath(f"{self.mktemp()}.toml")
+        path = path or os.path.abspath(f"{self.mktemp()}.toml")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
             file.write(text)
@@ -213,6 +232,35 @@ class Beside(FileCase):
         self.assertEqual(list(service.site.balancers), ["a", "b"])
         self.assertIs(service.reloader.source, options.file)
         self.assertEqual((service.reloader.watching, service.reloads), (True, True))
+
+    def test_operators_see_what_is_gone_by_without_secrets(self) -> None:
+        """Of a file and of options alone; what was read since and is not gone by is not shown."""
+        path = self.write(FILE + SECRETS)
+        options = parse("--config", path)
+        made: Any = makeService(options)
+        (service,) = made
+        text = service.printed()
+        for secret in ("0123456789abcdef", "Bearer", "hidden1", "hidden2", "hidden3"):
+            self.assertNotIn(secret, text, text)
+        self.assertIn("\nretries = 1  # ", text)
+        self.write(FILE.replace("retries = 1", "retries = 7"), path)
+        assert options.file is not None
+        options.file.read()
+        self.assertEqual(service.printed(), text)
+        options.file.served()
+        self.assertIn("\nretries = 7  # ", service.printed())
+        (alone,) = cast(Any, makeService(parse("-b", "a:1", "--retries", "9")))
+        self.assertIn("\nretries = 9  # --retries", alone.printed())
+        (demo,) = cast(Any, makeService(parse("--demo")))
+        self.assertFalse(getattr(demo, "printed", None))
+
+    def test_secrets_in_clear_are_printed_for_who_can_read_the_file(self) -> None:
+        """With a word of advice; what is printed reads back as the same."""
+        loaded = read_text(FILE.replace("retries = 1", "retries = 1\nsticky = 'a'") + SECRETS)
+        printed = print_configuration(loaded)
+        self.assertEqual(read_text(printed).configuration, loaded.configuration)
+        self.assertEqual(printed.count("; a secret in clear: "), 4)
+        self.assertIn("(not shown)", print_configuration(loaded, secrets=False))
 
     def test_what_cannot_be_served_ends_it(self) -> None:
         """Such as a place that is none, before anything starts."""

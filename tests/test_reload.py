@@ -36,6 +36,9 @@ class Source:
     def stamp(self) -> FileStamp:
         return FileStamp((("/etc/lb.toml", (self.state,)),))
 
+    def served(self) -> None:
+        pass
+
     def located(self, error: LBProxyError) -> str:
         return f"located: {error}"
 
