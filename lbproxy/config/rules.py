@@ -148,7 +148,7 @@ def certificate_problems(configuration: Configuration, known: Known = EVERYTHING
         "client-auth": certificates.client_auth,
     }
     for key, value in given.items():
-        if value:
+        if value and known(key):
             yield Problem((key,), "it was given without --certificate; say which certificate to show as well")
 
 
