@@ -18,7 +18,8 @@ from .habits import OF_POOLS
 from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint, with_example
 from .model import PoolConfiguration
 from .problems import Problem, from_lines
-from .structure import SAID, Mistakes, Structurer, shown, stand_in, unknown_keys
+from .strangers import unknown_keys
+from .structure import SAID, Mistakes, Structurer, shown, stand_in
 
 __all__ = ["PoolReader", "absolute_path", "as_settings_have_it", "path_of"]
 

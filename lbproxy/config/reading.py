@@ -30,7 +30,8 @@ from .pools import PoolReader, path_of
 from .problems import Problem, did_you_mean, path_of_text, problems_of
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
-from .structure import Mistakes, Structurer, shown, stand_in, unknown_keys
+from .strangers import unknown_keys
+from .structure import Mistakes, Structurer, shown, stand_in
 
 __all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 

@@ -11,7 +11,8 @@ from .environment import Text
 from .habits import OF_ROUTES
 from .keys import MATCH_KEYS, ROUTE_KEYS, route_hint
 from .problems import KeyPath, Problem, did_you_mean, from_lines
-from .structure import Mistakes, Structurer, made, shown, stand_in, unknown_keys
+from .strangers import unknown_keys
+from .structure import Mistakes, Structurer, made, shown, stand_in
 
 __all__ = ["RouteReader", "filter_types"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
-from difflib import get_close_matches
-from types import MappingProxyType, NoneType
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -17,13 +16,12 @@ from .document import Document
 from .environment import Text, file_text, is_file_text
 from .fields import FieldKey, element_of, field_keys, is_list_kind, is_several, is_table_kind, without_none
 from .problems import KeyPath, Problem, from_lines
+from .strangers import unknown_keys
 
-__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "unknown_keys"]
+__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "stand_in"]
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
-#: Keys that are listed beside the nearest one at most.
-_LISTED = 30
 
 
 #: Stands for what has been said already, of a text that stands for nothing.
@@ -274,34 +272,6 @@ def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
         return cls(**values)
     except ConfigurationError as error:
         raise Mistakes(*from_lines(error, field_keys(cls), path)) from None
-
-
-def unknown_keys(
-    table: Mapping[str, Any],
-    known: Iterable[str],
-    hint: Callable[[str], str] = lambda key: "",
-    habits: Mapping[str, str] = MappingProxyType({}),
-) -> list[Problem]:
-    """What stands in a table and is no key of it.
-
-    :param hint: where else a key belongs; empty: it is nowhere known.
-    :param habits: what other programs call a key, in small letters and with hyphens.
-    """
-    names = sorted(known)
-    return [_unknown(key, names, hint, habits) for key in table if key not in names]
-
-
-def _unknown(key: str, names: list[str], hint: Callable[[str], str], habits: Mapping[str, str]) -> Problem:
-    hyphens = key.replace("_", "-").lower()
-    meant = habits.get(hyphens) or next(iter(get_close_matches(hyphens, names, n=1)), "")
-    if hyphens in names:
-        more = f" (did you mean {hyphens}? keys are written with hyphens, in small letters)"
-    elif hint(key) or hint(hyphens):
-        more = f"; {hint(key) or hint(hyphens)}"
-    else:
-        more = f" (did you mean {meant}?)" if meant else ""
-        more += "" if meant and len(names) > _LISTED else f"; allowed are {', '.join(names)}"
-    return Problem((key,), f"there is no such key{more}", meant=meant)
 
 
 def _values(items: dict[int, Any]) -> list[Any]:
