@@ -7,16 +7,21 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+import attrs
+
+from .config.model import Configuration
 from .config.printing import print_configuration
-from .config.reading import Loaded, Unreadable, read_configuration
+from .config.reading import Loaded, Unreadable, read_configuration, read_options
 from .errors import ConfigurationError, LBProxyError
 from .files import FileStamp
-from .settings import Settings
 from .tls.files import absolute
 
-__all__ = ["NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_options"]
+__all__ = ["DEMO_ADMIN", "NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_options"]
 
+#: Where the demo's operators connect unless they say where.
+DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
+#: In the place of backends that are not there yet.
+_LATER = "127.0.0.1:1"
 #: What is said to the command alone.
 NOT_IN_FILES = frozenset(("check", "config", "demo", "explain", "help", "plan", "print-config", "version"))
 
@@ -54,58 +59,17 @@ def given_options(options: Any, words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def configuration_of(options: Mapping[str, Any], settings: Settings, policy: str, listens: Mapping[str, Any]) -> Configuration:
+def configuration_of(given: Mapping[str, Any], demo: bool = False) -> Configuration:
     """What options without a file say: one pool, and no routes.
 
-    :param options: as they are after parsing, each of its own type.
-    :param settings: those among them.
-    :param policy: as it was written.
-    :param listens: what was said of ``listen`` and ``tls-listen``; None: nothing.
+    :param given: as :func:`given_options` finds them; they have been checked.
+    :param demo: whether the pool is to have backends only later.
     """
-    pool = PoolConfiguration(
-        backends=tuple(options["backends"]),
-        policy=policy,
-        probe=options["probe"],
-        settings=settings,
-        backend_ca=_absolute(options["backend-ca"]),
-        backend_certificate=None if options["backend-certificate"] is None else absolute(options["backend-certificate"]),
-    )
-    return Configuration(
-        listen=listens["listen"],
-        tls_listen=listens["tls-listen"],
-        certificates=_certificates(options) if options["certificate"] else None,
-        admin=options["admin"],
-        admin_writable=options["admin-writable"],
-        access_log=_access_log(options),
-        settings=settings,
-        pools=(pool,),
-        state_file=_absolute(options["state-file"]) or "",
-    )
-
-
-def _absolute(path: str | None) -> str | None:
-    """A daemon changes its directory."""
-    return path and os.path.abspath(path)
-
-
-def _certificates(options: Mapping[str, Any]) -> Certificates:
-    default = options["default-certificate"]
-    return Certificates(
-        files=tuple(map(absolute, options["certificate"])),
-        default=None if default is None else absolute(default),
-        reject_unknown_names=options["reject-unknown-names"],
-        profile=options["tls-profile"],
-        client_ca=_absolute(options["client-ca"]),
-        client_auth=options["client-auth"],
-    )
-
-
-def _access_log(options: Mapping[str, Any]) -> AccessLogFile | None:
-    path = options["access-log"]
-    if path is None:
-        return None
-    path = path if path == "-" else os.path.abspath(path)
-    return AccessLogFile(path=path, format=options["access-log-format"], explain=options["access-log-explain"])
+    if not demo:
+        return read_options(given).configuration
+    configuration = read_options({"admin": DEMO_ADMIN, **given, "backends": [_LATER]}).configuration
+    pools = tuple(attrs.evolve(pool, backends=()) for pool in configuration.pools)
+    return attrs.evolve(configuration, pools=pools)
 
 
 class ConfigurationFile:

@@ -24,7 +24,7 @@ from .config.reading import read_options
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
-from .option_config import ConfigurationFile, configuration_of, given_options
+from .option_config import DEMO_ADMIN, ConfigurationFile, configuration_of, given_options
 from .option_help import EXAMPLES, options_help
 from .option_rows import COMPLETIONS, FLAG_ROWS, PARAMETER_ROWS
 from .option_rules import rule_problems
@@ -35,7 +35,6 @@ from .settings import Settings
 
 __all__ = ["Options"]
 
-DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
 #: What takes no value, and is no setting of the balancer.
 _SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-names", "check", "print-config", "watch")
 _SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
@@ -70,8 +69,6 @@ class Options(usage.Options):
         #: The file of --config, and what was given beside it.
         self.file: ConfigurationFile | None = None
         self.given: dict[str, Any] = {}
-        self._policy = ""
-        self._listens: dict[str, Any] = {}
         # Docstrings come with their line breaks and indents.
         self.docs = {option: text and " ".join(text.split()) for option, text in self.docs.items()}
 
@@ -177,7 +174,7 @@ class Options(usage.Options):
         """All that was given, once it has been parsed: by the file and the options beside it, or by options alone."""
         if self.file is not None and self.file.reading is not None:
             return self.file.reading.configuration
-        return configuration_of(self, self.settings(), self._policy, self._listens)
+        return configuration_of(self.given, self["demo"])
 
     def printed(self) -> str:
         """What is gone by, as a file without its secrets."""
@@ -232,7 +229,6 @@ class Options(usage.Options):
         self["access-log-format"] = self["access-log-format"] or FORMATS[0]
         from .listener import where_to_listen  # whoever wants the --help need not wait for it
 
-        self._listens = {name: tuple(self[name]) or None for name in ("listen", "tls-listen")}
         self["listen"], self["tls-listen"] = where_to_listen(
             self["listen"] or None,
             self["tls-listen"] or None,
@@ -270,7 +266,6 @@ class Options(usage.Options):
         return []
 
     def _check_policy(self) -> list[str]:
-        self._policy = self["policy"]
         try:
             self["policy"] = policy_maker(self["policy"])
         except ConfigurationError as error:
