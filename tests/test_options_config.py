@@ -7,16 +7,18 @@ import os
 from typing import Any, cast
 from unittest.mock import patch
 
+from twisted.internet.defer import maybeDeferred
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+import lbproxy.service
 from lbproxy import Backend, Settings
 from lbproxy.commands import run_command
 from lbproxy.config.model import AccessLogFile, Configuration, PoolConfiguration
 from lbproxy.config.printing import print_configuration
 from lbproxy.config.reading import read_text
 from lbproxy.health.spec import ProbeSpec
-from lbproxy.option_config import NOT_IN_FILES, given_options
+from lbproxy.option_config import NOT_IN_FILES, ConfigurationFile, given_options
 from lbproxy.options import Options
 from lbproxy.plan import changed_names, client_endpoint, lines_of
 from lbproxy.routing.model import Route
@@ -232,6 +234,17 @@ class Beside(FileCase):
         self.assertEqual(list(service.site.balancers), ["a", "b"])
         self.assertIs(service.reloader.source, options.file)
         self.assertEqual((service.reloader.watching, service.reloads), (True, True))
+
+    def test_a_reload_names_the_places_of_what_cannot_be_used(self) -> None:
+        """As --check does; all stays as it was."""
+        path = self.write(ONE)
+        file = ConfigurationFile(path, {})
+        self.patch(lbproxy.service, "in_thread_of", lambda reactor, job: maybeDeferred(job))
+        service = LoadBalancerService.of(file.read(), reactor=Reactor(), source=file)
+        self.write(ONE + "[[routes]]\nname = 'a'\nstatic = { directory = '/missing' }\n", path)
+        result = self.successResultOf(service.reloader.reload())
+        self.assertFalse(result.ok)
+        self.assertTrue(result.errors[0].startswith(f"{path}:4: routes[0].static.directory: '/missing' was given"), result)
 
     def test_operators_see_what_is_gone_by_without_secrets(self) -> None:
         """Of a file and of options alone; what was read since and is not gone by is not shown."""
