@@ -24,7 +24,7 @@ from .plan import touched
 from .site import Site
 from .tls.watch import in_thread_of
 
-__all__ = ["run_command"]
+__all__ = ["refuse_unusable", "run_command"]
 
 
 def run_command(options: Options, reactor: Any) -> None:
@@ -62,13 +62,13 @@ def _print(options: Options, reactor: Any) -> None:
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
-    _refuse_unusable(configuration, reactor)
+    refuse_unusable(configuration, reactor)
     for warning in reading_of(options).warnings:
         _say(warning)
     _say(f"{options['config'] or 'the options'}: ok, {_counted(configuration)}")
 
 
-def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
+def refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     """What can be found out without opening anything but files.
 
     :raises Mistaken: with all of it.
@@ -128,7 +128,7 @@ def _plan(options: Options, reactor: Any) -> None:
     file = ConfigurationFile(options["plan"], options.given)
     new = file.read()
     try:
-        _refuse_unusable(new, reactor)
+        refuse_unusable(new, reactor)
     except ConfigurationError as error:
         raise Unreadable(file.located(error), ()) from None
     found = differences(old, new)

@@ -137,7 +137,7 @@ class _Reading:
         """
         self._problems += unknown_keys(self._top, TOP_KEYS, top_hint, OF_THE_TOP)
         configuration = self._configuration()
-        if all(problem.path for problem in self._document.problems):  # no file is missing as a whole
+        if all(problem.path[:1] not in ((), ("include",)) for problem in self._document.problems):  # all files are there
             self._problems += cross_problems(configuration, Known([*self._document.problems, *self._problems]))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])

@@ -253,6 +253,10 @@ def named_pools(route: Route) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str) -> Problem:
+    """That what is named there is not.
+
+    :param how: how one is written.
+    """
     there = ", ".join(known)
     allowed = f"allowed are {there}" if there else f"there is none at all; one is written as {how}"
     return Problem(path, f"{name!r} was given, and there is no {kind} of that name{did_you_mean(name, known)}; {allowed}")
@@ -262,8 +266,9 @@ def route_problems(configuration: Configuration, known: Known = EVERYTHING) -> I
     """Routes are told apart by their names, and can be taken."""
     seen: dict[str, int] = {}
     for number, route in enumerate(configuration.routes):
-        if route.name and seen.setdefault(route.name, number) != number:
-            message = f"{route.name!r} was given, which is the name of routes[{seen[route.name]}] too; give each its own"
+        name = route.name
+        if name and seen.setdefault(name, number) != number:
+            message = f"{name!r} was given, which is the name of routes[{seen[name]}] too; give each its own"
             yield Problem(("routes", number, "name"), message)
     certain = {number: route for number, route in enumerate(configuration.routes) if known("routes", number)}
     yield from _hidden(certain)
