@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from .balance.backend import Backend
 from .config.model import Configuration
-from .errors import LBProxyError, ListenError
+from .errors import ConfigurationError, LBProxyError, ListenError
 from .options import Options as OptionsAlone
 
 if TYPE_CHECKING:
@@ -197,11 +197,14 @@ def makeService(options: Options) -> IService:
 
 def _all_mistakes(options: Options, reactor: Any, first: LBProxyError) -> str:
     """What ``--check`` says, for the service ends at the first thing that it cannot be built of."""
-    from .commands import refuse_unusable
+    from .commands import reading_of, refuse_unusable
 
-    if not options["demo"]:
-        try:
-            refuse_unusable(options.configuration(), reactor)
-        except LBProxyError as error:
-            first = error
-    return str(first) if options.file is None else options.file.located(first)
+    if options["demo"]:
+        return str(first)
+    try:
+        refuse_unusable(options.configuration(), reactor)
+    except LBProxyError as error:
+        first = error
+    if options.file is not None:
+        return options.file.located(first)
+    return reading_of(options).located(first) if isinstance(first, ConfigurationError) else str(first)
