@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from .config.differences import Difference, differences
+from .config.keys import TOP_KEYS
 from .config.model import Certificates, Configuration
+from .config.problems import Mistaken, Problem, problems_of
 from .errors import ConfigurationError, ListenError
 from .listener import check_endpoints
 from .listeners import Opening, Places
@@ -108,7 +110,7 @@ class _Change:
         self._old = old
         self._new = new
         self._made = _Prepared(certificates=service.certificates, access_log=service.access_log)
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
 
     def begin(self) -> Deferred[tuple[Any, ...]]:
         """Prepare what takes long, and go on."""
@@ -133,7 +135,7 @@ class _Change:
         try:
             prepare()
         except ConfigurationError as error:
-            self._problems.append(str(error))
+            self._problems += problems_of(error, TOP_KEYS)
 
     def _go_on(self) -> tuple[Any, ...]:
         """What is left to prepare takes no time."""
@@ -143,7 +145,7 @@ class _Change:
         try:
             self._try(self._prepare_listeners)
             if self._problems:
-                raise ConfigurationError("\n".join(self._problems))
+                raise Mistaken(*self._problems)
         except Exception:
             self._abandon()
             raise

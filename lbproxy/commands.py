@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -9,9 +10,11 @@ from typing import Any
 
 from .changes import check_places, places_of, store_of
 from .config.differences import differences
+from .config.keys import TOP_KEYS
 from .config.model import Configuration
 from .config.printing import print_configuration
-from .config.reading import read_text
+from .config.problems import Mistaken, Problem, problems_of
+from .config.reading import Loaded, Unreadable, read_options
 from .errors import ConfigurationError
 from .explaining import explained
 from .members import Memberships
@@ -39,46 +42,68 @@ def run_command(options: Options, reactor: Any) -> None:
     try:
         for command in wanted:
             command(options, reactor)
-    except ConfigurationError as error:
+    except Unreadable as error:
         sys.exit(str(error))
+    except ConfigurationError as error:
+        sys.exit(reading_of(options).located(error))
     if wanted:
         sys.exit(0)
 
 
-def _print(options: Options, reactor: Any) -> None:
+def reading_of(options: Options) -> Loaded:
+    """What was read: the file, with the options beside it, or these alone."""
     loaded = None if options.file is None else options.file.reading
-    sys.stdout.write(print_configuration(read_text("", "the options", options.given) if loaded is None else loaded))
+    return read_options(options.given) if loaded is None else loaded
+
+
+def _print(options: Options, reactor: Any) -> None:
+    sys.stdout.write(print_configuration(reading_of(options)))
 
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
-    try:
-        refuse_unusable(configuration, reactor)
-    except ConfigurationError as error:
-        raise error if options.file is None else ConfigurationError(options.file.placed(str(error))) from None
-    if options.file is not None and options.file.reading is not None:
-        for warning in options.file.reading.warnings:
-            _say(warning)
+    refuse_unusable(configuration, reactor)
+    for warning in reading_of(options).warnings:
+        _say(warning)
     _say(f"{options['config'] or 'the options'}: ok, {_counted(configuration)}")
 
 
 def refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     """What can be found out without opening anything but files.
 
-    :raises ConfigurationError: names all of it.
+    :raises Mistaken: with all of it.
     """
-    problems = []
+    problems: list[Problem] = []
     for check in (
         lambda: store_of(configuration),
         lambda: _site(configuration, reactor),
         lambda: check_places(configuration, reactor),
+        lambda: _check_written(configuration),
     ):
         try:
             check()
         except ConfigurationError as error:
-            problems.append(str(error))
+            problems += problems_of(error, TOP_KEYS)
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise Mistaken(*problems)
+
+
+def _check_written(configuration: Configuration) -> None:
+    """Whether the files that are written could be there. Who may write them is known only to who serves.
+
+    :raises Mistaken: with all that could not.
+    """
+    log = configuration.access_log
+    problems = []
+    log_path = "" if log is None or log.path == "-" else log.path
+    for key, path in (("access-log", log_path), ("state-file", configuration.state_file)):
+        folder = os.path.dirname(os.path.abspath(path))
+        if path and not os.path.isdir(folder):
+            problems.append(Problem((key,), f"{path!r} was given, and there is no directory {folder}; make it, or name another"))
+        elif path and os.path.isdir(path):
+            problems.append(Problem((key,), f"{path!r} was given, which is a directory; allowed is a file's path"))
+    if problems:
+        raise Mistaken(*problems)
 
 
 def _counted(configuration: Configuration) -> str:
@@ -100,8 +125,12 @@ def _site(configuration: Configuration, reactor: Any) -> Site:
 
 def _plan(options: Options, reactor: Any) -> None:
     old = options.configuration()
-    new = ConfigurationFile(options["plan"], options.given).read()
-    refuse_unusable(new, reactor)
+    file = ConfigurationFile(options["plan"], options.given)
+    new = file.read()
+    try:
+        refuse_unusable(new, reactor)
+    except ConfigurationError as error:
+        raise Unreadable(file.located(error), ()) from None
     found = differences(old, new)
     for line in [*map(str, found)] or ["nothing would change"]:
         _say(line)

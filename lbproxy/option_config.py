@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import getopt
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+import attrs
+
+from .config.model import Configuration
 from .config.printing import print_configuration
-from .config.reading import Loaded, Unreadable, read_configuration
+from .config.reading import Loaded, Unreadable, read_configuration, read_options
+from .errors import ConfigurationError, LBProxyError
 from .files import FileStamp
 from .routing.filter import files_of
-from .settings import Settings
 from .tls.files import absolute
 
-__all__ = ["NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_options"]
+__all__ = ["DEMO_ADMIN", "NOT_IN_FILES", "ConfigurationFile", "configuration_of", "given_options"]
 
+#: Where the demo's operators connect unless they say where.
+DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
+#: In the place of backends that are not there yet.
+_LATER = "127.0.0.1:1"
 #: What is said to the command alone.
 NOT_IN_FILES = frozenset(("check", "config", "demo", "explain", "help", "plan", "print-config", "version"))
-
-#: How a mistake in an option begins.
-_OPTION = re.compile(r"--([a-z-]+): ")
 
 #: What may be repeated, and of it what is a list within one text.
 _SEVERAL = frozenset(("backends", "certificate", "listen", "probe-header", "tls-listen", "trusted-proxies"))
@@ -59,58 +60,17 @@ def given_options(options: Any, words: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def configuration_of(options: Mapping[str, Any], settings: Settings, policy: str, listens: Mapping[str, Any]) -> Configuration:
+def configuration_of(given: Mapping[str, Any], demo: bool = False) -> Configuration:
     """What options without a file say: one pool, and no routes.
 
-    :param options: as they are after parsing, each of its own type.
-    :param settings: those among them.
-    :param policy: as it was written.
-    :param listens: what was said of ``listen`` and ``tls-listen``; None: nothing.
+    :param given: as :func:`given_options` finds them; they have been checked.
+    :param demo: whether the pool is to have backends only later.
     """
-    pool = PoolConfiguration(
-        backends=tuple(options["backends"]),
-        policy=policy,
-        probe=options["probe"],
-        settings=settings,
-        backend_ca=_absolute(options["backend-ca"]),
-        backend_certificate=None if options["backend-certificate"] is None else absolute(options["backend-certificate"]),
-    )
-    return Configuration(
-        listen=listens["listen"],
-        tls_listen=listens["tls-listen"],
-        certificates=_certificates(options) if options["certificate"] else None,
-        admin=options["admin"],
-        admin_writable=options["admin-writable"],
-        access_log=_access_log(options),
-        settings=settings,
-        pools=(pool,),
-        state_file=_absolute(options["state-file"]) or "",
-    )
-
-
-def _absolute(path: str | None) -> str | None:
-    """A daemon changes its directory."""
-    return path and os.path.abspath(path)
-
-
-def _certificates(options: Mapping[str, Any]) -> Certificates:
-    default = options["default-certificate"]
-    return Certificates(
-        files=tuple(map(absolute, options["certificate"])),
-        default=None if default is None else absolute(default),
-        reject_unknown_names=options["reject-unknown-names"],
-        profile=options["tls-profile"],
-        client_ca=_absolute(options["client-ca"]),
-        client_auth=options["client-auth"],
-    )
-
-
-def _access_log(options: Mapping[str, Any]) -> AccessLogFile | None:
-    path = options["access-log"]
-    if path is None:
-        return None
-    path = path if path == "-" else os.path.abspath(path)
-    return AccessLogFile(path=path, format=options["access-log-format"], explain=options["access-log-explain"])
+    if not demo:
+        return read_options(given).configuration
+    configuration = read_options({"admin": DEMO_ADMIN, **given, "backends": [_LATER]}).configuration
+    pools = tuple(attrs.evolve(pool, backends=()) for pool in configuration.pools)
+    return attrs.evolve(configuration, pools=pools)
 
 
 class ConfigurationFile:
@@ -126,6 +86,7 @@ class ConfigurationFile:
         self.path = os.path.abspath(path)
         self.overrides = overrides
         self.reading: Loaded | None = None
+        self._served: Loaded | None = None
         self._files: tuple[str, ...] = (self.path,)
         self.read_as = FileStamp()
 
@@ -137,6 +98,7 @@ class ConfigurationFile:
         before = self.stamp()
         try:
             self.reading = read_configuration(self.path, self.overrides)
+            self._served = self._served or self.reading
             self._files = (*self.reading.files, *_files_of_filters(self.reading.configuration))
         except Unreadable as error:
             self._files = error.files
@@ -147,23 +109,20 @@ class ConfigurationFile:
             self.read_as = FileStamp(tuple((path, known.get(path, now)) for path, now in self.stamp().states))
         return self.reading.configuration
 
-    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
-        """What prints a configuration as ``--print-config`` does, without secrets, whatever is read meanwhile; None: that one was
-        not read last."""
-        reading = self.reading
-        if reading is None or reading.configuration != configuration:
-            return None
-        return partial(print_configuration, reading, secrets=False)
+    def served(self) -> None:
+        """What was read last is gone by from now on."""
+        self._served = self.reading
 
-    def placed(self, text: str) -> str:
-        """Mistakes, a line each, those of options that the file has said with the place where it did."""
-        return "\n".join(map(self._placed, text.splitlines()))
+    def printed(self) -> str:
+        """What is gone by, as a file without its secrets."""
+        loaded = self._served or self.reading
+        return "" if loaded is None else print_configuration(loaded, secrets=False)
 
-    def _placed(self, line: str) -> str:
-        found = _OPTION.match(line)
-        if found is None or self.reading is None or found[1] not in self.reading.values or found[1] in self.overrides:
-            return line
-        return f"{self.reading.origin(found[1])}: {line.removeprefix('--')}"
+    def located(self, error: LBProxyError) -> str:
+        """What was found to be wrong with it after it was read, such as a certificate that has expired, with files and lines."""
+        if self.reading is None or isinstance(error, Unreadable) or not isinstance(error, ConfigurationError):
+            return str(error)
+        return self.reading.located(error)
 
     def stamp(self) -> FileStamp:
         """The state of the files that it consists of, and of those that its filters are made of. Blocking; safe in a thread."""

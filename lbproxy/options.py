@@ -13,34 +13,31 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-import attrs
 from twisted.python import usage
 
 from . import __version__
 from .balance.backend import BACKEND_OPTIONS, parse_backends
+from .config.environment import key_file
 from .config.model import Configuration
+from .config.printing import print_configuration
+from .config.reading import read_options
 from .errors import ConfigurationError
 from .health.spec import ProbeSpec
 from .observe.formats import FORMATS
-from .option_config import ConfigurationFile, configuration_of, given_options
+from .option_config import DEMO_ADMIN, ConfigurationFile, configuration_of, given_options
 from .option_help import EXAMPLES, options_help
+from .option_rows import COMPLETIONS, FLAG_ROWS, PARAMETER_ROWS
+from .option_rules import rule_problems
 from .option_tls import tls_problems
-from .option_values import FLAGS, SETTINGS, SIZES, default, value
-from .policies import POLICY_NAMES, policy_maker
+from .option_values import FLAGS, SETTINGS, SIZES, value
+from .policies import policy_maker
 from .settings import Settings
-from .tls.profiles import PROFILES
-from .tls.store import CLIENT_AUTH
 
 __all__ = ["Options"]
 
-DEFAULT_POLICY = "round-robin"
-DEMO_ADMIN = "tcp:8081:interface=127.0.0.1"
 #: What takes no value, and is no setting of the balancer.
 _SWITCHES = ("demo", "admin-writable", "access-log-explain", "reject-unknown-names", "check", "print-config", "watch")
 _SIZES = f"Sizes (--{', --'.join(sorted(SIZES))}) may be written with k, m or g for KiB, MiB and GiB."
-#: Of a key file, what is read: far more than HMAC-SHA256 makes use of.
-_KEY_LIMIT = 4096
-
 
 _NO_OUTPUT = "--access-log: '-' was given, but a daemon has no standard output; give a file, or run twistd -n"
 
@@ -54,59 +51,9 @@ class Options(usage.Options):
 
     synopsis = "--backends LIST | --config FILE [options]"
 
-    optFlags: Sequence[Sequence[str | None]] = [
-        ["demo", None, "run three small example backends too, and print what to try"],
-        ["admin-writable", None, "let the admin listener take POST: whoever reaches it can take backends out"],
-        ["access-log-explain", None, "in the JSON access log, say why each exchange went where it went"],
-        ["reject-unknown-names", None, "end the handshake of a client that asks for a name which no certificate is for"],
-        ["check", None, "say whether all is right that was given, each mistake with its place, and end"],
-        ["print-config", None, "print all that was given as a file, with defaults and where each value comes from, and end"],
-        ["watch", None, "read the file of --config anew when it changes, or what it includes"],
-        *([option, None, text] for option, text in FLAGS.items()),
-    ]
-    optParameters: Sequence[Sequence[str | None]] = [
-        ["config", None, None, "TOML file with any of these options, several pools, routes and filters; options win over it"],
-        ["explain", None, None, "print what would become of a request, such as 'GET https://shop.example/cart?x=1', and end"],
-        ["plan", None, None, "file to come: print what a reload of it would change, and what runs there just now, and end"],
-        ["state-file", None, None, "file in which what the admin listener was told of backends outlives a restart"],
-        *([option, None, default(option), text] for option, text in SETTINGS.items()),
-        ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
-        ["sticky-key-file", None, None, "file with the secret that signs these cookies, the same for all balancers"],
-        ["probe", None, None, "tcp or tls, a connection; http:/path or https:/path, a GET [default: tcp, tls to https backends]"],
-        ["probe-status", None, None, "statuses of http probes that are well [default: 200-399]"],
-        ["probe-body", None, None, "regular expression that must be found in the first 256 KiB of their body"],
-        ["probe-host", None, None, "Host of their requests [default: the backend]"],
-        ["probe-port", None, None, "port that they go to [default: the backend's]"],
-        ["default-certificate", None, None, "the --certificate for clients that ask for other names or none [default: first]"],
-        ["tls-profile", None, PROFILES[0], "what clients can speak: Mozilla's intermediate (TLS 1.2 and 1.3) or modern (1.3)"],
-        ["client-ca", None, None, "PEM file with the authorities whose certificates clients must have"],
-        ["client-auth", None, None, "with --client-ca: required, or optional for clients without any [default: required]"],
-        ["backend-ca", None, None, "PEM file with the authorities of https backends' certificates [default: the system's]"],
-        ["backend-certificate", None, None, "certificate that is shown to https backends, as with --certificate"],
-        ["admin", None, None, "endpoint description of a listener for operators: /status, /events, /metrics, /healthz"],
-        ["access-log", None, None, "file for a line about each exchange; - is standard output"],
-        ["access-log-format", None, None, f"{' or '.join(FORMATS)} [default: {FORMATS[0]}]"],
-    ]
-    compData = usage.Completions(
-        multiUse=["backends", "certificate", "listen", "probe-header", "tls-listen", "trusted-proxies"],
-        mutuallyExclusive=[("demo", "backends")],
-        optActions={
-            "access-log": usage.CompleteFiles(),
-            "access-log-format": usage.CompleteList(FORMATS),
-            "backend-ca": usage.CompleteFiles(),
-            "backend-certificate": usage.CompleteFiles(),
-            "certificate": usage.CompleteFiles(),
-            "config": usage.CompleteFiles(),
-            "plan": usage.CompleteFiles(),
-            "state-file": usage.CompleteFiles(),
-            "client-auth": usage.CompleteList(CLIENT_AUTH),
-            "client-ca": usage.CompleteFiles(),
-            "default-certificate": usage.CompleteFiles(),
-            "policy": usage.CompleteList(POLICY_NAMES),
-            "sticky-key-file": usage.CompleteFiles(),
-            "tls-profile": usage.CompleteList(PROFILES),
-        },
-    )
+    optFlags: Sequence[Sequence[str | None]] = FLAG_ROWS
+    optParameters: Sequence[Sequence[str | None]] = PARAMETER_ROWS
+    compData = COMPLETIONS
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -122,8 +69,6 @@ class Options(usage.Options):
         #: The file of --config, and what was given beside it.
         self.file: ConfigurationFile | None = None
         self.given: dict[str, Any] = {}
-        self._policy = ""
-        self._listens: dict[str, Any] = {}
         # Docstrings come with their line breaks and indents.
         self.docs = {option: text and " ".join(text.split()) for option, text in self.docs.items()}
 
@@ -229,7 +174,13 @@ class Options(usage.Options):
         """All that was given, once it has been parsed: by the file and the options beside it, or by options alone."""
         if self.file is not None and self.file.reading is not None:
             return self.file.reading.configuration
-        return configuration_of(self, self.settings(), self._policy, self._listens)
+        return configuration_of(self.given, self["demo"])
+
+    def printed(self) -> str:
+        """What is gone by, as a file without its secrets."""
+        if self.file is not None:
+            return self.file.printed()
+        return print_configuration(read_options(self.given), secrets=False)
 
     def postOptions(self) -> None:
         """Turn texts into values, and find all that is wrong at once."""
@@ -268,16 +219,16 @@ class Options(usage.Options):
             *self._check_probe(),
             *self._check_backends(),
             *self._check_access_log(),
-            *self._check_admin(),
             *tls_problems(self),
         ]
+        problems += rule_problems(self, problems)
         if problems:
             raise usage.UsageError("\n".join(problems))
         for flag in (*_SWITCHES, *FLAGS):
             self[flag] = bool(self[flag])
+        self["access-log-format"] = self["access-log-format"] or FORMATS[0]
         from .listener import where_to_listen  # whoever wants the --help need not wait for it
 
-        self._listens = {name: tuple(self[name]) or None for name in ("listen", "tls-listen")}
         self["listen"], self["tls-listen"] = where_to_listen(
             self["listen"] or None,
             self["tls-listen"] or None,
@@ -299,31 +250,22 @@ class Options(usage.Options):
                 self[option] = value(option, self[option] or "")
             except ConfigurationError as error:
                 problems.append(str(error))
-        problems += self._check_sticky()
+        if self["sticky"] and self["sticky-key-file"] is not None:
+            problems += self._read_sticky_key(self["sticky-key-file"])
         try:
             self["trusted-proxies"] = Settings(trusted_proxies=self["trusted-proxies"]).trusted_proxies
         except ConfigurationError as error:
             problems += [f"--{line}" for line in str(error).splitlines()]
-        return problems or [*self._check_target_limit(), *self._check_eject_time()]
-
-    def _check_sticky(self) -> list[str]:
-        if not self["sticky"]:
-            given = [name for name in ("sticky-key-file", "sticky-max-age") if self[name]]
-            return [f"--{name}: it was given without --sticky; say the cookie's name as well" for name in given]
-        return [] if self["sticky-key-file"] is None else self._read_sticky_key(self["sticky-key-file"])
+        return problems
 
     def _read_sticky_key(self, path: str) -> list[str]:
         try:
-            with open(path, "rb") as file:
-                self["sticky-key"] = key = file.read(_KEY_LIMIT).strip()
-        except OSError as error:
-            return [f"--sticky-key-file: {path!r} cannot be read: {error.strerror}; allowed is a file with a secret"]
-        if len(key) < 16:
-            return [f"--sticky-key-file: {path!r} has {len(key)} bytes; allowed is a secret of 16 bytes or more"]
+            self["sticky-key"] = key_file(path)
+        except ConfigurationError as error:
+            return [f"--sticky-key-file: {error}"]
         return []
 
     def _check_policy(self) -> list[str]:
-        self._policy = self["policy"]
         try:
             self["policy"] = policy_maker(self["policy"])
         except ConfigurationError as error:
@@ -338,27 +280,6 @@ class Options(usage.Options):
             return str(error).splitlines()
         return []
 
-    def _check_admin(self) -> list[str]:
-        if self["admin-writable"] and self["admin"] is None and not self["demo"]:
-            return ["--admin-writable: it was given without --admin; say where operators connect as well"]
-        return []
-
-    def _check_target_limit(self) -> list[str]:
-        """A larger target than a head may be would be promised, and never taken. The default is no promise."""
-        head, target = self["head-limit"], self["target-limit"]
-        if target <= head or target == attrs.fields(Settings).target_limit.default:
-            return []
-        return [
-            f"--target-limit: {target} was given; a target is part of a head, so allowed is at most --head-limit, which is {head}"
-        ]
-
-    def _check_eject_time(self) -> list[str]:
-        """The same of an ejection that is to last longer than the longest one."""
-        first, longest = self["eject-time"], self["eject-limit"]
-        if first <= longest or first == attrs.fields(Settings).eject_time.default:
-            return []
-        return [f"--eject-time: {first:g} was given; allowed is at most --eject-limit, which is {longest:g}"]
-
     def _check_backends(self) -> list[str]:
         if self["demo"]:
             return ["--demo brings its own backends; give either it or --backends"] if self["backends"] else []
@@ -367,24 +288,10 @@ class Options(usage.Options):
         except ConfigurationError as error:
             hint = "" if self["backends"] else "; or try --demo"
             return [f"--backends: {line}{hint}" for line in str(error).splitlines()]
-        try:
-            if isinstance(self["probe"], ProbeSpec):
-                self["probe"].check_backends(self["backends"])
-        except ConfigurationError as error:
-            return [str(error)]
         return []
 
     def _check_access_log(self) -> list[str]:
-        problems = []
-        if self["access-log"] is None and self["access-log-format"] is not None:
-            problems.append("--access-log-format: it was given without --access-log; say which file to write as well")
-        self["access-log-format"] = given = self["access-log-format"] or FORMATS[0]
-        if self["access-log-explain"] and (self["access-log"] is None or given == FORMATS[0]):
-            problems.append("--access-log-explain: it goes with --access-log FILE --access-log-format json; give both as well")
-        if given not in FORMATS:
-            problems.append(f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}")
-        if self["access-log"] == "":
-            problems.append("--access-log: '' was given; allowed is a file's path, or - for standard output")
-        if self["access-log"] == "-" and self._is_daemon():
-            problems.append(_NO_OUTPUT)
-        return problems
+        given = self["access-log-format"]
+        if given is not None and given not in FORMATS:
+            return [f"--access-log-format: {given!r} was given; allowed are {' and '.join(FORMATS)}"]
+        return [_NO_OUTPUT] if self["access-log"] == "-" and self._is_daemon() else []

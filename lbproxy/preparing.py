@@ -12,7 +12,10 @@ from twisted.logger import Logger
 
 from .balance.backend import Backend
 from .balance.pool import Pool
+from .config.fields import field_keys
+from .config.keys import POOL_KEYS, ROUTE_KEYS
 from .config.model import Configuration, PoolConfiguration
+from .config.problems import KeyPath, Mistaken, Problem, below, did_you_mean, problems_of
 from .errors import ConfigurationError
 from .files import FileStamp
 from .http1.keys import request_key
@@ -250,18 +253,18 @@ class Preparation:
         self._steps: list[PoolStep] = []
         self._heirs: list[tuple[Filter, Filter]] = []
         self._reread: list[str] = []
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
 
     def run(self) -> Prepared:
         """Make it.
 
-        :raises ConfigurationError: with every problem, a line each.
+        :raises Mistaken: with every problem.
         """
         self._pools()
         self._filters()
         self._routes()
         if self._problems:
-            raise ConfigurationError("\n".join(dict.fromkeys(self._problems)))
+            raise Mistaken(*self._problems)
         return Prepared(
             configuration=self._new,
             before=self._running,
@@ -271,37 +274,42 @@ class Preparation:
             reread=tuple(self._reread),
         )
 
-    def _try(self, where: str, make: Callable[..., _Made], *args: Any) -> _Made | None:
-        """What is made; None, and a problem, where it cannot be."""
+    def _try(self, path: KeyPath, known: Iterable[str], make: Callable[..., _Made], *args: Any) -> _Made | None:
+        """What is made; None, and a problem, where it cannot be.
+
+        :param path: of what it is made of in a file; *known* are the keys below it that errors begin with.
+        """
         try:
             return make(*args)
         except ConfigurationError as error:
-            self._problems += [f"{where}: {line}" for line in str(error).splitlines()]
+            self._problems += problems_of(error, known, path)
         except Exception as error:  # a user's policy or filter
-            _log.failure("{where} cannot be made", where=where)
-            self._problems.append(f"{where}: {type(error).__name__}: {error}")
+            problem = Problem(path, f"{type(error).__name__}: {error}")
+            _log.failure("what is needed cannot be made: {problem}", problem=problem.in_a_file)
+            self._problems.append(problem)
         return None
 
     # Pools.
 
     def _pools(self) -> None:
         for wanted in self._new.pools:
-            where = f"pools.{wanted.name}"
+            path: KeyPath = ("pools", wanted.name)
             if wanted.name in self._made.pools or wanted.name in self._given:
-                self._problems.append(f"{where}: there are two pools of this name; allowed is one")
+                self._problems.append(Problem(path, "there are two pools of this name; allowed is one"))
                 continue
             live = self._running.pools.get(wanted.name)
             if live is None:
-                live = self._try(where, self._new_pool, wanted)
+                live = self._try(path, POOL_KEYS, self._new_pool, wanted)
             elif live.configuration != wanted:
-                self._try(where, self._change_pool, live, wanted)
+                self._try(path, POOL_KEYS, self._change_pool, live, wanted)
             else:
                 self._tls(wanted)  # which is used on
             if live is not None:
                 self._made.pools[wanted.name] = live
         if not self._new.routes and len(self._new.pools) + len(self._given) != 1:
             names = ", ".join((*self._given, *(pool.name for pool in self._new.pools))) or "none"
-            self._problems.append(f"routes: none was given; without any there is one pool, and there are these: {names}")
+            message = f"none was given; without any there is one pool, and there are these: {names}"
+            self._problems.append(Problem(("routes",), message))
 
     def _tls(self, wanted: PoolConfiguration) -> BackendTls:
         files = (wanted.backend_ca, wanted.backend_certificate)
@@ -310,6 +318,10 @@ class Preparation:
             tls = BackendTls(ca=wanted.backend_ca, certificate=wanted.backend_certificate)
         self._made.tls[files] = tls
         return tls
+
+    def _backends(self, wanted: PoolConfiguration) -> tuple[Backend, ...]:
+        with below("backends"):
+            return tuple(self._around.members.read(wanted))
 
     def _policies(self, wanted: PoolConfiguration) -> Policies:
         return Policies(policy_maker(wanted.policy, random=self._around.random, seconds=self._around.clock.seconds))
@@ -324,7 +336,7 @@ class Preparation:
         the first probes go out at once."""
         around = self._around
         policies = self._policies(wanted)
-        backends = tuple(around.members.read(wanted))
+        backends = self._backends(wanted)
         seconds = around.clock.seconds
         pool = Pool(backends, name=wanted.name, policy=policies, seconds=seconds, settings=wanted.settings)
         tls = self._tls(wanted)
@@ -347,8 +359,9 @@ class Preparation:
         policies = None if wanted.policy == before.policy else self._policies(wanted)
         backends = None
         if (wanted.backends, wanted.backends_file) != (before.backends, before.backends_file):
-            backends = tuple(self._around.members.read(wanted))
-            pool.check(backends)
+            backends = self._backends(wanted)
+            with below("backends"):
+                pool.check(backends)
         tiers = {backend.tier for backend in backends or ()} - set(pool.tiers)
         (policies or live.policies).have(len(tiers) + (len(pool.tiers) if policies else 0))
         tls = self._tls(wanted)
@@ -364,12 +377,12 @@ class Preparation:
     def _filters(self) -> None:
         for name, spec in self._new.filters.items():
             before = self._running.filters.get(name)
-            made = self._filter(f"filters.{name}", name, spec, before)
+            made = self._filter(("filters", name), name, spec, before)
             if made is not None:
                 self._made.filters[name] = made
 
     def _filter(
-        self, where: str, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
+        self, path: KeyPath, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
     ) -> LiveFilter | None:
         """The one that there was, if it is equal, and its files are as they were; otherwise a new one, which comes into what
         another of its type has.
@@ -385,7 +398,7 @@ class Preparation:
         around = self._around
         count = _counting(counts, *more)
         context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=count)
-        made = self._try(where, spec.make, context)
+        made = self._try(path, field_keys(type(spec)) if attrs.has(type(spec)) else (), spec.make, context)
         if made is None:
             return None
         if heir is not None:
@@ -394,23 +407,28 @@ class Preparation:
                 self._reread.append(name)
         return LiveFilter(name, spec, made, counts, made_of)
 
-    def _filters_of(self, route: Route) -> list[LiveFilter]:
+    def _filters_of(self, route: Route, number: int) -> list[LiveFilter]:
         """A route's filters in order: the site's for all routes, then its own; who is named twice stands in the first place."""
-        names = [*self._new.default_filters, *(one for one in route.filters if isinstance(one, str))]
-        for name in dict.fromkeys(names):
+        said: list[tuple[KeyPath, str]] = []
+        said += [(("default-filters", place), one) for place, one in enumerate(self._new.default_filters)]
+        own_names = ((place, one) for place, one in enumerate(route.filters) if isinstance(one, str))
+        said += [(("routes", number, "filters", place), name) for place, name in own_names]
+        for path, name in said:
             if name not in self._new.filters:
                 known = ", ".join(self._new.filters) or "none"
-                self._problems.append(f"routes.{route.name}: filters: {name!r} was given; allowed are {known}, or a table")
-        own = iter(self._own_filters(route))
+                nearest = did_you_mean(name, self._new.filters)
+                self._problems.append(Problem(path, f"{name!r} was given{nearest}; allowed are {known}, or a table"))
+        own = iter(self._own_filters(route, number))
         named = self._made.filters
         found = [named.get(name) for name in self._new.default_filters]
         found += [named.get(one) if isinstance(one, str) else next(own) for one in route.filters]
         return list({id(one): one for one in found if one is not None}.values())
 
-    def _own_filters(self, route: Route) -> list[LiveFilter | None]:
+    def _own_filters(self, route: Route, number: int) -> list[LiveFilter | None]:
         """Those of this route alone. One that was there before is found again by what it is, wherever it stood; then by its
         type."""
-        specs = [one for one in route.filters if not isinstance(one, str)]
+        places = [place for place, one in enumerate(route.filters) if not isinstance(one, str)]
+        specs = [route.filters[place] for place in places]
         left = list(self._running.own.get(route.name, ()))
         before = [_take(left, spec, _itself) for spec in specs]
         for place, spec in enumerate(specs):
@@ -419,10 +437,10 @@ class Preparation:
         together = self._made.filtered[route.name] = self._running.filtered.get(route.name, {})
         types: dict[str, int] = {}
         made = []
-        for spec, one in zip(specs, before, strict=True):
+        for place, spec, one in zip(places, specs, before, strict=True):
             types[spec.type] = number = types.get(spec.type, 0) + 1
             name = f"{route.name}/{spec.type}" + (f"/{number}" if number > 1 else "")
-            made.append(self._filter(f"routes.{route.name}: {spec.type}", name, spec, one, together))
+            made.append(self._filter(("routes", number, "filters", place), name, spec, one, together))
         self._made.own[route.name] = [one for one in made if one is not None]
         return made
 
@@ -430,16 +448,18 @@ class Preparation:
 
     def _routes(self) -> None:
         balancers = {**self._given, **{name: pool.balancer for name, pool in self._made.pools.items()}}
-        for route in self._new.routes:
+        for number, route in enumerate(self._new.routes):
+            path: KeyPath = ("routes", number)
             if route.name in self._made.routes:
-                self._problems.append(f"routes.{route.name}: there are two routes of this name; allowed is one")
+                message = f"{route.name!r} was given, and there is a route of this name before it; allowed is one"
+                self._problems.append(Problem((*path, "name"), message))
                 continue
-            filters = [one.filter for one in self._filters_of(route)]
-            live = self._try(f"routes.{route.name}", self._route, route, filters, balancers)
+            filters = [one.filter for one in self._filters_of(route, number)]
+            live = self._try(path, ROUTE_KEYS, self._route, route, filters, balancers)
             if live is not None:
                 self._made.routes[route.name] = live
         same = self._new.routes == self._running.table.routes
-        table = self._running.table if same else self._try("routes", RouteTable, self._new.routes)
+        table = self._running.table if same else self._try(("routes",), (), RouteTable, self._new.routes)
         if table is not None:
             self._made.table = table
 
@@ -496,7 +516,8 @@ def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -
     if route.answer is not None:
         return AnswerTarget(route.answer, router)
     if route.static is not None:
-        return static_target(route.static, router, route.match.path_prefix)
+        with below("static", known=("directory", "index")):
+            return static_target(route.static, router, route.match.path_prefix)
     if route.resource not in around.resources:
         known = ", ".join(around.resources) or "none: the application gives no resource"
         raise ConfigurationError(f"resource: {route.resource!r} was given; allowed are {known}")

@@ -65,8 +65,11 @@ class Source(Protocol):
     def stamp(self) -> FileStamp:
         """The state of these files now. Blocking; safe in a thread."""
 
-    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
-        """What gives the text of a configuration that was just read, without secrets; None: it is another one."""
+    def served(self) -> None:
+        """What was read last is gone by from now on."""
+
+    def located(self, error: LBProxyError) -> str:
+        """What was wrong with what was read last, a line each, with the file and the line of what they are about."""
 
 
 class Reloader:
@@ -168,13 +171,16 @@ class Reloader:
         self._busy = True
         give, self._wanted = self._wanted, None
         asked, self._asked = self._asked, []
+        of_file = give == self._read
         changing: Deferred[Any] = maybeDeferred(give)
         changing.addCallback(self._change)
-        changing.addCallbacks(self._changed, self._failed)
+        changing.addCallbacks(partial(self._changed, of_file=of_file), partial(self._failed, of_file=of_file))
         changing.addCallback(self._end, asked)
 
-    def _changed(self, differences: tuple[Any, ...]) -> ReloadResult:
+    def _changed(self, differences: tuple[Any, ...], of_file: bool) -> ReloadResult:
         self._told = ""
+        if of_file and self.source is not None:
+            self.source.served()
         self.read_at = self._clock.seconds()
         if differences:
             _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
@@ -182,8 +188,10 @@ class Reloader:
             _log.info("the configuration is as it was")
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
-    def _failed(self, failure: Failure) -> ReloadResult:
+    def _failed(self, failure: Failure, of_file: bool) -> ReloadResult:
         text = failure.getErrorMessage() or type(failure.value).__name__
+        if of_file and self.source is not None and isinstance(failure.value, LBProxyError):
+            text = self.source.located(failure.value)
         if text != self._told:  # a file that stays as it is is said once
             self._told = text
             if failure.check(LBProxyError):

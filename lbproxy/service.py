@@ -68,6 +68,7 @@ class LoadBalancerService(MultiService):
         once or by a Deferred, whether it is well; by default a connection is made.
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
+    :ivar printed: gives the configuration as a file, without secrets, for ``/config``; None: there is none to be shown.
     :ivar configuration: what it was made of, or changed to since; None: it was not made of any.
     :ivar site: what stands behind the listeners.
     :ivar listeners: where it listens.
@@ -163,6 +164,7 @@ class LoadBalancerService(MultiService):
         self.resource = resource
         self.site = site = resource.site
         self.configuration: Configuration | None = None
+        self.printed: Callable[[], str] | None = None
         self.access_log = access_log
         self.certificates: CertificateStore | None = None
         self.watch: CertificateWatch | None = None
@@ -212,7 +214,7 @@ class LoadBalancerService(MultiService):
             watch.replace(certificates, backends, interval)
 
     def _admin_root(self) -> Any:
-        configuration, source = self.configuration, self.reloader.source
+        configuration = self.configuration
         return admin_site(
             self.site,
             self.counters,
@@ -225,9 +227,9 @@ class LoadBalancerService(MultiService):
             memberships=self.members,
             state_file=self.state_file,
             reloader=None if configuration is None else self.reloader,
-            configuration=None if configuration is None or source is None else source.text_of(configuration),
             explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
+            configuration=self.printed,
         ).resource
 
     def keep_state(self, path: str) -> None:

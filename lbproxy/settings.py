@@ -39,7 +39,7 @@ _percent = _number(0, 100, int, " (percent)")
 def _flag(instance: object, attribute: attrs.Attribute[bool], value: bool) -> None:
     if not isinstance(value, bool):
         name = attribute.name.replace("_", "-")
-        raise ConfigurationError(f"{name}: {value!r} was given; allowed is a truth value, True or False")
+        raise ConfigurationError(f"{name}: {value!r} was given; allowed is a truth value, true or false")
 
 
 def _text(given: object) -> str:

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from .balance.backend import Backend
 from .config.model import Configuration
-from .errors import LBProxyError, ListenError
+from .errors import ConfigurationError, LBProxyError, ListenError
 from .options import Options as OptionsAlone
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ def makeService(options: Options) -> IService:
     def balancer(configuration: Configuration) -> LoadBalancerService:
         certificates = options["certificates"]  # which are read already, unless a file names them
         made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
+        made.printed = None if options["demo"] else options.printed
         service.balancers.append(made)
         return made
 
@@ -197,19 +198,21 @@ def makeService(options: Options) -> IService:
         else:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
-        mistakes = _all_mistakes(options, reactor, error)
-        sys.exit(f"twistd lbproxy: {mistakes if options.file is None else options.file.placed(mistakes)}")
+        sys.exit(f"twistd lbproxy: {_all_mistakes(options, reactor, error)}")
     under_twistd: IService = service
     return under_twistd
 
 
 def _all_mistakes(options: Options, reactor: Any, first: LBProxyError) -> str:
     """What ``--check`` says, for the service ends at the first thing that it cannot be built of."""
-    from .commands import refuse_unusable
+    from .commands import reading_of, refuse_unusable
 
-    if not options["demo"]:
-        try:
-            refuse_unusable(options.configuration(), reactor)
-        except LBProxyError as error:
-            return str(error)
-    return str(first)
+    if options["demo"]:
+        return str(first)
+    try:
+        refuse_unusable(options.configuration(), reactor)
+    except LBProxyError as error:
+        first = error
+    if options.file is not None:
+        return options.file.located(first)
+    return reading_of(options).located(first) if isinstance(first, ConfigurationError) else str(first)

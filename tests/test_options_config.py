@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
+from twisted.internet.defer import maybeDeferred
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.test.requesthelper import DummyRequest
 
+import lbproxy.service
 from lbproxy import Backend, Settings
 from lbproxy.commands import run_command
 from lbproxy.config.model import AccessLogFile, Configuration, PoolConfiguration
+from lbproxy.config.printing import print_configuration
 from lbproxy.config.reading import read_text
 from lbproxy.health.spec import ProbeSpec
-from lbproxy.option_config import NOT_IN_FILES, given_options
+from lbproxy.option_config import NOT_IN_FILES, ConfigurationFile, given_options
 from lbproxy.options import Options
 from lbproxy.plan import changed_names, client_endpoint, lines_of
 from lbproxy.routing.model import Route
@@ -44,13 +46,58 @@ pool = "a"
 """
 ONE = 'backends = ["10.0.0.1:8000"]\n'
 
+#: Secrets in clear, wherever they may stand.
+SECRETS = """
+[pools.c]
+backends = ["10.0.0.4:8000"]
+sticky = "c"
+sticky-key = "0123456789abcdef"
+probe = "http:/"
+probe-header = ["Authorization: Bearer x", "X-A: b"]
+[[routes]]
+path = "/c"
+header = { Authorization = "hidden1", X-A = { regex = "b" } }
+pool = "c"
+filters = [{ type = "headers", request-set = { X-Api-Key = "hidden2" } }]
+[[routes]]
+path = "/d"
+header = { Cookie = { regex = "hidden3" } }
+pool = "c"
+"""
+#: Nothing that it names is there.
+UNUSABLE = """listen = ["tcp:80", "x"]
+certificate = ["/missing.pem"]
+[pools.app]
+backends = ["https://a:1"]
+backend-ca = "/missing-ca.pem"
+[pools.listed]
+backends = { file = "missing.json" }
+[filters.users]
+type = "basic-auth"
+file = "/missing.htpasswd"
+[[routes]]
+name = "files"
+path-prefix = "/files"
+static = { directory = "/missing" }
+[[routes]]
+path = "/b"
+pool = "app"
+filters = ["users", { type = "basic-auth", file = "/missing.htpasswd" }]
+[[routes]]
+path = "/c"
+filters = ["users"]
+resource = "mine"
+[[routes]]
+pool = "listed"
+"""
+
 
 class FileCase(SynchronousTestCase):
     """Has a configuration in a file."""
 
-    def write(self, text: str) -> str:
+    def write(self, text: str, path: str = "") -> str:
         """A file with this in it."""
-        path = os.path.abspath(f"{self.mktemp()}.toml")
+        path = path or os.path.abspath(f"{self.mktemp()}.toml")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
             file.write(text)
@@ -188,34 +235,51 @@ class Beside(FileCase):
         self.assertIs(service.reloader.source, options.file)
         self.assertEqual((service.reloader.watching, service.reloads), (True, True))
 
-    def test_what_it_goes_by_is_shown(self) -> None:
-        """By the text of the file that it was made of, whatever is read afterwards and does not come to hold."""
-        options = parse("--config", self.write('sticky = "lb"\nsticky-key = "0123456789 hunter2"\n' + ONE))
+    def test_a_reload_names_the_places_of_what_cannot_be_used(self) -> None:
+        """As --check does; all stays as it was."""
+        path = self.write(ONE)
+        file = ConfigurationFile(path, {})
+        self.patch(lbproxy.service, "in_thread_of", lambda reactor, job: maybeDeferred(job))
+        service = LoadBalancerService.of(file.read(), reactor=Reactor(), source=file)
+        self.write(ONE + "[[routes]]\nname = 'a'\nstatic = { directory = '/missing' }\n", path)
+        result = self.successResultOf(service.reloader.reload())
+        self.assertFalse(result.ok)
+        self.assertTrue(result.errors[0].startswith(f"{path}:4: routes[0].static.directory: '/missing' was given"), result)
+
+    def test_operators_see_what_is_gone_by_without_secrets(self) -> None:
+        """Of a file and of options alone; what was read since and is not gone by is not shown."""
+        path = self.write(FILE + SECRETS)
+        options = parse("--config", path)
         made: Any = makeService(options)
         (service,) = made
-        assert options.file is not None and service.configuration is not None
-        show = options.file.text_of(service.configuration)
-        assert show is not None
-        with open(options.file.path, "a") as file:
-            file.write("retries = 9\n")
-        other = options.file.read()
-        self.assertIn("retries = 3  # default", show())
-        self.assertNotIn("hunter2", show())
-        self.assertIsNone(options.file.text_of(service.configuration))
-        self.assertIsNotNone(options.file.text_of(other))
-        page = service._admin_root().getChildWithDefault(b"config", DummyRequest([]))
-        self.assertEqual(page.render(DummyRequest([])), b"There is no configuration to be shown.\n")
-        service.configuration = other
-        page = service._admin_root().getChildWithDefault(b"config", DummyRequest([]))
-        self.assertIn(b"retries = 9  # ", page.render(DummyRequest([])))
+        text = service.printed()
+        for secret in ("0123456789abcdef", "Bearer", "hidden1", "hidden2", "hidden3"):
+            self.assertNotIn(secret, text, text)
+        self.assertIn("\nretries = 1  # ", text)
+        self.write(FILE.replace("retries = 1", "retries = 7"), path)
+        assert options.file is not None
+        options.file.read()
+        self.assertEqual(service.printed(), text)
+        options.file.served()
+        self.assertIn("\nretries = 7  # ", service.printed())
+        (alone,) = cast(Any, makeService(parse("-b", "a:1", "--retries", "9")))
+        self.assertIn("\nretries = 9  # --retries", alone.printed())
+        (demo,) = cast(Any, makeService(parse("--demo")))
+        self.assertFalse(getattr(demo, "printed", None))
+
+    def test_secrets_in_clear_are_printed_for_who_can_read_the_file(self) -> None:
+        """With a word of advice; what is printed reads back as the same."""
+        loaded = read_text(FILE.replace("retries = 1", "retries = 1\nsticky = 'a'") + SECRETS)
+        printed = print_configuration(loaded)
+        self.assertEqual(read_text(printed).configuration, loaded.configuration)
+        self.assertEqual(printed.count("; a secret in clear: "), 4)
+        self.assertIn("(not shown)", print_configuration(loaded, secrets=False))
 
     def test_what_cannot_be_served_ends_it(self) -> None:
         """Such as a place that is none, before anything starts."""
         path = self.write(ONE + 'listen = "x"\n')
         exit = self.assertRaises(SystemExit, makeService, parse("--config", path))
         self.assertIn(f"twistd lbproxy: {path}:2: listen: 'x' was given", str(exit.code))
-        exit = self.assertRaises(SystemExit, makeService, parse("--config", path, "--listen", "y"))
-        self.assertIn("twistd lbproxy: --listen: 'y' was given", str(exit.code))
 
 
 class Asked(FileCase):
@@ -253,8 +317,44 @@ class Asked(FileCase):
         path = self.write(text)
         code, said = self.answer("--config", path, "--check")
         self.assertEqual(said, "")
-        for part in ("certificate: '/missing.pem'", "missing-ca.pem", f"{path}:1: listen: 'x'"):
-            self.assertIn(part, code)
+        for part in (":2: certificate: '/missing.pem'", ":4: backend-ca: '/missing-ca.pem'", ":1: listen: 'x'"):
+            self.assertIn(path + part, code)
+
+    def test_check_names_the_places_of_what_it_reads(self) -> None:
+        """The file, the line and the key's path, of whatever cannot be used."""
+        path = self.write(UNUSABLE)
+        code, _ = self.answer("--config", path, "--check")
+        self.assertEqual(
+            [line.partition(" was given")[0].partition(" cannot")[0] for line in code.splitlines()],
+            [
+                f"{path}:1: listen[1]: 'x'",
+                f"{path}:2: certificate[0]: '/missing.pem'",
+                f"{path}:5: pools.app.backend-ca: '/missing-ca.pem'",
+                f"{path}:7: pools.listed.backends: {os.path.dirname(path)}/missing.json: it",
+                f"{path}:10: filters.users.file: '/missing.htpasswd'",
+                f"{path}:14: routes[0].static.directory: '/missing'",
+                f"{path}:18: routes[1].filters[1].file: '/missing.htpasswd'",
+                f"{path}:22: routes[2].resource: 'mine'",
+            ],
+        )
+
+    def test_check_of_what_is_written(self) -> None:
+        """Its directories must be there."""
+        path = self.write(ONE + 'access-log = "/missing/log"\nstate-file = "/tmp"\n')
+        code, _ = self.answer("--config", path, "--check")
+        self.assertIn(f"{path}:2: access-log: '/missing/log' was given, and there is no directory /missing; make it", code)
+        self.assertIn(f"{path}:3: state-file: '/tmp' was given, which is a directory", code)
+
+    def test_check_of_options_names_them(self) -> None:
+        """Where there is no file, the option is the place."""
+        code, _ = self.answer("-b", "a:1", "--listen", "tcp:80", "--listen", "x", "--admin", "y", "--check")
+        self.assertEqual([line.partition(" was given")[0] for line in code.splitlines()], ["--listen: 'x'", "--admin: 'y'"])
+
+    def test_plan_names_the_places_in_the_file_to_come(self) -> None:
+        """They are its own."""
+        path = self.write(ONE + 'listen = "x"\n')
+        code, _ = self.answer("--config", self.write(ONE), "--plan", path)
+        self.assertTrue(code.startswith(f"{path}:2: listen: 'x' was given"), code)
 
     def test_print(self) -> None:
         """What is printed is a file that reads back as the same, of options alone as well."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -12,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.config.model import Configuration
-from lbproxy.errors import ConfigurationError
+from lbproxy.errors import ConfigurationError, LBProxyError
 from lbproxy.files import FileStamp
 from lbproxy.option_config import ConfigurationFile
 from lbproxy.reload import LOOK, Reloader, ReloadResult
@@ -37,8 +36,11 @@ class Source:
     def stamp(self) -> FileStamp:
         return FileStamp((("/etc/lb.toml", (self.state,)),))
 
-    def text_of(self, configuration: Configuration) -> Callable[[], str] | None:
-        return None
+    def served(self) -> None:
+        pass
+
+    def located(self, error: LBProxyError) -> str:
+        return f"located: {error}"
 
     def read(self) -> Configuration:
         self.reads += 1
@@ -160,7 +162,7 @@ class Reading(ReloaderCase):
         self.assertEqual([len(lines) for lines in said], [1, 0])
         self.assertIn(self.source.wrong, said[0][0])
         assert self.reloader.last is not None
-        self.assertEqual((self.reloader.last.errors, self.wanted), ((self.source.wrong,), []))
+        self.assertEqual((self.reloader.last.errors, self.wanted), ((f"located: {self.source.wrong}",), []))
         self.assertEqual(self.reloader.counts, {"failure": 2, "success": 0})
         self.source.wrong = "another"
         self.assertEqual(len(self.logged(self.reloader.reload)), 1)

@@ -173,7 +173,7 @@ class Listening(ReloadCase):
             access_log=AccessLogFile(path=os.path.join(self.mktemp(), "missing", "log")),
         )
         result = self.reload(service, wanted)
-        for part in ("certificate: '/missing'", "--access-log:", "--listen: 'x'"):
+        for part in ("certificate: '/missing'", "access-log: ", "listen: 'x'"):
             self.assertTrue(any(part in line for line in result.errors), (part, result.errors))
         self.assertEqual([port.number for port in self.reactor.ports], [80])
 
@@ -414,7 +414,7 @@ class Order(ReloadCase):
         self.assertEqual(page_of(self.ask(client)), b"a new one")
         self.assertEqual(service.site.router.live["r"].taken, kept.taken + 1)
         os.unlink(page)
-        self.assertIn("filters.page: file", self.reload(service, wanted).errors[0])
+        self.assertIn("filters.page.file", self.reload(service, wanted).errors[0])
         self.assertEqual(page_of(self.ask(client)), b"a new one")
 
     def test_differences(self) -> None:

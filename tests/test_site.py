@@ -274,23 +274,23 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(
             [" ".join(words) for words in beginnings],
             [
-                "pools.a: policy: 'nonsense'",
-                "pools.b: backend-ca: '/no/such/file'",
+                "pools.a.policy: 'nonsense' was",
+                "pools.b.backend-ca: '/no/such/file' cannot",
                 "filters.broken: file: 'x'",
                 "filters.broken: and: more",
-                "routes.r: pool: 'd'",
-                "routes.s: filters: 'missing'",
-                "routes.s: broken: file:",
-                "routes.s: broken: and:",
-                "routes.u: resource: 'app'",
-                "routes.v: directory: '/no/such/place'",
+                "routes[0].pool: 'd' was",
+                "routes[1].filters[0]: 'missing' was",
+                "routes[1].filters[1]: file: 'x'",
+                "routes[1].filters[1]: and: more",
+                "routes[3].resource: 'app' was",
+                "routes[4].static.directory: '/no/such/place' was",
             ],
         )
 
     def test_a_filter_with_a_bug(self) -> None:
         """Is a problem like any other, with a traceback in the log."""
         wanted = configuration(ONE, routes=(route("r", "default", Broken(error=KeyError("x"))),))
-        self.assertEqual(self.problems(wanted), ["routes.r: broken: KeyError: 'x'"])
+        self.assertEqual(self.problems(wanted), ["routes[1].filters[0]: KeyError: 'x'"])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_which_pool_without_routes(self) -> None:
@@ -302,7 +302,7 @@ class MistakeTests(SynchronousTestCase):
     def test_names_that_are_not_unique(self) -> None:
         """Of pools, and of routes."""
         wanted = configuration(pool(ONE, "a"), pool(TWO, "a"), routes=(route("r", "a"), route("r", "a", path="/x")))
-        self.assertEqual([problem.partition(":")[0] for problem in self.problems(wanted)], ["pools.a", "routes.r"])
+        self.assertEqual([problem.partition(":")[0] for problem in self.problems(wanted)], ["pools.a", "routes[1].name"])
 
     def test_another_was_applied_since(self) -> None:
         """What was prepared for something else is not applied."""

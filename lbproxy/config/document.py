@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from .environment import Hidden, Text, expand
 from .positions import key_lines
-from .problems import KeyPath, Place, Problem
-from .toml import tomllib
+from .problems import KeyPath, Mistaken, Place, Problem
+from .text import file_text, values_of
 
-__all__ = ["FILE_LIMIT", "Document", "SourceFile", "read_document"]
-
-#: Bytes of one file: 1,000 hosts with 10 routes each are 2 MiB.
-FILE_LIMIT = 4 << 20
+__all__ = ["Document", "SourceFile", "read_document"]
 
 #: Where the tables of all files are put together.
 MERGED_TABLES = ("pools", "filters")
-
-_AT_LINE = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)\Z")
-_AT_END = " (at end of document)"
 
 
 class SourceFile:
@@ -196,17 +189,12 @@ def _read(document: Document, name: str, variables: Mapping[str, str], above: li
         return
     full = os.path.realpath(name)
     document.files.add(os.path.abspath(name))
-    if text is None:
-        text = _file_text(document, name)
-    if text is None:
-        return
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        document.problems.append(_of_syntax(name, text, str(error)))
-        return
-    except RecursionError:
-        document.problems.append(Problem((), "its values are nested too deeply to be read", Place(name, 1)))
+        if text is None:
+            text = file_text(name)
+        values = values_of(name, text)
+    except Mistaken as mistaken:
+        document.problems += mistaken.problems
         return
     source = SourceFile(name, os.path.dirname(os.path.abspath(name)), text, values)
     document.add(source, variables)
@@ -216,37 +204,6 @@ def _read(document: Document, name: str, variables: Mapping[str, str], above: li
             document.problems.append(Problem(("include",), message, place))
         elif os.path.abspath(one) not in document.files:
             _read(document, one, variables, [*above, full])
-
-
-def _file_text(document: Document, name: str) -> str | None:
-    """What is in a file; None: it cannot be read, and that has been said."""
-    said = "it cannot be read: "
-    try:
-        with open(name, "rb") as file:
-            data = file.read(FILE_LIMIT + 1)
-        if len(data) <= FILE_LIMIT:
-            return data.decode("utf-8-sig")
-        limit = f"{FILE_LIMIT >> 20} MiB"
-        message = f"it has more than {limit}; allowed are {limit} a file, and more in files that it includes"
-        place = Place(name, 1)
-    except UnicodeDecodeError as error:
-        message = f"{said}it is not in UTF-8, as TOML must be (byte {error.start})"
-        place = Place(name, error.object.count(b"\n", 0, error.start) + 1)
-    except (OSError, ValueError) as error:
-        message = f"{said}{getattr(error, 'strerror', None) or error}; allowed is a file in TOML"
-        place = Place(name, 1)
-    document.problems.append(Problem((), message, place))
-    return None
-
-
-def _of_syntax(name: str, text: str, message: str) -> Problem:
-    """What tomllib says, with the line before it."""
-    found = _AT_LINE.search(message)
-    if found:
-        shown = f"{message[: found.start()]} (at column {found[2]})"
-        return Problem((), f"it is no TOML: {shown}", Place(name, int(found[1])))
-    line = text.rstrip().count("\n") + 1
-    return Problem((), f"it is no TOML: {message.removesuffix(_AT_END)}, at its end", Place(name, line))
 
 
 def _included(document: Document, source: SourceFile, variables: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
@@ -272,9 +229,10 @@ def _included(document: Document, source: SourceFile, variables: Mapping[str, st
             own = os.path.realpath(source.name)
             matches = sorted(one for one in glob.glob(full, recursive=True) if os.path.isfile(one))
             yield from ((place, one) for one in matches if os.path.realpath(one) != own)
-        elif not os.path.exists(full):
+        elif "\0" in expanded or not os.path.exists(full) or os.path.isdir(full):
             document.files.add(os.path.abspath(full))
-            message = f"{pattern!r} was given, and there is no file {os.path.abspath(full)}; allowed are files and patterns"
+            there = "that is a directory" if os.path.isdir(full) else f"there is no file {os.path.abspath(full)!r}"
+            message = f'{pattern!r} was given, and {there}; allowed are files, and patterns such as "conf.d/*.toml"'
             document.problems.append(Problem(path, message, place))
         else:
             yield place, full

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, MutableSet
 from typing import Any
 
 from ..errors import ConfigurationError
+from .text import open_file
 
 __all__ = ["KEY_LIMIT", "TEXT_LIMIT", "Hidden", "Text", "expand", "file_text", "is_file_text", "key_file"]
 
@@ -109,7 +110,7 @@ def file_text(path: Text, files: MutableSet[str]) -> str:
     allowed = f"allowed is a file with a text of at most {TEXT_LIMIT // 1024} KiB"
     given = f'{{ file = "{path.written}" }} was given'
     try:
-        with open(full, "rb") as file:
+        with open_file(full) as file:
             data = file.read(TEXT_LIMIT + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -117,7 +118,8 @@ def file_text(path: Text, files: MutableSet[str]) -> str:
     if len(data) > TEXT_LIMIT:
         raise ConfigurationError(f"{given}, and {full} has more; {allowed}")
     try:
-        return data.decode().strip()
+        text: str = data.decode()
+        return text.strip()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{given}, and {full} is not in UTF-8; {allowed}") from None
 
@@ -133,8 +135,8 @@ def key_file(path: str) -> bytes:
     :raises ConfigurationError: it cannot be read, or is too short; the message does not name the key.
     """
     try:
-        with open(path, "rb") as file:
-            key = file.read(KEY_LIMIT).strip()
+        with open_file(path) as file:
+            key: bytes = file.read(KEY_LIMIT).strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path!r} cannot be read: {reason}; allowed is a file with a secret") from None

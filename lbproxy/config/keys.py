@@ -11,10 +11,12 @@ from ..routing.model import Match, Route
 from ..settings import Settings
 from .fields import field_keys
 from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .problems import Problem
 
 __all__ = [
-    "COMMA_LISTS", "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",
-    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint",
+    "COMMA_LISTS", "EXAMPLES",
+    "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",
+    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint", "with_example",
 ]  # fmt: skip
 
 #: All settings, and those of them that can be said of each pool.
@@ -55,6 +57,20 @@ PAIR_KEYS = frozenset(("certificate", "default-certificate", "backend-certificat
 POOL_KEYS = frozenset((
     *POOL_SETTING_KEYS, *PROBE_KEYS, "backends", "policy", "backend-ca", "backend-certificate", "sticky-key-file",
 ))  # fmt: skip
+#: Texts that people write as something else, each with one that is right.
+EXAMPLES = {
+    "listen": "tcp:80",
+    "tls-listen": "tcp:443",
+    "admin": "tcp:8081:interface=127.0.0.1",
+    "certificate": "/etc/lbproxy/site.pem",
+    "access-log": "-",
+    "state-file": "/var/lib/lbproxy/state.json",
+    "policy": "two-choices",
+    "probe": "http:/healthz",
+    "probe-status": "200-399",
+    "probe-header": "Name: value",
+    "client-auth": "required",
+}
 _TABLES = ("pools", "routes", "filters")
 TOP_KEYS = frozenset((*SITE_KEYS, *SETTING_KEYS, *POOL_KEYS, *_TABLES, "include"))
 MATCH_KEYS = frozenset(field_keys(Match))
@@ -73,6 +89,13 @@ def default_of(key: str) -> Any:
         default = getattr(attrs.fields(cls), name).default
         return None if default is attrs.NOTHING or default == "" else default
     return getattr(attrs.fields(PoolConfiguration), _POOL_DEFAULTS[key]).default if key in _POOL_DEFAULTS else None
+
+
+def with_example(key: str, problem: Problem) -> Problem:
+    """The same; what is to be a text is shown one."""
+    if key in EXAMPLES and problem.message.endswith("allowed is a text"):
+        return attrs.evolve(problem, message=f'{problem.message} such as "{EXAMPLES[key]}"')
+    return problem
 
 
 def top_hint(key: str) -> str:

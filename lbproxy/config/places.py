@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
+import attrs
+
 from .document import Document
+from .environment import Text
 from .keys import POOL_KEYS
 from .problems import KeyPath, Place, Problem
 
-__all__ = ["INSTEAD", "lines_of", "place_of"]
+__all__ = ["INSTEAD", "lines_of", "place_of", "pointed"]
 
 #: Keys that say the same in two ways: who gives one of them as an option means it instead of the other.
 INSTEAD = {"sticky-key": "sticky-key-file", "sticky-key-file": "sticky-key"}
@@ -66,3 +70,26 @@ def _ways(path: KeyPath) -> list[KeyPath]:
     keys = [key, INSTEAD[str(key)]] if key in INSTEAD else [key]
     ways: list[KeyPath] = [(*above, one, *rest) for one in keys]
     return [*ways, *((one, *rest) for one in keys)] if of_pool else ways
+
+
+def pointed(values: Mapping[str, Any], problem: Problem) -> Problem:
+    """The same problem, of the one element that its message names, if it is about a list."""
+    value: Any = values
+    for step in problem.path:
+        try:
+            value = value[step]
+        except (LookupError, TypeError):
+            return problem
+    if isinstance(value, (list, tuple)):
+        for place, one in enumerate(value):
+            if isinstance(one, str) and one and any(word in problem.message for word in _names(one)):
+                return attrs.evolve(problem, path=(*problem.path, place))
+    return problem
+
+
+def _names(text: str) -> list[str]:
+    """How a message may name what is written: as it is or, if it is a path or two, from the root on."""
+    if not isinstance(text, Text):
+        return [repr(text)]
+    parts = [text, *text.split(",")]
+    return [repr(str(text)), *(repr(os.path.normpath(os.path.join(text.folder, part))) for part in parts)]

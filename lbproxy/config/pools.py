@@ -15,11 +15,13 @@ from ..policies import policy_maker
 from ..routing.checks import size
 from ..settings import Settings
 from .document import Document
-from .environment import Text, is_file_text, key_file
-from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint
+from .environment import Text, key_file
+from .habits import OF_POOLS
+from .keys import COMMA_LISTS, PAIR_KEYS, POOL_KEYS, POOL_SETTING_KEYS, PROBE_KEYS, SIZES, pool_hint, with_example
 from .model import PoolConfiguration
 from .problems import Problem, from_lines
-from .structure import SAID, Mistakes, Structurer, made, shown, unknown_keys
+from .strangers import unknown_keys
+from .structure import SAID, Mistakes, Structurer, shown, stand_in
 
 __all__ = ["PoolReader", "absolute_path", "as_settings_have_it", "path_of"]
 
@@ -64,41 +66,37 @@ class PoolReader:
         except ConfigurationError as error:
             raise Mistakes(*(Problem((), line) for line in str(error).splitlines())) from None
 
-    def read(self, name: str, table: Any, base: Mapping[str, Any]) -> tuple[PoolConfiguration | None, list[Problem]]:
-        """A pool, and what is wrong with it.
+    def read(self, name: str, table: Any, base: Mapping[str, Any]) -> tuple[PoolConfiguration, list[Problem]]:
+        """A pool, and what is wrong with it; what could not be read of it is as by default.
 
         :param table: what is said of it alone.
         :param base: the arguments of the site's :class:`Settings`.
         """
         if not isinstance(table, dict):
             message = f'{shown(table)} was given; allowed is a table, such as [pools.{name}] with backends = ["10.0.0.1:8000"]'
-            return None, [Problem((), message)]
-        problems = unknown_keys(table, POOL_KEYS, pool_hint)
+            return PoolConfiguration(name=name), [Problem((), message)]
+        problems = unknown_keys(table, POOL_KEYS, pool_hint, OF_POOLS)
         if not name.strip():
             problems.append(Problem((), f"{name!r} was given as a pool's name; allowed is any that is not empty"))
         values: dict[str, Any] = {"name": name}
         settings, more = self.settings(table, base, POOL_SETTING_KEYS)
         problems += more
-        if not more:
-            problems += self._tried("settings", lambda: values.update(settings=made(Settings, settings)), ())
+        values["settings"] = stand_in(Settings, settings)
         if "backends" in table:
             problems += self._tried("backends", lambda: values.update(self._backends(table["backends"])))
         problems += self._policy_and_tls(table, values)
         probe, more = self._probe(table)
-        problems += more
-        if problems:
-            return None, problems
-        return PoolConfiguration(**values, probe=probe), []
+        return PoolConfiguration(**values, probe=probe), [*problems, *more]
 
     def top_problems(self) -> list[Problem]:
         """What is wrong with what is said of all pools, the settings apart: for where no pool is there to be read."""
         return [*self._policy_and_tls(self._top, {}), *self._probe(self._top)[1]]
 
-    def _tried(self, key: str, act: Callable[[], object], path: tuple[str, ...] | None = None) -> list[Problem]:
+    def _tried(self, key: str, act: Callable[[], object]) -> list[Problem]:
         try:
             act()
         except Mistakes as mistakes:
-            return [one.below(*((key,) if path is None else path)) for one in mistakes.problems]
+            return [with_example(key, one).below(key) for one in mistakes.problems]
         return []
 
     def _policy_and_tls(self, table: Mapping[str, Any], values: dict[str, Any]) -> list[Problem]:
@@ -160,7 +158,7 @@ class PoolReader:
     # Backends.
 
     def _backends(self, value: Any) -> dict[str, Any]:
-        if is_file_text(value):
+        if isinstance(value, dict) and value.keys() == {"file"}:
             path = self._structurer.absolute(value["file"], self._structurer.read(value["file"], str))
             if not path or path == value["file"].folder:
                 raise Mistakes(Problem(("file",), "'' was given; allowed is a file's path"))
@@ -226,6 +224,8 @@ class PoolReader:
         if key == "backup" or (key == "verify" and isinstance(value, bool)):
             switched = self._structurer.read(value, bool)
             return (":backup" if switched else "") if key == "backup" else "" if switched else ":verify=off"
+        if isinstance(value, float) or (isinstance(value, bool) and key in ("weight", "tier", "max-in-flight")):
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is a whole number"))
         if isinstance(value, int) and not isinstance(value, bool) and key != "address":
             return f":{key}={'v' if key == 'proxy-protocol' else ''}{value}"
         text: str = self._structurer.read(value, str)

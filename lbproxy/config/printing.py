@@ -24,6 +24,7 @@ from .keys import PAIR_KEYS, PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
 from .pools import absolute_path, as_settings_have_it
 from .problems import KeyPath, path_text
 from .reading import Loaded
+from .secrets import HIDDEN, without_secrets
 
 __all__ = ["backend_text", "print_configuration"]
 
@@ -31,7 +32,7 @@ _HEADING = (
     "# All that holds, with all defaults. Behind each value stands where it comes from.",
     "# What is said here at the top of backends, balancing, health and retries holds for all pools whose tables do not say it.",
 )
-_NOT_SHOWN = "(not shown)"
+_SAFER = '{ file = "PATH" } or ${NAME} keeps it out of this file'
 #: At the top, in this order.
 _ORDER = (
     *SITE_KEYS, "backends", "policy", *PROBE_KEYS, "backend-ca", "backend-certificate", *field_keys(Settings), "sticky-key-file",
@@ -43,8 +44,7 @@ def print_configuration(loaded: Loaded, *, secrets: bool = True) -> str:
     """All of it as TOML, which reads back as an equal configuration, as long as the environment and the files that it names stay
     as they are.
 
-    :param secrets: whether what is a secret, or may be one (the values that a filter gives to fields), is printed though it was
-        written plainly. What stands for one is always printed as it was written.
+    :param secrets: whether those that are written in clear are shown; without them it may not read back at all.
     """
     return "\n".join(_Printer(loaded, secrets).lines()) + "\n"
 
@@ -86,7 +86,13 @@ class _Printer:
         return self._loaded.origin(path_text(path))
 
     def _line(self, path: KeyPath, key: str, value: Any) -> str:
-        return f"{_key(key)} = {_toml(value)}  # {self._origin(path)}"
+        origin = self._origin(path)
+        if without_secrets(key, value) != value:
+            if self._secrets:
+                origin += f"; a secret in clear: {_SAFER}"
+            else:
+                value = without_secrets(key, value)
+        return f"{_key(key)} = {_toml(value)}  # {origin}"
 
     def _top_line(self, key: str) -> str:
         if key in self._values:
@@ -102,8 +108,6 @@ class _Printer:
     # Values of the top and of pools.
 
     def _setting(self, key: str, value: Any, above: KeyPath) -> Any:
-        if key == "sticky-key" and not self._secrets:
-            value = _hidden(value)
         if key in self._loaded.overrides:
             return _of_option(key, value)
         if key == "backends":
@@ -144,7 +148,8 @@ class _Printer:
     def _route_filters(self, path: KeyPath, filters: list[Any]) -> Iterator[str]:
         yield "filters = ["
         for place, one in enumerate(filters):
-            yield f"  {_toml(self._filter(one))},  # {self._origin((*path, 'filters', place))}"
+            value = self._filter(one) if self._secrets else without_secrets("", self._filter(one))
+            yield f"  {_toml(value)},  # {self._origin((*path, 'filters', place))}"
         yield "]"
 
 
@@ -152,7 +157,7 @@ def _hidden(value: Any) -> Any:
     """A text that is not to be seen, unless it was written as what it is in."""
     if not isinstance(value, Text) or "${" in value.written.replace("$$", ""):
         return value
-    return Text.of(_NOT_SHOWN, value.folder)
+    return Text.of(HIDDEN, value.folder)
 
 
 def _hidden_values(value: Any) -> Any:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 import attrs
 
 from ..errors import ConfigurationError
 
-__all__ = ["KeyPath", "Place", "Problem", "did_you_mean", "from_lines", "path_of_text", "path_text", "without_dashes"]
+__all__ = [
+    "KeyPath", "Mistaken", "Place", "Problem", "below", "did_you_mean", "from_lines", "path_of_text", "path_text", "problems_of",
+    "without_dashes",
+]  # fmt: skip
 
 #: The way to a value: keys of tables, and places in lists (from 0 on).
 KeyPath = tuple["str | int", ...]
@@ -44,11 +48,13 @@ class Problem:
     :ivar path: of the value that is mistaken; empty: it is about no single one.
     :ivar message: what was given and what is allowed, without the path. Other keys are named as options are, with dashes.
     :ivar place: where it was written; None: nowhere, or it is not known yet.
+    :ivar meant: of a key that is none, the one beside it for which it was most likely meant.
     """
 
     path: KeyPath
     message: str
     place: Place | None = None
+    meant: str = ""
 
     def below(self, *steps: str | int) -> Problem:
         """The same, seen from where *steps* lead to here."""
@@ -130,3 +136,33 @@ def from_lines(error: ConfigurationError, known: Iterable[str] = (), path: KeyPa
         else:
             problems.append(Problem(path, line))
     return problems
+
+
+class Mistaken(ConfigurationError):
+    """Mistakes, each with the path of its key; who knows the files can say where they were written.
+
+    :ivar problems: these.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(dict.fromkeys(problem.in_a_file for problem in problems)))
+        self.problems = problems
+
+
+def problems_of(error: ConfigurationError, known: Iterable[str] = (), path: KeyPath = ()) -> list[Problem]:
+    """What an error says, whether or not it knows the paths of its keys itself; otherwise as :func:`from_lines`."""
+    if isinstance(error, Mistaken):
+        return [problem.below(*path) for problem in error.problems]
+    return from_lines(error, known, path)
+
+
+@contextmanager
+def below(*path: str | int, known: Iterable[str] = ()) -> Iterator[None]:
+    """Whatever is mistaken here is so below *path*; *known* as for :func:`from_lines`.
+
+    :raises Mistaken: in the place of any other :class:`~lbproxy.errors.ConfigurationError`.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        raise Mistaken(*problems_of(error, known, path)) from None

@@ -16,22 +16,22 @@ from ..errors import ConfigurationError
 from ..observe.formats import FORMATS
 from ..routing.model import Route
 from ..routing.naming import named
-from ..routing.order import in_order
-from ..routing.overlaps import problems as overlaps
 from ..settings import Settings
 from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
-from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
+from .habits import OF_THE_TOP
+from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint, with_example
+from .known import Known
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
-from .places import INSTEAD, lines_of, place_of
+from .places import INSTEAD, lines_of, place_of, pointed
 from .pools import PoolReader, path_of
-from .problems import Problem, did_you_mean, path_of_text
-from .references import written_problems
+from .problems import Problem, did_you_mean, path_of_text, problems_of
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
-from .structure import Mistakes, Structurer, made, shown, unknown_keys
+from .strangers import unknown_keys
+from .structure import Mistakes, Structurer, shown, stand_in
 
 __all__ = ["Loaded", "Unreadable", "read_configuration", "read_options", "read_text"]
 
@@ -77,6 +77,13 @@ class Loaded:
         """
         place = place_of(self.document, self.overrides, path_of_text(path), exact=True)[1]
         return "default" if place is None else str(place)
+
+    def located(self, error: ConfigurationError) -> str:
+        """What was found to be wrong only when it was put into use: a line for each mistake, with its place."""
+        problems = problems_of(error, TOP_KEYS)
+        placed = [pointed(self.values, one) for one in problems if one.path]
+        others = [one.message for one in problems if not one.path]  # they are about no value
+        return "\n".join([*lines_of(self.document, self.overrides, placed), *others])
 
 
 def read_configuration(
@@ -128,14 +135,10 @@ class _Reading:
 
         :raises ConfigurationError: there are mistakes.
         """
-        self._problems += unknown_keys(self._top, TOP_KEYS, top_hint)
+        self._problems += unknown_keys(self._top, TOP_KEYS, top_hint, OF_THE_TOP)
         configuration = self._configuration()
-        if not self._problems and not self._document.problems:
-            self._problems += cross_problems(configuration)
-        elif all(problem.path[:1] not in ((), ("include",)) for problem in self._document.problems):  # all files are there
-            self._problems += written_problems(self._top)
-        if not any(problem.path[:1] == ("routes",) for problem in (*self._problems, *self._document.problems)):
-            self._problems += _hidden_routes(configuration.routes)
+        if all(problem.path[:1] not in ((), ("include",)) for problem in self._document.problems):  # all files are there
+            self._problems += cross_problems(configuration, Known([*self._document.problems, *self._problems]))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])
             raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))
@@ -187,16 +190,9 @@ class _Reading:
         self._problems += problems
         pools = self._all_pools(settings)
         routes, filters = self._routes_and_filters()
-        values["settings"] = Settings() if problems else self._made(Settings, settings)
+        values["settings"] = stand_in(Settings, settings)
         values = {key: value for key, value in values.items() if value is not None}
         return Configuration(**values, pools=tuple(pools), routes=tuple(routes), filters=MappingProxyType(filters))
-
-    def _made(self, cls: type, values: Mapping[str, Any]) -> Any:
-        try:
-            return made(cls, values)
-        except Mistakes as mistakes:
-            self._problems += mistakes.problems
-            return cls()
 
     def _site(self) -> dict[str, Any]:
         """The arguments of :class:`Configuration` that are said at the top, but for the settings."""
@@ -206,7 +202,7 @@ class _Reading:
                 try:
                     read[cls][name] = self._site_value(key, self._top[key], kind)
                 except Mistakes as mistakes:
-                    self._problems += [one.below(key) for one in mistakes.problems]
+                    self._problems += [with_example(key, one).below(key) for one in mistakes.problems]
         log = read[AccessLogFile]
         if not any(problem.path[:1] in (("access-log",), ("access-log-format",)) for problem in self._problems):
             found = access_log_problems(log.get("path"), log.get("format"), log.get("explain", False), FORMATS[0])
@@ -257,7 +253,7 @@ class _Reading:
         for name, table in tables.items():
             pool, problems = self._pools.read(name, table, settings)
             self._problems += [one.below("pools", name) for one in problems]
-            pools += [pool] if pool is not None else []
+            pools.append(pool)
         if not tables:
             self._problems += self._pools.top_problems()
         return pools
@@ -289,13 +285,6 @@ class _Reading:
             routes=named(configuration.routes),
             certificates=certificates if certificates is not None and certificates.files else None,
         )
-
-
-def _hidden_routes(routes: Iterable[Route]) -> list[Problem]:
-    """Routes that no request can ever take."""
-    routes = named(routes)
-    numbers = {route.name: number for number, route in enumerate(routes)}
-    return [Problem(("routes", numbers[name]), message) for name, message in overlaps(in_order(routes))]
 
 
 def _as_text(value: Any) -> Any:

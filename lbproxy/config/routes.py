@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..routing.model import Match, Route
+from ..routing.model import TARGETS, Match, Route
 from .environment import Text
+from .habits import OF_ROUTES
 from .keys import MATCH_KEYS, ROUTE_KEYS, route_hint
 from .problems import KeyPath, Problem, did_you_mean, from_lines
-from .structure import Mistakes, Structurer, made, shown, unknown_keys
+from .strangers import unknown_keys
+from .structure import Mistakes, Structurer, made, shown, stand_in
 
 __all__ = ["RouteReader", "filter_types"]
 
@@ -40,6 +42,7 @@ class RouteReader:
             try:
                 filters[name] = self.filter(table)
             except Mistakes as mistakes:
+                filters[name] = None  # there is one of that name
                 problems += [one.below(name) for one in mistakes.problems]
         return filters, problems
 
@@ -88,15 +91,15 @@ class RouteReader:
         routes: list[Route] = []
         problems: list[Problem] = []
         for number, table in enumerate(tables):
-            try:
-                routes.append(self._route(table))
-            except Mistakes as mistakes:
-                problems += [one.below(number) for one in mistakes.problems]
+            route, more = self._route(table)
+            routes.append(route)
+            problems += [one.below(number) for one in more]
         return routes, problems
 
-    def _route(self, table: dict[str, Any]) -> Route:
+    def _route(self, table: dict[str, Any]) -> tuple[Route, list[Problem]]:
+        """A route, and what is wrong with it; what could not be read of it is as by default."""
         fields = self._structurer.fields
-        problems = unknown_keys(table, ROUTE_KEYS, route_hint)
+        problems = unknown_keys(table, ROUTE_KEYS, route_hint, OF_ROUTES)
         match, more = fields(Match, {key: value for key, value in table.items() if key in MATCH_KEYS})
         problems += more
         rest = {key: value for key, value in table.items() if key not in MATCH_KEYS and key not in ("match", "filters")}
@@ -104,10 +107,13 @@ class RouteReader:
         problems += more
         filters, more = self._filters_of_route(table.get("filters", []))
         problems += more
-        if problems:
-            raise Mistakes(*problems)
-        route: Route = made(Route, {**values, "match": made(Match, match), "filters": filters})
-        return route
+        whole = {**values, "match": stand_in(Match, match), "filters": filters}
+        if not any((one.meant or one.path[0]) in TARGETS for one in problems if one.path):
+            try:
+                return made(Route, whole), problems
+            except Mistakes as mistakes:
+                problems += mistakes.problems
+        return stand_in(Route, whole), problems
 
     def _filters_of_route(self, given: Any) -> tuple[tuple[Any, ...], list[Problem]]:
         filters: list[Any] = []

@@ -7,13 +7,17 @@ Each function looks at one matter, and gives a problem for each mistake. A pool'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
 from ..errors import ConfigurationError
 from ..routing.model import Route
+from ..routing.naming import named
+from ..routing.order import in_order
+from ..routing.overlaps import problems as overlaps
 from ..settings import Settings
+from .known import EVERYTHING, Known
 from .model import Certificates, Configuration, PoolConfiguration
 from .problems import KeyPath, Problem, did_you_mean, from_lines
 
@@ -26,8 +30,7 @@ __all__ = [
     "check",
     "cross_problems",
     "limit_problems",
-    "missing",
-    "named_twice",
+    "place_problems",
     "pool_problems",
     "probe_problems",
     "reference_problems",
@@ -40,13 +43,18 @@ __all__ = [
 #: Listeners on which it is certain that no TLS is spoken.
 _IN_CLEAR = re.compile(r"(?:haproxy:)?(?:tcp6?|unix|systemd):", re.IGNORECASE)
 
+_ANY_PORT = re.compile(r":(?:port=)?0(?::|\Z)")
+
 _DEFAULTS = attrs.fields(Settings)
 _FOR_EVERYTHING = '[[routes]] with pool = "NAME" alone is one for everything'
 
 
-def cross_problems(configuration: Configuration) -> list[Problem]:
-    """All that is wrong between values that are right each by itself."""
-    return [problem for rule in RULES for problem in rule(configuration)]
+def cross_problems(configuration: Configuration, known: Known = EVERYTHING) -> list[Problem]:
+    """All that is wrong between values that are right each by itself.
+
+    :param known: what of it could be read; the rest has its defaults here, which nobody meant.
+    """
+    return [problem for rule in RULES for problem in rule(configuration, known)]
 
 
 def check(configuration: Configuration) -> None:
@@ -59,39 +67,54 @@ def check(configuration: Configuration) -> None:
         raise ConfigurationError("\n".join(problem.in_a_file for problem in problems))
 
 
-def sticky_problems(configuration: Configuration) -> Iterator[Problem]:
+def sticky_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """What is said of sessions needs the cookie's name, at that pool, or, if it is said of all, at one of them."""
     settings = configuration.settings
-    used = bool(settings.sticky) or any(pool.settings.sticky for pool in configuration.pools)
-    for pool in configuration.pools:
+    pools = configuration.pools
+    used = bool(settings.sticky) or any(pool.settings.sticky or not known.of_pool(pool.name, "sticky") for pool in pools)
+    for pool in pools:
         own = pool.settings
         for key, value, everyones in (
             ("sticky-key-file", own.sticky_key, settings.sticky_key),
             ("sticky-max-age", own.sticky_max_age, settings.sticky_max_age),
         ):
-            if value and not own.sticky and not (used and value == everyones):
+            if value and not own.sticky and known.of_pool(pool.name, "sticky") and not (used and value == everyones):
                 yield _of(pool, key, "it was given without --sticky; say the cookie's name as well")
 
 
-def limit_problems(configuration: Configuration) -> Iterator[Problem]:
+def limit_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """A larger target than a head may be would be promised, and never taken; the same of an ejection that is to last longer than
     the longest one. Defaults are no promise."""
     settings = configuration.settings
     head, target = settings.head_limit, settings.target_limit
-    if target > head and target != _DEFAULTS.target_limit.default:
+    if target > head and target != _DEFAULTS.target_limit.default and known.keys("target-limit", "head-limit"):
         message = f"{target} was given; a target is part of a head, so allowed is at most --head-limit, which is {head}"
         yield Problem(("target-limit",), message)
     for pool in configuration.pools:
         first, longest = pool.settings.eject_time, pool.settings.eject_limit
+        if not known.of_pool(pool.name, "eject-time", "eject-limit"):
+            continue
         if first > longest and first != _DEFAULTS.eject_time.default:
             message = f"{first:g} was given; allowed is at most --eject-limit, which is {longest:g}"
             yield _of(pool, "eject-time", message)
 
 
-def admin_problems(configuration: Configuration) -> Iterator[Problem]:
+def admin_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """Who may write must be able to come in."""
-    if configuration.admin_writable and configuration.admin is None:
+    if configuration.admin_writable and configuration.admin is None and known("admin"):
         yield Problem(("admin-writable",), "it was given without --admin; say where operators connect as well")
+
+
+def place_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+    """Nobody can listen in the same place twice. Where the system chooses the port, it is another one each time."""
+    seen: set[str] = set()
+    places = [(("listen", number), one) for number, one in enumerate(configuration.listen or ())]
+    places += [(("tls-listen", number), one) for number, one in enumerate(configuration.tls_listen or ())]
+    places += [(("admin",), configuration.admin)] if configuration.admin else []  # type: ignore[list-item]
+    for path, description in places:
+        if description in seen and not _ANY_PORT.search(description):
+            yield Problem(path, f"{description!r} was given, and is listened to already; name each place once")
+        seen.add(description)
 
 
 def access_log_problems(path: str | None, format: str | None, explain: bool, plain: str = "combined") -> Iterator[Problem]:
@@ -110,10 +133,10 @@ def access_log_problems(path: str | None, format: str | None, explain: bool, pla
         yield Problem(("access-log-explain",), message)
 
 
-def certificate_problems(configuration: Configuration) -> Iterator[Problem]:
+def certificate_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """What goes with certificates is a mistake without one. *certificates* may be without files here."""
     certificates = configuration.certificates or Certificates(files=())
-    if certificates.files:
+    if certificates.files or not known("certificate"):
         return
     unused = Certificates(files=())
     given = {
@@ -125,18 +148,18 @@ def certificate_problems(configuration: Configuration) -> Iterator[Problem]:
         "client-auth": certificates.client_auth,
     }
     for key, value in given.items():
-        if value:
+        if value and known(key):
             yield Problem((key,), "it was given without --certificate; say which certificate to show as well")
 
 
-def secure_request_problems(configuration: Configuration) -> Iterator[Problem]:
+def secure_request_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """Where no request can come over TLS, nothing could ever reach a backend, or nobody be told to come so."""
     settings = configuration.settings
     if configuration.certificates is not None and configuration.certificates.files:
         return
     if settings.trusted_proxies or any(map(_may_be_secure, configuration.listen or ())):
         return
-    if any(certificate_problems(configuration)):
+    if any(certificate_problems(configuration)) or not known.keys("certificate", "trusted-proxies", "listen"):
         return
     for key, value in (("redirect-to-https", settings.redirect_to_https), ("hsts", settings.hsts)):
         if value:
@@ -151,7 +174,7 @@ def _may_be_secure(description: str) -> bool:
     return not _IN_CLEAR.match(description)
 
 
-def backend_tls_problems(configuration: Configuration) -> Iterator[Problem]:
+def backend_tls_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """What is said of TLS with backends needs some that it is spoken with: of that pool, or, if it is said of all, of one of
     them. Backends that a file names are not known yet."""
     used: set[tuple[str, str]] = set()
@@ -160,7 +183,7 @@ def backend_tls_problems(configuration: Configuration) -> Iterator[Problem]:
         for key, value in (("backend-ca", pool.backend_ca), ("backend-certificate", pool.backend_certificate)):
             if value is None:
                 continue
-            if pool.backends_file or _speaks_tls(pool):
+            if pool.backends_file or _speaks_tls(pool) or not known.of_pool(pool.name, "backends", "probe"):
                 used.add((key, value))
             else:
                 unused.append((pool, key, value))
@@ -173,7 +196,7 @@ def _speaks_tls(pool: PoolConfiguration) -> bool:
     return pool.probe.scheme in ("tls", "https") or any(backend.tls for backend in pool.backends)
 
 
-def probe_problems(configuration: Configuration) -> Iterator[Problem]:
+def probe_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """A probe that can never go well would take all backends out."""
     for pool in configuration.pools:
         try:
@@ -182,13 +205,13 @@ def probe_problems(configuration: Configuration) -> Iterator[Problem]:
             yield from (one.below("pools", pool.name) for one in from_lines(error, ("probe",)))
 
 
-def pool_problems(configuration: Configuration) -> Iterator[Problem]:
+def pool_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """There must be somewhere to go to."""
     pools, routes = configuration.pools, configuration.routes
     for pool in pools:
-        if not pool.backends and not pool.backends_file:
+        if not pool.backends and not pool.backends_file and known("pools", pool.name, "backends") and known("backends"):
             yield _of(pool, "backends", 'it has none; give one at least, such as ["10.0.0.1:8000"], or { file = "PATH" }')
-    if routes:
+    if routes or not (known.whole("routes") and known.whole("pools") and known.whole("backends")):
         return
     if not pools:
         yield Problem(("backends",), "no backend was given; name at least one, or give a pool, or routes that need none")
@@ -203,19 +226,20 @@ def pool_problems(configuration: Configuration) -> Iterator[Problem]:
         yield Problem(path, f"filters are passed on routes, and there are none; {_FOR_EVERYTHING}")
 
 
-def reference_problems(configuration: Configuration) -> Iterator[Problem]:
+def reference_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
     """Pools and filters that are named must be there."""
-    pools = list(configuration.pools_by_name)
+    pools, filters = list(configuration.pools_by_name), configuration.filters
+    all_filters = known.whole("filters")
     for number, route in enumerate(configuration.routes):
         for path, name in named_pools(route):
-            if name not in pools:
-                yield missing(("routes", number, *path), "pool", name, pools, "[pools.NAME]")
+            if name not in pools and known.whole("pools") and (name != "default" or known.whole("backends")):
+                yield _missing(("routes", number, *path), "pool", name, pools, "[pools.NAME]")
         for place, filter_ in enumerate(route.filters):
-            if isinstance(filter_, str) and filter_ not in configuration.filters:
-                yield missing(("routes", number, "filters", place), "filter", filter_, configuration.filters, "[filters.NAME]")
+            if isinstance(filter_, str) and filter_ not in filters and all_filters:
+                yield _missing(("routes", number, "filters", place), "filter", filter_, filters, "[filters.NAME]")
     for place, name in enumerate(configuration.default_filters):
-        if name not in configuration.filters:
-            yield missing(("default-filters", place), "filter", name, configuration.filters, "[filters.NAME]")
+        if name not in filters and all_filters:
+            yield _missing(("default-filters", place), "filter", name, filters, "[filters.NAME]")
 
 
 def named_pools(route: Route) -> Iterator[tuple[KeyPath, str]]:
@@ -228,7 +252,7 @@ def named_pools(route: Route) -> Iterator[tuple[KeyPath, str]]:
         yield ("mirror", "pool"), route.mirror.pool
 
 
-def missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str) -> Problem:
+def _missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str) -> Problem:
     """That what is named there is not.
 
     :param how: how one is written.
@@ -238,21 +262,26 @@ def missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str)
     return Problem(path, f"{name!r} was given, and there is no {kind} of that name{did_you_mean(name, known)}; {allowed}")
 
 
-def route_problems(configuration: Configuration) -> Iterator[Problem]:
-    """Routes are told apart by their names."""
-    yield from named_twice([route.name for route in configuration.routes])
-
-
-def named_twice(names: Iterable[str]) -> Iterator[Problem]:
-    """Routes that have the name of one before them.
-
-    :param names: of all routes; empty for one without.
-    """
+def route_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+    """Routes are told apart by their names, and can be taken."""
     seen: dict[str, int] = {}
-    for number, name in enumerate(names):
+    for number, route in enumerate(configuration.routes):
+        name = route.name
         if name and seen.setdefault(name, number) != number:
             message = f"{name!r} was given, which is the name of routes[{seen[name]}] too; give each its own"
             yield Problem(("routes", number, "name"), message)
+    certain = {number: route for number, route in enumerate(configuration.routes) if known("routes", number)}
+    yield from _hidden(certain)
+
+
+def _hidden(routes: Mapping[int, Route]) -> Iterator[Problem]:
+    """Routes that no request can ever take."""
+    first: dict[str, int] = {}
+    unique = {number: one for number, one in routes.items() if not one.name or first.setdefault(one.name, number) == number}
+    with_names = named(unique.values())
+    numbers = {route.name: number for number, route in zip(unique, with_names, strict=True)}
+    for name, message in overlaps(in_order(with_names)):
+        yield Problem(("routes", numbers[name]), message)
 
 
 def unused(configuration: Configuration) -> Iterator[Problem]:
@@ -274,10 +303,11 @@ def _of(pool: PoolConfiguration, key: str, message: str) -> Problem:
 
 
 #: All of them but that of the access log, which looks at more than a configuration keeps.
-RULES: tuple[Callable[[Configuration], Iterable[Problem]], ...] = (
+RULES: tuple[Callable[[Configuration, Known], Iterable[Problem]], ...] = (
     sticky_problems,
     limit_problems,
     admin_problems,
+    place_problems,
     certificate_problems,
     secure_request_problems,
     backend_tls_problems,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, time
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -14,14 +15,13 @@ from ..errors import ConfigurationError
 from .document import Document
 from .environment import Text, file_text, is_file_text
 from .fields import FieldKey, element_of, field_keys, is_list_kind, is_several, is_table_kind, without_none
-from .problems import KeyPath, Problem, did_you_mean, from_lines
+from .problems import KeyPath, Problem, from_lines
+from .strangers import unknown_keys
 
-__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "unknown_keys"]
+__all__ = ["SAID", "Mistakes", "Structurer", "made", "shown", "stand_in"]
 
 #: Characters of a value that are shown in a message.
 _SHOWN = 200
-#: Keys that are listed beside the nearest one at most.
-_LISTED = 30
 
 
 #: Stands for what has been said already, of a text that stands for nothing.
@@ -113,6 +113,11 @@ class Structurer:
 
     def _field(self, field: FieldKey, value: Any, instance: Any) -> Any:
         attribute = field.attribute
+        wanted = without_none(field.kind)
+        if wanted is bool and not isinstance(value, (bool, Text)):
+            raise Mistakes(Problem((), f"{shown(value)} was given; allowed is {_WORDS[bool]}"))
+        if attrs.has(wanted) and attribute.converter is None and not isinstance(value, dict):
+            return self.instance(value, wanted)  # which says which keys there are
         checked = attribute.validator is not None or attribute.converter is not None
         read = self.prepared(value, field.kind) if checked else self.read(value, field.kind)
         if field.is_path:
@@ -127,7 +132,8 @@ class Structurer:
         except AttributeError:
             pass  # a validator looks at what has not been read: making the whole will tell
         except (TypeError, ValueError) as error:
-            raise Mistakes(Problem((), f"{shown(value)} was given, which cannot be read: {error}")) from None
+            wrong = "is of the wrong kind" if isinstance(error, TypeError) else f"cannot be read: {error}"
+            raise Mistakes(Problem((), f"{shown(value)} was given, which {wrong}")) from None
         return read
 
     def absolute(self, value: Any, read: Any) -> Any:
@@ -155,6 +161,8 @@ class Structurer:
                 return [self.prepared(value, element_of(wanted))]
             text = _free(value, wanted) if value.free else str(value)
             return text.encode() if wanted is bytes and isinstance(text, str) else text
+        if isinstance(value, (date, time)):
+            raise Mistakes(Problem((), f"{value} was given; dates and times are wanted nowhere, and texts stand in quotes"))
         if is_file_text(value) and wanted in (str, bytes):
             text = self._file_text(value)
             return text.encode() if wanted is bytes else text
@@ -239,6 +247,22 @@ _WORDS: dict[type, str] = {
 _TRUTH = {"true": True, "false": False}
 
 
+def stand_in(cls: type, values: Mapping[str, Any]) -> Any:
+    """The same of what could be read, with defaults for the rest, and without looking at whether it goes together."""
+    instance: Any = object.__new__(cls)
+    fields = attrs.fields(cls)
+    for one in fields:
+        default = one.default
+        made = default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+        value = values.get(one.alias or one.name, made)
+        try:
+            value = _converted(one, value, instance)
+        except ConfigurationError:
+            value = made
+        object.__setattr__(instance, one.name, value)
+    return instance
+
+
 def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
     """Make one of values that have been checked each by itself.
 
@@ -248,28 +272,6 @@ def made(cls: type, values: Mapping[str, Any], path: KeyPath = ()) -> Any:
         return cls(**values)
     except ConfigurationError as error:
         raise Mistakes(*from_lines(error, field_keys(cls), path)) from None
-
-
-def unknown_keys(
-    table: Mapping[str, Any], known: Iterable[str], hint: Callable[[str], str] = lambda key: ""
-) -> list[Problem]:
-    """What stands in a table and is no key of it.
-
-    :param hint: where else a key belongs; empty: it is nowhere known.
-    """
-    names = sorted(known)
-    return [Problem((key,), f"there is no such key{_guess(key, names, hint)}") for key in table if key not in names]
-
-
-def _guess(key: str, names: list[str], hint: Callable[[str], str]) -> str:
-    hyphens = key.replace("_", "-").lower()
-    if hyphens in names:
-        return f" (did you mean {hyphens}? keys are written with hyphens, in small letters)"
-    elsewhere = hint(key) or hint(hyphens)
-    if elsewhere:
-        return f"; {elsewhere}"
-    nearest = did_you_mean(key, names)
-    return nearest if nearest and len(names) > _LISTED else f"{nearest}; allowed are {', '.join(names)}"
 
 
 def _values(items: dict[int, Any]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +137,12 @@ METHOD = Rule("a method such as GET (which is not HEAD as well)", _is_method)
 _CONDITION = 'a text, { regex = "…" }, true for any value, and false where there must be none'
 
 
-def conditions_of(given: Any, key: str, make: type[Condition]) -> tuple[Condition, ...]:
+def conditions_of(
+    given: Any, key: str, make: type[Condition], check: Callable[[str, Iterable[Condition]], list[str]] = lambda key, made: []
+) -> tuple[Condition, ...]:
     """Conditions as they stand in a file: what is wanted by name. Those that are made already are left as they are.
 
+    :param check: what else is wrong with those that can be made; it is asked where others cannot, so that all is said at once.
     :raises ConfigurationError: with a line for each that cannot be made.
     """
     if not isinstance(given, Mapping):
@@ -150,7 +153,7 @@ def conditions_of(given: Any, key: str, make: type[Condition]) -> tuple[Conditio
         raise ConfigurationError(wrong(key, given, f"a table of names, each with {_CONDITION}"))
     problems: list[str] = []
     made = tuple(one for name, wanted in given.items() if (one := _condition(name, wanted, key, make, problems)) is not None)
-    raise_all(problems)
+    raise_all([*problems, *check(key, made)] if problems else ())
     return made
 
 

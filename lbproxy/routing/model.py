@@ -50,6 +50,7 @@ from .match_values import (
 )
 
 __all__ = [
+    "TARGETS",
     "Condition",
     "FixedAnswer",
     "Match",
@@ -97,11 +98,11 @@ def conditions(given: Any, key: str = "header") -> tuple[Condition, ...]:
 
 
 def _header(given: Any) -> tuple[Condition, ...]:
-    return conditions(given, "header")
+    return conditions_of(given, "header", Condition, header_problems)
 
 
 def _query(given: Any) -> tuple[Condition, ...]:
-    return conditions(given, "query")
+    return conditions_of(given, "query", Condition, query_problems)
 
 
 def _for_header(instance: object, attribute: attrs.Attribute[Any], value: tuple[Condition, ...]) -> None:
@@ -266,7 +267,8 @@ class Mirror:
     hold: int = attrs.field(default=64 << 10, converter=size, validator=SIZE)
 
 
-_TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")
+#: The keys by which a route says where it leads.
+TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")
 
 
 def _redirect(given: Any) -> Any:
@@ -303,14 +305,14 @@ class Route:
     def __attrs_post_init__(self) -> None:
         given = self.targets
         if len(given) != 1:
-            *most, last = _TARGETS
+            *most, last = TARGETS
             said = " and ".join(given) + " were given" if given else "none was given"
             raise ConfigurationError(f"target: {said}; allowed is exactly one of {', '.join(most)} and {last}")
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The keys by which it says where it leads: one."""
-        return tuple(key for key in _TARGETS if getattr(self, key))
+        return tuple(key for key in TARGETS if getattr(self, key))
 
     @property
     def pools(self) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.config.document import FILE_LIMIT, Document, read_document
+from lbproxy.config.document import Document, read_document
+from lbproxy.config.text import FILE_LIMIT
 
 
 class DocumentTests(SynchronousTestCase):

@@ -395,10 +395,11 @@ class RouteTests(_Reads):
     def test_every_mistake_of_a_route(self) -> None:
         """At once."""
         said = self.said(f"{POOL}[[routes]]\nhost = 5\npath = 'x'\nclient = 'y'\nscheme = 'ftp'\nmirror = {{ share = 200 }}\n")
-        keys = [line.split(": ")[1] for line in said[:4]]
+        self.assertIn("3: routes[0]: target: none was given", said[0])
+        keys = [line.split(": ")[1] for line in said[1:5]]
         self.assertEqual(keys, [f"routes[0].{key}" for key in ("host", "path", "client", "scheme")])
-        self.assertIn("8: routes[0].mirror: pool is missing", said[4])
-        self.assertIn("8: routes[0].mirror.share: 200 was given", said[5])
+        self.assertIn("8: routes[0].mirror: pool is missing", said[5])
+        self.assertIn("8: routes[0].mirror.share: 200 was given", said[6])
 
 
 class NameTests(_Reads):
@@ -513,12 +514,143 @@ class KeyTests(_Reads):
             "backends = '${A}'",
             "backends = [{ address = '${A}' }]",
             "backends = { file = '${A}' }",
-            "sticky-key = { file = '${A}' }",
-            "filters.a = { type = 'rate-limit', rate = '${A}' }",
-            "filters.a.type = '${A}'",
-            "certificate = ['${A}']",
+            f"{BACKENDS}sticky-key = {{ file = '${{A}}' }}",
+            f"{POOL}{ROUTE}[filters]\na = {{ type = 'rate-limit', rate = '${{A}}' }}",
+            f"{POOL}{ROUTE}[filters]\na.type = '${{A}}'",
+            f"{BACKENDS}certificate = ['${{A}}']",
         ):
             self.assertIn("the variable A is not set", self.only(text))
+
+    def test_what_does_not_go_together_is_told_with_all_else(self) -> None:
+        """A mistake elsewhere hides none of it, not even one in the same table."""
+        said = self.said(
+            """queue = -1
+admin-writable = true
+default-filters = ["z"]
+[pools.app]
+backends = ["10.0.0.1:1"]
+sticky-max-age = 5
+retries = "x"
+[pools.empty]
+[filters.limit]
+type = "rate-limit"
+rate = -1
+[[routes]]
+name = "a"
+pool = "ap"
+scheme = "ftp"
+filters = ["limt", "limit", { type = "x" }]
+[[routes]]
+name = "a"
+path = "/a"
+pool = "app"
+retries = 5
+[[routes]]
+path = "/b"
+pool = "app"
+[[routes]]
+path = "/b"
+split = { pools = { app = 1, canary = 1 } }
+"""
+        )
+        self.assertEqual(
+            [line.split(": ")[1] for line in said],
+            [
+                "queue", "admin-writable", "default-filters[0]", "pools.app.sticky-max-age", "pools.app.retries",
+                "pools.empty.backends", "filters.limit.rate", "routes[0].pool", "routes[0].scheme", "routes[0].filters[2].type",
+                "routes[0].filters[0]", "routes[1].name", "routes[1].retries", "routes[3]", "routes[3].split.pools.canary",
+            ],
+        )  # fmt: skip
+
+    def test_one_mistake_is_told_once(self) -> None:
+        """What follows from it alone is none of its own."""
+        for text, key in (
+            ("backends = 5", "backends"),
+            ("bakends = ['a:1']", "bakends"),
+            ("[pool.app]\nbackends = ['a:1']\n[[routes]]\npool = 'app'", "pool"),
+            ("[pools.app]\nbackend = 'a:1'", "pools.app.backend"),
+            ("[pools.app]\nbackends = 'a'\n[[routes]]\npool = 'app'", "pools.app.backends"),
+            ("[pools]\napp = 5\n[[routes]]\npool = 'app'", "pools.app"),
+            (f"{POOL}[[route]]\npool = 'app'\n[pools.b]\nbackends = 'b:1'", "route"),
+            (f"{POOL}[[routes]]\nbackend = 'app'", "routes[0].backend"),
+            (f"{POOL}[[routes]]\npool = 5", "routes[0].pool"),
+            (f"{POOL}[[routes]]\npool = 'app'\nfilters = ['a']\n[filters.a]\ntype = 'x'", "filters.a.type"),
+            (f"{POOL}[[routes]]\npool = 'app'\nfilters = ['a']\n[filter.a]\ntype = 'cors'", "filter"),
+            (f"{BACKENDS}admin-writable = true\nadmin = 5", "admin"),
+            (f"{BACKENDS}sticky-max-age = 5\nsticky = 5", "sticky"),
+            (f"{BACKENDS}tls-listen = 'tcp:443'\ncertificates = 'x.pem'", "certificates"),
+            (f"{BACKENDS}hsts = 5\ntrusted-proxies = 'x'", "trusted-proxies"),
+            (f"{BACKENDS}target-limit = 32768\nhead-limit = 'x'", "head-limit"),
+            (f"{BACKENDS}eject-time = 500\neject-limit = 'x'", "eject-limit"),
+            ("backends = ['a']\nbackend-ca = '/x'", "backends[0]"),
+            (f"{POOL}[[routes]]\nhost = 'a b'\npool = 'app'\n[[routes]]\npool = 'app'", "routes[0].host"),
+        ):
+            self.assertEqual(self.only(text).split(": ")[1], key)
+
+    def test_values_that_are_none_at_all(self) -> None:
+        """Whatever stands there, what is wanted is said, with an example where it helps."""
+        for text, part in (
+            ("backends = 'a:1'\nlisten = 80", '80 was given; allowed is a text such as "tcp:80"'),
+            ("backends = 'a:1'\nadmin = 8081", 'allowed is a text such as "tcp:8081:interface=127.0.0.1"'),
+            ("backends = 'a:1'\n[probe]\nhttp = '/'", 'allowed is a text such as "http:/healthz"'),
+            ("backends = 'a:1'\nforwarded = 'yes'", "'yes' was given; allowed is a truth value, true or false"),
+            ("backends = 'a:1'\nwatch = 1", "1 was given; allowed is a truth value, true or false"),
+            ("backends = 'a:1'\nretries = 1979-05-27", "1979-05-27 was given; dates and times are wanted nowhere"),
+            ("backends = 'a:1'\noutliers = [[1]]", "[[1]] was given, which is of the wrong kind"),
+            ("backends = { file = 5 }", "5 was given; allowed is a text"),
+            ("backends = [{ address = 'a:1', weight = 1.5 }]", "weight: 1.5 was given; allowed is a whole number"),
+            ("backends = [{ address = 'a:1', max-in-flight = nan }]", "nan was given; allowed is a whole number"),
+            (f"{POOL}[[routes]]\nstatic = '/srv'", "'/srv' was given; allowed is a table with the keys directory, index"),
+            (f"{POOL}[[routes]]\nanswer = 404", "404 was given; allowed is a table with the keys status, body, type, headers"),
+            (f"{POOL}[[routes]]\npool = 'app'\nmirror = 'app'", "allowed is a table with the keys pool, share"),
+            ("backends = 'a:1'\nlisten = ['tcp:80', 'tcp:80']", "listen[1]: 'tcp:80' was given, and is listened to already"),
+            (f"retries = {'9' * 5000}", "it is no TOML: "),
+            (f"{'.'.join('a' * 3000)} = 1", "nested too deeply"),
+            ("a = 1\na = 2", "this key is here already; say it once"),
+            (f"{POOL}{POOL}", "there is a table [pools.app] already (at column 11); put the two together"),
+            ("listen = tcp:80", "texts stand in quotes"),
+            ("upstream app {", "a line is KEY = VALUE, or [TABLE]"),
+            ("include = '.'\nbackends = 'a:1'", "'.' was given, and that is a directory; allowed are files, and patterns"),
+            ("include = ['']\nbackends = 'a:1'", "'' was given, and that is a directory"),
+            ('include = "a\\u0000b"\n' + "backends = 'a:1'", "'a\\x00b' was given"),
+        ):
+            with self.subTest(text[:80]):
+                self.assertIn(part, self.only(text))
+        self.read("backends = 'a:1'\nlisten = ['tcp:0', 'tcp:0']")
+
+    def test_every_condition_of_a_table(self) -> None:
+        """Names that none may have are told with values that are none."""
+        header = "header = { A = 5, B = { regex = '(' }, Host = 'x', 'b c' = '1' }"
+        said = self.said(f"{POOL}{ROUTE}{header}\nquery = {{ a = 5, '' = '1' }}")
+        parts = ("header.A: 5", "header.B: regex: '('", "'Host'", "'b c'", "query.a: 5", "query: ''")
+        for line, part in zip(said, parts, strict=True):
+            self.assertIn(part, line)
+
+    def test_pipes(self) -> None:
+        """They are no files: whoever opened one would wait."""
+        pipe = self.mktemp()
+        os.mkfifo(pipe)
+        with self.assertRaisesRegex(ConfigurationError, "it is a pipe, and no file"):
+            read_configuration(pipe)
+        for text in (f"include = '{pipe}'", f"via = {{ file = '{pipe}' }}", f"sticky = 'a'\nsticky-key-file = '{pipe}'"):
+            self.assertIn("it is a pipe, and no file", self.said(f"{BACKENDS}{text.replace(pipe, os.path.abspath(pipe))}")[0])
+
+    def test_what_other_programs_call_it(self) -> None:
+        """The key for it is named."""
+        for text, meant in (
+            ("upstreams = ['a:1']", "pools"),
+            ("servers = ['a:1']", "backends"),
+            (f"{BACKENDS}middlewares = 5", "filters"),
+            ("[pools.app]\nservers = ['a:1']", "backends"),
+            (f"{POOL}balance = 'roundrobin'", "policy"),
+            (f"{POOL}health_check = '/'", "probe"),
+            (f"{POOL}[[routes]]\nproxy_pass = 'app'", "pool"),
+            (f"{POOL}[[routes]]\nserver_name = 'a'\npool = 'app'", "host"),
+            (f"{POOL}[[routes]]\nlocation = '/a'\npool = 'app'", "path-prefix"),
+            (f"{POOL}[[routes]]\nmiddlewares = 'a'\npool = 'app'", "filters"),
+            (f"{POOL}[[routes]]\npath_prefix = '/a'\npool = 'app'", "path-prefix"),
+        ):
+            self.assertIn(f"there is no such key (did you mean {meant}?", self.only(text))
 
     def test_the_nearest_key_is_named(self) -> None:
         """At the top, in pools, in routes."""
@@ -567,7 +699,7 @@ class KeyTests(_Reads):
     def test_mistakes_come_in_the_order_of_lines(self) -> None:
         """All of them in one go, options' first."""
         said = self.said("queue = -1\n[pools.app]\nbackends = 'x'\nretries = -1\n[[routes]]\nhots = 'x'\n", {"drain": "-1"})
-        self.assertEqual([line.partition(":")[0] for line in said], ["--drain", "1", "3", "4", "6"])
+        self.assertEqual([line.partition(":")[0] for line in said], ["--drain", "1", "3", "4", "5", "6"])
 
     @given(_FILES)
     def test_whatever_is_written_it_is_read_or_told_why_not(self, values: dict[str, str]) -> None:
@@ -629,7 +761,7 @@ class OverrideTests(_Reads):
         with self.assertRaises(ConfigurationError) as raised:
             read_options({"backends": ["x"], "probe": "x", "sticky-max-age": "-1", "hsts": "5"})
         said = str(raised.exception).splitlines()
-        self.assertEqual([line.partition(": ")[0] for line in said], ["--sticky-max-age", "--backends", "--probe"])
+        self.assertEqual([line.partition(": ")[0] for line in said], ["--sticky-max-age", "--backends", "--probe", "--hsts"])
         with self.assertRaises(ConfigurationError) as raised:
             read_options({"admin-writable": True})
         said = str(raised.exception).splitlines()

@@ -143,7 +143,7 @@ class RulesTests(SynchronousTestCase):
         """Each has its own; those without will get one."""
         route = Route(name="a", pool="default")
         self.check("routes[1].name: 'a' was given, which is the name of routes[0] too", routes=(route, route))
-        self.check(routes=(Route(pool="default"), Route(pool="default")))
+        self.check(routes=(Route(pool="default"), Route(pool="default", match=Match(path=("/b",)))))
 
     def test_what_is_never_used(self) -> None:
         """Pools and filters that no route names."""
