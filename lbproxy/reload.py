@@ -14,6 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .config.in_python import completed
 from .config.model import Configuration
 from .errors import LBProxyError
 from .files import FileStamp
@@ -135,7 +136,7 @@ class Reloader:
 
         :return: fires with what came of it, or of the last one that was asked for meanwhile. It never fails.
         """
-        return self._want(lambda: succeed(configuration))
+        return self._want(lambda: succeed(completed(configuration)))
 
     def reload(self) -> Deferred[ReloadResult]:
         """Read the file anew, if there is one, and then all certificates, whether or not they have changed.

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 import lbproxy.changes
 import lbproxy.service
 from lbproxy import Backend, Settings
+from lbproxy.config.in_python import completed
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
 from lbproxy.reload import ReloadResult
@@ -73,7 +74,7 @@ class ReloadCase(ServiceTestCase):
     def assert_changed(self, service: LoadBalancerService, configuration: Configuration) -> None:
         result = self.reload(service, configuration)
         self.assertTrue(result.ok, result.errors)
-        self.assertIs(service.configuration, configuration)
+        self.assertEqual(service.configuration, completed(configuration))
 
     def connect(self, number: int = 0) -> Peer:
         """A client of one of the ports that were ever opened."""

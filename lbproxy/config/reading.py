@@ -16,13 +16,12 @@ from ..errors import ConfigurationError
 from ..observe.formats import FORMATS
 from ..routing.model import Route
 from ..routing.naming import named
-from ..routing.order import in_order
-from ..routing.overlaps import problems as overlaps
 from ..settings import Settings
 from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
+from .in_python import hidden_routes
 from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of
@@ -132,7 +131,7 @@ class _Reading:
         complete = not self._problems and not self._document.problems
         if complete:
             self._problems += cross_problems(configuration)
-            self._problems += [] if self._problems else _hidden_routes(configuration.routes)
+            self._problems += [] if self._problems else hidden_routes(named(configuration.routes))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])
             raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))
@@ -286,13 +285,6 @@ class _Reading:
             routes=named(configuration.routes),
             certificates=certificates if certificates is not None and certificates.files else None,
         )
-
-
-def _hidden_routes(routes: Iterable[Route]) -> list[Problem]:
-    """Routes that no request can ever take."""
-    routes = named(routes)
-    numbers = {route.name: number for number, route in enumerate(routes)}
-    return [Problem(("routes", numbers[name]), message) for name, message in overlaps(in_order(routes))]
 
 
 def _as_text(value: Any) -> Any:

@@ -23,7 +23,6 @@ __all__ = [
     "admin_problems",
     "backend_tls_problems",
     "certificate_problems",
-    "check",
     "cross_problems",
     "limit_problems",
     "pool_problems",
@@ -45,16 +44,6 @@ _FOR_EVERYTHING = '[[routes]] with pool = "NAME" alone is one for everything'
 def cross_problems(configuration: Configuration) -> list[Problem]:
     """All that is wrong between values that are right each by itself."""
     return [problem for rule in RULES for problem in rule(configuration)]
-
-
-def check(configuration: Configuration) -> None:
-    """What a file is checked for, of a configuration that was made in Python.
-
-    :raises ConfigurationError: with a line for each mistake.
-    """
-    problems = cross_problems(configuration)
-    if problems:
-        raise ConfigurationError("\n".join(problem.in_a_file for problem in problems))
 
 
 def sticky_problems(configuration: Configuration) -> Iterator[Problem]:

@@ -1,0 +1,130 @@
+"""Configurations that are made in Python: what is left open in them is said, and they are checked for what files are checked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..policies import policy_maker
+from ..routing.model import Route
+from ..routing.naming import named
+from ..routing.order import in_order
+from ..routing.overlaps import problems as overlaps
+from .keys import POOL_SETTING_KEYS, SETTING_KEYS, SITE_KEYS
+from .model import OF_THE_SITE, AccessLogFile, Certificates, Configuration, PoolConfiguration
+from .problems import KeyPath, Problem, from_lines, path_text
+from .rules import access_log_problems, cross_problems
+
+__all__ = ["completed", "hidden_routes"]
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+#: Attributes that are not called as their keys are.
+_CALLED = {"sticky-key-file": "sticky_key", "certificate": "certificates"}
+#: Where an attribute stands, by the class that has it.
+_PARTS: dict[type, tuple[str, ...]] = {Configuration: (), Certificates: ("certificates",), AccessLogFile: ("access_log",)}
+#: How a file has it, and how Python.
+_WORDS = (
+    ('[[routes]] with pool = "NAME" alone', 'Route(pool="NAME")'),
+    ("[pools.NAME]", "PoolConfiguration(name=NAME)"),
+    ("[filters.NAME]", "filters={NAME: ...}"),
+    ('{ file = "PATH" }', 'backends_file="PATH"'),
+    ("--access-log FILE --access-log-format json; give both as well", 'format="json"; give that as well'),
+)
+
+
+def completed(configuration: Configuration) -> Configuration:
+    """The same, with a name for each route, and with the site's settings for pools that have none of their own.
+
+    :raises ConfigurationError: with a line for each mistake, which names the attribute.
+    """
+    whole = attrs.evolve(configuration, pools=_with_settings(configuration))
+    problems = [*_filter_problems(whole), *cross_problems(whole), *_log_problems(whole), *_policy_problems(whole)]
+    if not problems:
+        whole = attrs.evolve(whole, routes=named(whole.routes))
+        problems = hidden_routes(whole.routes)
+    if problems:
+        raise ConfigurationError("\n".join(map(_said, problems)))
+    return configuration if whole == configuration else whole
+
+
+def hidden_routes(routes: tuple[Route, ...]) -> list[Problem]:
+    """Routes that no request can ever take.
+
+    :param routes: each has a name of its own.
+    """
+    numbers = {route.name: number for number, route in enumerate(routes)}
+    return [Problem(("routes", numbers[name]), message) for name, message in overlaps(in_order(routes))]
+
+
+def _with_settings(configuration: Configuration) -> tuple[PoolConfiguration, ...]:
+    return tuple(
+        attrs.evolve(pool, settings=configuration.settings) if pool.settings is OF_THE_SITE else pool
+        for pool in configuration.pools
+    )
+
+
+def _filter_problems(configuration: Configuration) -> Iterator[Problem]:
+    """What stands for a filter must be able to make one."""
+    places: list[tuple[KeyPath, object]] = [(("filters", name), one) for name, one in configuration.filters.items()]
+    for number, route in enumerate(configuration.routes):
+        own = enumerate(route.filters)
+        places += [(("routes", number, "filters", place), one) for place, one in own if not isinstance(one, str)]
+    for path, one in places:
+        if not isinstance(getattr(one, "type", None), str) or not callable(getattr(one, "make", None)):
+            message = f"{one!r} was given; allowed is what makes a filter: it has a type, which is a text, and make(context)"
+            yield Problem(path, message)
+
+
+def _log_problems(configuration: Configuration) -> Iterator[Problem]:
+    log = configuration.access_log
+    if log is not None:
+        yield from access_log_problems(log.path, log.format, log.explain)
+
+
+def _policy_problems(configuration: Configuration) -> Iterator[Problem]:
+    for pool in configuration.pools:
+        try:
+            policy_maker(pool.policy)
+        except ConfigurationError as error:
+            yield from (one.below("pools", pool.name) for one in from_lines(error, (), ("policy",)))
+
+
+# In Python's words.
+
+
+def _said(problem: Problem) -> str:
+    message = problem.message
+    for of_a_file, of_python in _WORDS:
+        message = message.replace(of_a_file, of_python)
+    message = _OPTION.sub(lambda found: _called(found[1]), message)
+    return f"{path_text(_steps(problem.path))}: {message}"
+
+
+def _called(key: str) -> str:
+    return _CALLED.get(key) or key.replace("-", "_")
+
+
+def _steps(path: KeyPath) -> list[str | int]:
+    """The attributes that lead to a key. Names of pools, routes and filters are left as they are."""
+    if path[0] == "pools" and len(path) > 2:
+        key = str(path[2])
+        settings = ["settings"] if key in POOL_SETTING_KEYS or key == "sticky-key-file" else []
+        return [*path[:2], *settings, _called(key), *path[3:]]
+    if path[0] in ("pools", "filters"):
+        return list(path)
+    if len(path) > 1:
+        return [_called(step) if isinstance(step, str) and place < 3 else step for place, step in enumerate(path)]
+    return _at_the_top(str(path[0]))
+
+
+def _at_the_top(key: str) -> list[str | int]:
+    if key == "backends":
+        return ["pools"]
+    if key in SITE_KEYS:
+        _, cls, name = SITE_KEYS[key]
+        return [*_PARTS[cls], name]
+    return [*(["settings"] if key in SETTING_KEYS else []), _called(key)]
