@@ -33,7 +33,7 @@ class Pool:
     """Backends that can stand in for each other.
 
     :param backends: at least one, none named twice. They count as up until the contrary is known; those that :meth:`set_backends`
-        adds later are down until a check has found them well.
+        adds later are down until a check has found them well, unless nobody else is there.
     :param name: for operators.
     :param policy: orders candidates: a policy, or what makes one (a pool with tiers has one for each); by default smooth weighted
         round robin.
@@ -80,8 +80,10 @@ class Pool:
 
     def set_backends(self, backends: Iterable[Backend]) -> None:
         """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
-        one gets no exchanges before a check has found it well."""
-        self._take({backend.address: backend for backend in self._checked(backends)}, up=False)
+        one gets no exchanges before a check has found it well; but where none stays, the new ones count as up until the contrary
+        is known, as at the start: there is nobody else who could be asked."""
+        wanted = {backend.address: backend for backend in self._checked(backends)}
+        self._take(wanted, up=not wanted.keys() & self.members.keys())
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether the pool could consist of these.

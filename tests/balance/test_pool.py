@@ -220,6 +220,13 @@ class ChangedBackends(PoolCase):
         self.tell("d:4", True)
         self.assertIn("d:4", self.tried())
 
+    def test_where_nobody_stays_the_new_ones_take_over_at_once(self) -> None:
+        """As at the start: there is nobody else, and every exchange until the first check would be refused."""
+        self.pool.set_backends(parse_backends(["d:4,e:5"]))
+        self.assertEqual(sorted(self.tried()), ["d:4", "e:5"])
+        self.tell("d:4", False)
+        self.assertEqual(self.tried(), ["e:5"])
+
     def test_a_changed_weight_changes_the_share(self) -> None:
         """From the next exchange on."""
         self.pool.set_backends(parse_backends(["a:1:weight=2,b:2,c:3"]))
