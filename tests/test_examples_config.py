@@ -27,6 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 import lbproxy
 from lbproxy import Configuration
 from lbproxy.config.reading import read_text
+from lbproxy.explaining import explained
 from lbproxy.routing.asking import request_of
 from lbproxy.site import Site
 
@@ -227,12 +228,14 @@ class Canary(ExampleCase):
 
     def test_too_many_requests(self) -> None:
         """They are answered 429, and told when to come again; pages are not limited."""
-        answers = [self.ask("/api/x", session="a") for _ in range(160)]
-        self.assertEqual({answer.status for answer in answers[:100]}, {200})
-        refused = [answer for answer in answers if answer.status == 429]
-        self.assertNotEqual(refused, [])
-        self.assertGreaterEqual(int(refused[0].headers["Retry-After"]), 1)
-        self.assertIn("r=0", refused[0].headers["RateLimit"])
+        answers = [self.ask("/api/x", session="a")]
+        while answers[-1].status == 200 and len(answers) < 5000:  # a slow machine is given some more meanwhile
+            answers.append(self.ask("/api/x", session="a"))
+        self.assertGreater(len(answers), 100)
+        refused = answers[-1]
+        self.assertEqual(refused.status, 429)
+        self.assertGreaterEqual(int(refused.headers["Retry-After"]), 1)
+        self.assertIn("r=0", refused.headers["RateLimit"])
         self.assertEqual(self.ask("/page").status, 200)
 
 
@@ -437,6 +440,14 @@ class SynapseTable(SynchronousTestCase):
         found = {request: self.pool(request)[0] for requests in SYNAPSE.values() for request in requests}
         self.assertEqual(found, {request: pool for pool, requests in SYNAPSE.items() for request in requests})
         self.assertGreater(len(found), 80)
+
+    def test_endpoints_are_explained(self) -> None:
+        """As an operator is told who asks with --explain."""
+        for pool, requests in SYNAPSE.items():
+            for request in requests:
+                method, _, target = request.partition(" ")
+                said = explained(self.site, self.configuration, f"{method} https://matrix.example{target}")
+                self.assertIn(f"  pool {pool}: 127.0.0.1:", said)
 
     def test_administration(self) -> None:
         """From inside alone."""

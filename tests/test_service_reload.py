@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 import lbproxy.changes
 import lbproxy.service
-from lbproxy import Backend, Settings
+from lbproxy import Backend, Filter, FilterContext, FixedAnswer, Settings
 from lbproxy.config.in_python import completed
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
@@ -30,6 +30,22 @@ OTHER = PoolConfiguration(name="other", backends=(Backend("10.0.0.2", 8000),))
 PLAIN = Configuration(listen=("tcp:80",), pools=(POOL,))
 SHOWN = Certificates(files=("/etc/a.pem",))
 SECURE = attrs.evolve(PLAIN, tls_listen=("tcp:443",), certificates=SHOWN)
+
+
+class Mark(Filter):
+    """A filter of an application's, which makes itself."""
+
+    type = "mark"
+    made = 0
+
+    def make(self, context: FilterContext) -> Filter:
+        """Count it."""
+        self.made += 1
+        return self
+
+    def response(self, passage: Any, head: Any) -> None:
+        """Leave a mark."""
+        head.fields += b"X-Mark: yes\r\n"
 
 
 class ReloadCase(ServiceTestCase):
@@ -104,6 +120,44 @@ class Making(ReloadCase):
         error = self.assertRaises(ConfigurationError, LoadBalancerService.of, wrong, reactor=self.reactor)
         self.assertIn("--listen: 'x' was given", str(error))
         self.assertEqual(self.reactor.ports, [])
+
+    def test_what_is_left_open_is_said(self) -> None:
+        """Routes get names, and pools the site's settings, on a reload as well."""
+        routes = (Route(match=Match(path=("/a",)), pool="default"), Route(answer=FixedAnswer(body="here")))
+        service = self.serving(attrs.evolve(PLAIN, routes=routes))
+        self.assertIn(b"10.0.0.1:8000", self.ask(self.connect(), GET.replace(b"/ ", b"/a ")))
+        self.assert_changed(service, attrs.evolve(PLAIN, routes=routes, settings=Settings(retries=7)))
+        self.assertEqual(service.site.balancers["default"].settings.retries, 7)
+        self.assertIn(b"here", self.ask(self.connect()))
+        assert service.configuration is not None
+        self.assertEqual([route.name for route in service.configuration.routes], ["/a", "*"])
+
+    def test_mistakes_in_python(self) -> None:
+        """They are those that a file may have, and they name attributes; a reload with one changes nothing."""
+        wrong = attrs.evolve(PLAIN, admin_writable=True, routes=(Route(pool="defualt"),))
+        error = self.assertRaises(ConfigurationError, LoadBalancerService.of, wrong, reactor=self.reactor)
+        first, second = str(error).splitlines()
+        self.assertIn("admin_writable: it was given without admin;", first)
+        self.assertIn("routes[0].pool: 'defualt' was given, and there is no pool of that name (did you mean default?)", second)
+        service = self.serving()
+        result = self.reload(service, wrong)
+        self.assertEqual((result.ok, result.errors), (False, (first, second)))
+        self.assertIs(service.configuration, PLAIN)
+
+    def test_filters_of_the_application(self) -> None:
+        """Those that are the same stay; another one takes the place."""
+        mark = Mark()
+        service = self.serving(attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[mark]),)))
+        self.assertIn(b"X-Mark: yes", self.ask(self.connect()))
+        self.assert_changed(
+            service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[mark]),), settings=Settings(retries=1))
+        )
+        self.assertEqual(mark.made, 1)
+        other = Mark()
+        result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[other]),)))
+        self.assertTrue(result.ok, result.errors)
+        self.assertEqual((mark.made, other.made), (1, 1))
+        self.assertIn(b"X-Mark: yes", self.ask(self.connect()))
 
     def test_one_that_was_made_of_a_pool_says_that_it_cannot_change(self) -> None:
         """It has no configuration that another one could be compared with."""
