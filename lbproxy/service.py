@@ -135,8 +135,7 @@ class LoadBalancerService(MultiService):
             if it says so.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
-        if source is None:  # who has read it has checked it
-            configuration = completed(configuration)
+        configuration = completed(configuration)
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
@@ -261,15 +260,17 @@ class LoadBalancerService(MultiService):
 
     # Other settings, other certificates.
 
-    def reload(self, configuration: Configuration) -> Deferred[ReloadResult]:
+    def reload(self, configuration: Configuration | None = None) -> Deferred[ReloadResult]:
         """Go by another configuration from now on: by all of it or, when there is a mistake in it, or a port that cannot be
         opened, by nothing of it. Only what differs is touched.
+
+        :param configuration: None: what its source says now, with all certificates read anew.
 
         They are gone by one after the other; of those that are asked for meanwhile, the last one counts.
 
         :return: fires with what came of it. It never fails.
         """
-        return self.reloader.change_to(configuration)
+        return self.reloader.reload() if configuration is None else self.reloader.change_to(configuration)
 
     @property
     def last_reload(self) -> ReloadResult | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 import lbproxy.changes
 import lbproxy.service
-from lbproxy import Backend, Filter, FilterContext, FixedAnswer, Settings
+from lbproxy import Backend, ConfigurationFile, Filter, FilterContext, FixedAnswer, Settings
 from lbproxy.config.in_python import completed
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
@@ -143,6 +144,23 @@ class Making(ReloadCase):
         result = self.reload(service, wrong)
         self.assertEqual((result.ok, result.errors), (False, (first, second)))
         self.assertIs(service.configuration, PLAIN)
+
+    def test_a_file_that_an_application_reads(self) -> None:
+        """It is read anew when the application says so; a mistake in it is told with its line, and changes nothing."""
+        path = Path(self.mktemp())
+        text = "listen = 'tcp:80'\nbackends = '10.0.0.1:8000'\nretries = {}\n"
+        path.write_text(text.format(1))
+        file = ConfigurationFile(str(path))
+        service = LoadBalancerService.of(file.read(), reactor=self.reactor, source=file)
+        service.startService()
+        self.addCleanup(self.end, service)
+        path.write_text(text.format(4))
+        self.assertTrue(self.successResultOf(service.reload()).ok)
+        self.assertEqual(service.site.settings.retries, 4)
+        path.write_text(text.format("-4"))
+        result = self.successResultOf(service.reload())
+        self.assertIn(f"{path.resolve()}:3: retries: -4 was given", result.errors[0])
+        self.assertEqual(service.site.settings.retries, 4)
 
     def test_filters_of_the_application(self) -> None:
         """Those that are the same stay; another one takes the place."""
