@@ -15,7 +15,7 @@ from .balance.pool import Pool
 from .config.model import Configuration, PoolConfiguration
 from .errors import ConfigurationError
 from .http1.keys import request_key
-from .interfaces import IPolicy, IProbe
+from .interfaces import IFilter, IPolicy, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext
@@ -372,7 +372,7 @@ class Preparation:
         around = self._around
         count = _counting(counts, *more)
         context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=count)
-        made = self._try(where, spec.make, context)
+        made = self._try(where, _made_of, spec, context)
         if made is None:
             return None
         if heir is not None:
@@ -452,6 +452,17 @@ class Preparation:
         if name not in balancers and name not in self._wanted:
             raise ConfigurationError(f"pool: {name!r} was given; allowed are {', '.join(balancers) or 'none: there is no pool'}")
         return balancers.get(name)
+
+
+def _made_of(spec: Any, context: FilterContext) -> Any:
+    """The live filter that a specification makes.
+
+    :raises ConfigurationError: it makes something else.
+    """
+    made = spec.make(context)
+    if not IFilter.providedBy(made):
+        raise ConfigurationError(f"{spec.type} made {made!r}; allowed is what provides IFilter, such as a lbproxy.Filter")
+    return made
 
 
 def pools_of(route: Route) -> list[str]:

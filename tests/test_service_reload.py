@@ -171,6 +171,10 @@ class Making(ReloadCase):
             service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[mark]),), settings=Settings(retries=1))
         )
         self.assertEqual(mark.made, 1)
+        wrong = Mark()
+        wrong.make = lambda context: None  # type: ignore[assignment, method-assign, return-value]
+        result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(name="a", pool="default", filters=[wrong]),)))
+        self.assertEqual(result.errors[0][:40], "routes.a: mark: mark made None; allowed is what"[:40])
         other = Mark()
         result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[other]),)))
         self.assertTrue(result.ok, result.errors)

@@ -42,7 +42,8 @@ def completed(configuration: Configuration) -> Configuration:
     :raises ConfigurationError: with a line for each mistake, which names the attribute.
     """
     whole = attrs.evolve(configuration, pools=_with_settings(configuration))
-    problems = [*_filter_problems(whole), *cross_problems(whole), *_log_problems(whole), *_policy_problems(whole)]
+    rules = (_member_problems, _filter_problems, cross_problems, _log_problems, _policy_problems)
+    problems = [problem for rule in rules for problem in rule(whole)]
     if not problems:
         whole = attrs.evolve(whole, routes=named(whole.routes))
         problems = hidden_routes(whole.routes)
@@ -65,6 +66,14 @@ def _with_settings(configuration: Configuration) -> tuple[PoolConfiguration, ...
         attrs.evolve(pool, settings=configuration.settings) if pool.settings is OF_THE_SITE else pool
         for pool in configuration.pools
     )
+
+
+def _member_problems(configuration: Configuration) -> Iterator[Problem]:
+    """Who names a pool's members must be one."""
+    for pool in configuration.pools:
+        if pool.backends and pool.backends_file:
+            message = "it was given, and backends as well; give one of the two"
+            yield Problem(("pools", pool.name, "backends_file"), message)
 
 
 def _filter_problems(configuration: Configuration) -> Iterator[Problem]:

@@ -105,6 +105,9 @@ def _name(instance: object, attribute: _Field[Any], value: Any) -> None:
 def _filters(instance: object, attribute: _Field[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise _wrong(attribute.name, value, "a dict of filters by their names")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise _wrong(attribute.name, name, "a filter's name, a text that is not empty")
 
 
 _TEXT = _a(str, words="a text")

@@ -65,6 +65,8 @@ class MadeTests(SynchronousTestCase):
         for name in ("name", "backends_file", "policy", "settings", "backend_ca", "backend_certificate", "backends", "probe"):
             self.check(f"{name}: 5 was given; allowed is a", PoolConfiguration, **{name: 5})
         self.check("name: ' ' was given", PoolConfiguration, name=" ")
+        self.check("filters: 5 was given; allowed is a filter's name", Configuration, filters={5: Own()})
+        self.check("match: {} was given; allowed is a Match", Route, match={}, pool="a")
         self.check("files: 'x.pem' was given; allowed is a list", Certificates, files="x.pem")
         self.check("path: 5 was given; allowed is a text", AccessLogFile, path=5)
 
@@ -139,6 +141,11 @@ class MistakesTests(SynchronousTestCase):
             "pools.a.policy: 'rundum' was given",
             pools=[wrong],
         )
+
+    def test_of_members(self) -> None:
+        """They are named in one place."""
+        both = PoolConfiguration(name="a", backends=[BACKEND], backends_file="/x")
+        self.check("pools.a.backends_file: it was given, and backends as well", pools=[both])
 
     def test_of_routes(self) -> None:
         """Names that nobody has, filters that are none, and routes that no request can take."""
