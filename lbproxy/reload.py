@@ -14,7 +14,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .config.in_python import completed
 from .config.model import Configuration
 from .errors import LBProxyError
 from .files import FileStamp
@@ -131,12 +130,15 @@ class Reloader:
 
     # Who asks.
 
-    def change_to(self, configuration: Configuration) -> Deferred[ReloadResult]:
+    def change_to(
+        self, configuration: Configuration, complete: Callable[[Configuration], Configuration] = lambda given: given
+    ) -> Deferred[ReloadResult]:
         """Go by this one from now on, if there is no mistake in it.
 
+        :param complete: gives what is meant by it, or raises a :class:`~lbproxy.errors.ConfigurationError`.
         :return: fires with what came of it, or of the last one that was asked for meanwhile. It never fails.
         """
-        return self._want(lambda: succeed(completed(configuration)))
+        return self._want(lambda: succeed(complete(configuration)))
 
     def reload(self) -> Deferred[ReloadResult]:
         """Read the file anew, if there is one, and then all certificates, whether or not they have changed.

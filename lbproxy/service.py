@@ -270,7 +270,7 @@ class LoadBalancerService(MultiService):
 
         :return: fires with what came of it. It never fails.
         """
-        return self.reloader.reload() if configuration is None else self.reloader.change_to(configuration)
+        return self.reloader.reload() if configuration is None else self.reloader.change_to(configuration, completed)
 
     @property
     def last_reload(self) -> ReloadResult | None:
