@@ -76,8 +76,9 @@ setup(
         "service-identity>=24.1",
         # llhttp, the parser of Node.js: strict, and 1.3 µs for a small request. 0.6.4 is the first with wheels for Python 3.13.
         "httptools>=0.6.4",
-        # Frozen values with validated fields: settings, backends, verdicts.
-        "attrs>=23.1",
+        # Frozen values with validated fields: settings, backends, verdicts. 24.1 is the first whose converters may be told of the
+        # field, which the reader of files asks about.
+        "attrs>=24.1",
         # Configuration files: from what TOML holds to values of their types, and back.
         "cattrs>=24.1",
         # TOML, which Python reads by itself from 3.11 on; and written with comments that say where each value comes from.
@@ -90,8 +91,8 @@ setup(
     ],
     extras_require={
         # Names and passwords from htpasswd files (the filter basic-auth): bcrypt, SHA crypt, apr1 MD5, {SHA}. libpass is passlib,
-        # which nobody keeps any more, kept by others; 1.9.3 goes with bcrypt 5. Not for everybody: few
-        # check passwords in a balancer, and bcrypt is compiled code.
+        # which nobody keeps any more, kept by others; 1.9.3 goes with bcrypt 5. Not for everybody: few check passwords in a
+        # balancer, and bcrypt is compiled code.
         "passwords": ["libpass>=1.9.3", "bcrypt>=4.1"],
         # Codings that a "compression" filter offers beside gzip: 4 to 10 % fewer bytes, and three times the speed. Python has no
         # Brotli, and Zstandard only from 3.14 on.

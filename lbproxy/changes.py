@@ -168,7 +168,7 @@ class _Change:
             return listeners.open(places, self._made.certificates, bind=self._service.bound)
         except ListenError as error:
             left = listeners.left_by(places)
-            if getattr(getattr(error.__cause__, "socketError", None), "errno", 0) != EADDRINUSE or not left:
+            if not (_is_taken(error) and left):
                 raise
             raise ListenError(
                 f"{error}; new places are opened before old ones are closed: if {', '.join(left)} is in the way, have it closed "
@@ -201,3 +201,9 @@ class _Change:
             service.limit.start(settings.max_connections)
         if before is not None and before is not made.access_log:
             before.close()
+
+
+def _is_taken(error: ListenError) -> bool:
+    """Whether somebody listens there already. Of a Unix socket's lock Twisted says so in words."""
+    cause = getattr(error.__cause__, "socketError", None)
+    return getattr(cause, "errno", 0) == EADDRINUSE or cause == "Cannot acquire lock"

@@ -21,7 +21,7 @@ from .plan import touched
 from .site import Site
 from .tls.watch import in_thread_of
 
-__all__ = ["run_command"]
+__all__ = ["refuse_unusable", "run_command"]
 
 
 def run_command(options: Options, reactor: Any) -> None:
@@ -52,14 +52,14 @@ def _print(options: Options, reactor: Any) -> None:
 
 def _check(options: Options, reactor: Any) -> None:
     configuration = options.configuration()
-    _refuse_unusable(configuration, reactor)
+    refuse_unusable(configuration, reactor)
     if options.file is not None and options.file.reading is not None:
         for warning in options.file.reading.warnings:
             _say(warning)
     _say(f"{options['config'] or 'the options'}: ok, {_counted(configuration)}")
 
 
-def _refuse_unusable(configuration: Configuration, reactor: Any) -> None:
+def refuse_unusable(configuration: Configuration, reactor: Any) -> None:
     """What can be found out without opening anything but files.
 
     :raises ConfigurationError: names all of it.
@@ -98,7 +98,7 @@ def _site(configuration: Configuration, reactor: Any) -> Site:
 def _plan(options: Options, reactor: Any) -> None:
     old = options.configuration()
     new = ConfigurationFile(options["plan"], options.given).read()
-    _refuse_unusable(new, reactor)
+    refuse_unusable(new, reactor)
     found = differences(old, new)
     for line in [*map(str, found)] or ["nothing would change"]:
         _say(line)

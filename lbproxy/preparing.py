@@ -380,7 +380,7 @@ class Preparation:
         return LiveFilter(name, spec, made, counts)
 
     def _filters_of(self, route: Route) -> list[LiveFilter]:
-        """A route's filters in order: the site's for all routes, then its own."""
+        """A route's filters in order: the site's for all routes, then its own; who is named twice stands in the first place."""
         names = [*self._new.default_filters, *(one for one in route.filters if isinstance(one, str))]
         for name in dict.fromkeys(names):
             if name not in self._new.filters:
@@ -390,7 +390,7 @@ class Preparation:
         named = self._made.filters
         found = [named.get(name) for name in self._new.default_filters]
         found += [named.get(one) if isinstance(one, str) else next(own) for one in route.filters]
-        return [one for one in found if one is not None]
+        return list({id(one): one for one in found if one is not None}.values())
 
     def _own_filters(self, route: Route) -> list[LiveFilter | None]:
         """Those of this route alone. One that was there before is found again by what it is, wherever it stood; then by its
@@ -441,7 +441,8 @@ class Preparation:
         mirror = route.mirror
         shadow = None
         if mirror is not None:
-            shadow = Mirroring(balancers[mirror.pool], mirror.share, around.random, counting(counts))
+            to = balancers[mirror.pool]
+            shadow = Mirroring(to, mirror.share, around.random, counting(counts), buffer=mirror.hold, most=mirror.most)
         return LiveRoute(route, around.router, filters, target, shadow, counts)
 
     def _were(self, route: Route, pools: list[Balancer | None]) -> bool:

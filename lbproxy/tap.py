@@ -189,6 +189,18 @@ def makeService(options: Options) -> IService:
         else:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
-        sys.exit(f"twistd lbproxy: {error}")
+        sys.exit(f"twistd lbproxy: {_all_mistakes(options, reactor, error)}")
     under_twistd: IService = service
     return under_twistd
+
+
+def _all_mistakes(options: Options, reactor: Any, first: LBProxyError) -> str:
+    """What ``--check`` says, for the service ends at the first thing that it cannot be built of."""
+    from .commands import refuse_unusable
+
+    if not options["demo"]:
+        try:
+            refuse_unusable(options.configuration(), reactor)
+        except LBProxyError as error:
+            return str(error)
+    return str(first)

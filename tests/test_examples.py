@@ -225,7 +225,7 @@ class ExamplesTests(ExampleCase):
             *("--access-log", "-", "--access-log-format", "json", "--access-log-explain"),
             path=str(directory),
         )
-        port = self.line(lines, " starting on ").rpartition(" ")[2].strip()
+        port = self.line(lines, "Door starting on").rpartition(" ")[2].strip()
         self.assertEqual(self.ask(f"http://127.0.0.1:{port}/", "/x"), (200, b"/x"))
         explained = json.loads(self.line(lines, '"explain"'))["explain"]
         self.assertEqual(explained["policy"], "nearest")

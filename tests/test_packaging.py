@@ -122,7 +122,8 @@ class BuildTests(PackagingTestCase):
 
     def test_sdist_is_whole(self) -> None:
         """Who has the source distribution can read, test and build it."""
-        for name in ("README.rst", "LICENSE", "CHANGELOG.rst", "pyproject.toml", "setup.py", "tests/test_packaging.py"):
+        named = ("README.rst", "LICENSE", "CHANGELOG.rst", "pyproject.toml", "setup.py", "tests/test_packaging.py")
+        for name in (*named, "docs/configuration.rst", "examples/three_backends.toml"):
             self.assertIn(name, self.sdist)
 
     def test_metadata(self) -> None:

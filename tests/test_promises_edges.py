@@ -15,7 +15,8 @@ from zope.interface import implementer
 from lbproxy.balance.backend import parse_backends
 from lbproxy.balance.policy import Policy
 from lbproxy.balance.pool import Pool
-from lbproxy.http1.client import UpstreamConnection, UpstreamTimes
+from lbproxy.http1.client import UpstreamConnection
+from lbproxy.http1.upstream import UpstreamTimes
 from lbproxy.interfaces import IExchangeObserver
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import StubProbe

@@ -31,6 +31,14 @@ class WhateverPeersDo(SynchronousTestCase):
         """The same through ``twisted.web``, without what only the listener can do."""
         self.simulate(EXAMPLES // 3, web=True)
 
+    def test_routes_before_the_listener(self) -> None:
+        """Filters, mirrors, splits, fixed answers and resources in any order, and other ones in between."""
+        self.simulate(EXAMPLES, routes=True)
+
+    def test_routes_before_the_web_face(self) -> None:
+        """The same through ``twisted.web``."""
+        self.simulate(EXAMPLES // 3, web=True, routes=True)
+
     def test_a_seed_gives_the_same_simulation_again(self) -> None:
         """To the last action."""
         for seed in range(10):
@@ -52,11 +60,11 @@ class WhateverPeersDo(SynchronousTestCase):
         check_timers(world)
         self.assertEqual(len(world.rig.ended), 1)
 
-    def simulate(self, times: int, *, web: bool = False) -> None:
+    def simulate(self, times: int, *, web: bool = False, routes: bool = False) -> None:
         """So many simulations from new seeds, or the one that is asked for."""
         first = random.SystemRandom().randrange(1 << 32)
         for seed in range(first, first + times) if SEED is None else [int(SEED)]:
-            self.play(World(seed, web=web), seed)
+            self.play(World(seed, web=web, routes=routes), seed)
 
     def play(self, world: World, seed: int) -> None:
         """One simulation, in which nothing may go wrong, and nothing may be logged that did."""

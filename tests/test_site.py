@@ -17,6 +17,7 @@ from lbproxy.errors import ConfigurationError
 from lbproxy.proxy.balancer import Balancer
 from lbproxy.proxy.pulse import PULSE, Pulse
 from lbproxy.routing.filter import Filter, FilterContext
+from lbproxy.routing.mirror import BUFFER, MOST
 from lbproxy.routing.model import FixedAnswer, Match, Mirror, Redirect, Route, Split, StaticFiles
 from lbproxy.site import Site
 
@@ -168,6 +169,18 @@ class BuildTests(SynchronousTestCase):
         rig.change(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes))
         rig.client().send(GET)
         self.assertEqual(rig.site.router.live["r"].filtered, {"mirrored": 2, "seen": 1})
+
+    def test_a_mirrors_limits(self) -> None:
+        """So many copies at once, of which each holds so much; by default those of :mod:`lbproxy.routing.mirror`."""
+        routes = (route("r", "a", mirror=Mirror(pool="b", most=1, hold="1k")),)
+        rig = SiteRig(configuration(pool(ONE, "a"), pool(TWO, "b"), routes=routes))
+        for _ in range(2):
+            rig.client().send(GET)
+        live = rig.site.router.live["r"]
+        self.assertEqual(live.filtered, {"mirrored": 1, "too-many": 1})
+        self.assertEqual(live.shadow.buffer, 1024)  # type: ignore[union-attr]
+        self.assertEqual((Mirror(pool="b").most, Mirror(pool="b").hold), (MOST, BUFFER))
+        self.assertRaises(ConfigurationError, Mirror, pool="b", most=0)
 
     def test_routes_that_are_answered_here(self) -> None:
         """By files, and by the application's own resources."""

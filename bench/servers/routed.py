@@ -10,23 +10,18 @@ from collections.abc import Sequence
 from bench.connecting import HOST
 from bench.routing import routes_of
 from bench.servers.serving import installed_reactor
-from lbproxy import Backend, LoadBalancerService, Pool
-from lbproxy.routing.router import LiveRoute
-from lbproxy.routing.table import RouteTable
+from lbproxy import LoadBalancerService, parse_backends
+from lbproxy.config.model import Configuration, PoolConfiguration
 
 
 def make_service(port: int, hosts: int, backends: Sequence[str]) -> LoadBalancerService:
     """Make the service; with no host there are no routes."""
-    pool = Pool([Backend.parse(backend) for backend in backends])
-    listen = [f"tcp:{port}:interface={HOST}:backlog=4096"]
-    service = LoadBalancerService(pool, listen, reactor=installed_reactor())
-    routes = routes_of(hosts)
-    if routes:
-        site, target = service.resource.site, service.resource.balancer
-        live = {route.name: LiveRoute(route, site.router, (), target) for route in routes}
-        site.router.route(RouteTable(routes), live)
-        site.forward = site.router.forward
-    return service
+    configuration = Configuration(
+        listen=(f"tcp:{port}:interface={HOST}:backlog=4096",),
+        pools=(PoolConfiguration(backends=tuple(parse_backends(backends))),),
+        routes=tuple(routes_of(hosts)),
+    )
+    return LoadBalancerService.of(configuration, reactor=installed_reactor())
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..observe.running import filtered_of, statuses_of
 from ..proxy.desk import Desk
 from ..routing.model import Route
 from ..routing.router import LiveRoute
@@ -26,10 +25,10 @@ def route_status(live: LiveRoute) -> dict[str, Any]:
         "name": live.name,
         "to": _target(route),
         "mirror": None if route.mirror is None else route.mirror.pool,
-        "filters": [one if isinstance(one, str) else getattr(one, "type", type(one).__name__) for one in route.filters],
+        "filters": [one if isinstance(one, str) else one.type for one in route.filters],
         "taken": live.taken,
-        "statuses": {str(code): count for code, count in sorted(statuses_of(live).items())},
-        "filtered": dict(sorted(filtered_of(live).items())),
+        "statuses": {str(code): count for code, count in sorted(live.statuses.items())},
+        "filtered": dict(sorted(live.filtered.items())),
     }
 
 

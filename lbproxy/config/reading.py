@@ -27,6 +27,7 @@ from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of
 from .pools import PoolReader, path_of
 from .problems import Problem, did_you_mean, path_of_text
+from .references import written_problems
 from .routes import RouteReader
 from .rules import access_log_problems, cross_problems, unused
 from .structure import Mistakes, Structurer, made, shown, unknown_keys
@@ -128,10 +129,12 @@ class _Reading:
         """
         self._problems += unknown_keys(self._top, TOP_KEYS, top_hint)
         configuration = self._configuration()
-        complete = not self._problems and not self._document.problems
-        if complete:
+        if not self._problems and not self._document.problems:
             self._problems += cross_problems(configuration)
-            self._problems += [] if self._problems else hidden_routes(named(configuration.routes))
+        elif all(problem.path[:1] not in ((), ("include",)) for problem in self._document.problems):  # all files are there
+            self._problems += written_problems(self._top)
+        if not any(problem.path[:1] == ("routes",) for problem in (*self._problems, *self._document.problems)):
+            self._problems += hidden_routes(named(configuration.routes))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])
             raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))

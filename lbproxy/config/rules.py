@@ -25,6 +25,8 @@ __all__ = [
     "certificate_problems",
     "cross_problems",
     "limit_problems",
+    "missing",
+    "named_twice",
     "pool_problems",
     "probe_problems",
     "reference_problems",
@@ -196,13 +198,13 @@ def reference_problems(configuration: Configuration) -> Iterator[Problem]:
     for number, route in enumerate(configuration.routes):
         for path, name in named_pools(route):
             if name not in pools:
-                yield _missing(("routes", number, *path), "pool", name, pools, "[pools.NAME]")
+                yield missing(("routes", number, *path), "pool", name, pools, "[pools.NAME]")
         for place, filter_ in enumerate(route.filters):
             if isinstance(filter_, str) and filter_ not in configuration.filters:
-                yield _missing(("routes", number, "filters", place), "filter", filter_, configuration.filters, "[filters.NAME]")
+                yield missing(("routes", number, "filters", place), "filter", filter_, configuration.filters, "[filters.NAME]")
     for place, name in enumerate(configuration.default_filters):
         if name not in configuration.filters:
-            yield _missing(("default-filters", place), "filter", name, configuration.filters, "[filters.NAME]")
+            yield missing(("default-filters", place), "filter", name, configuration.filters, "[filters.NAME]")
 
 
 def named_pools(route: Route) -> Iterator[tuple[KeyPath, str]]:
@@ -215,7 +217,11 @@ def named_pools(route: Route) -> Iterator[tuple[KeyPath, str]]:
         yield ("mirror", "pool"), route.mirror.pool
 
 
-def _missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str) -> Problem:
+def missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str) -> Problem:
+    """That what is named there is not.
+
+    :param how: how one is written.
+    """
     there = ", ".join(known)
     allowed = f"allowed are {there}" if there else f"there is none at all; one is written as {how}"
     return Problem(path, f"{name!r} was given, and there is no {kind} of that name{did_you_mean(name, known)}; {allowed}")
@@ -223,10 +229,18 @@ def _missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str
 
 def route_problems(configuration: Configuration) -> Iterator[Problem]:
     """Routes are told apart by their names."""
+    yield from named_twice([route.name for route in configuration.routes])
+
+
+def named_twice(names: Iterable[str]) -> Iterator[Problem]:
+    """Routes that have the name of one before them.
+
+    :param names: of all routes; empty for one without.
+    """
     seen: dict[str, int] = {}
-    for number, route in enumerate(configuration.routes):
-        if route.name and seen.setdefault(route.name, number) != number:
-            message = f"{route.name!r} was given, which is the name of routes[{seen[route.name]}] too; give each its own"
+    for number, name in enumerate(names):
+        if name and seen.setdefault(name, number) != number:
+            message = f"{name!r} was given, which is the name of routes[{seen[name]}] too; give each its own"
             yield Problem(("routes", number, "name"), message)
 
 

@@ -8,12 +8,16 @@ from math import ceil
 
 import attrs
 
+from .edit import field_line
 from .head import ResponseHead
 
 __all__ = ["Answer", "hsts_line", "last_answer", "own_answer"]
 
 #: What 405 says of the methods that are served here (RFC 9110 section 15.5.6): any of HTTP's but CONNECT.
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
+
+#: Statuses without a body, whatever their fields say (RFC 9110 section 6.4.1).
+_WITHOUT_BODY = (204, 304)
 
 _WHY = {
     502: "The backend's answer could not be understood, or it gave none.",
@@ -43,22 +47,22 @@ class Answer:
 
     def message(self) -> tuple[ResponseHead, bytes]:
         """The response's head, and its body."""
-        if self.body is None:
+        if self.body is None and self.status not in _WITHOUT_BODY:
             head, data = own_answer(self.status, why=self.why, retry_after=self.retry_after)
         else:
-            head, data = _with_body(self.status, self.body, self.kind)
+            head, data = _with_body(self.status, self.body or b"", self.kind)
         head.fields += self.fields
         return head, data
 
 
 def _with_body(status: int, data: bytes, kind: str) -> tuple[ResponseHead, bytes]:
     """What an operator wants to be answered; how long it may be kept is the operator's to say."""
-    if status in (204, 304):  # which have no body whatever their fields say (RFC 9110 section 6.4.1)
+    if status in _WITHOUT_BODY:
         data = b""
     lines = b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii")
     if data:
-        lines += b"Content-Type: %b\r\n" % kind.encode("latin-1")
-    if status != 204:
+        lines += field_line(b"Content-Type", kind.encode("utf-8", "replace"))
+    if status not in _WITHOUT_BODY:  # of a 304 it would be the length of what the client has
         lines += b"Content-Length: %d\r\n" % len(data)
     head = ResponseHead(status, _phrase(status).encode("ascii"), lines)
     head.length = len(data)

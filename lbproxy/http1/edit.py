@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["add_field", "field_line", "remove_fields", "set_field"]
+__all__ = ["field_line", "remove_fields"]
 
 _NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token (RFC 9110 section 5.1)
 
@@ -37,19 +37,3 @@ def remove_fields(fields: bytes, names: Iterable[bytes]) -> bytes:
 
 def _as_read(name: bytes) -> bytes:
     return name.lower().replace(b"_", b"-")
-
-
-def add_field(fields: bytes, name: bytes, value: bytes) -> bytes:
-    """The lines and one more.
-
-    :raises ValueError: for what is no name.
-    """
-    return fields + field_line(name, value)
-
-
-def set_field(fields: bytes, name: bytes, value: bytes) -> bytes:
-    """The lines with one field of that name, the last, in the place of those there were.
-
-    :raises ValueError: for what is no name.
-    """
-    return add_field(remove_fields(fields, (name,)), name, value)

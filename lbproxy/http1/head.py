@@ -121,8 +121,3 @@ class ResponseHead:
         self.status = status
         self.reason = reason
         self.fields = fields
-
-    @property
-    def until_close(self) -> bool:
-        """Whether only the end of the connection ends the body."""
-        return self.length < 0 and not self.chunked

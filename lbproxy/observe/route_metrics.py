@@ -8,7 +8,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from ..routing.router import Router
 from .families import from_zero, with_samples
-from .running import filtered_of, statuses_of
 
 __all__ = ["route_families"]
 
@@ -22,13 +21,13 @@ def route_families(router: Router) -> Iterator[Metric]:
             "Exchanges that took the route and have ended, by status; 0: without an answer.",
             labels=["route", "code"],
         ),
-        (((route.name, str(status)), count) for route in live for status, count in statuses_of(route).items()),
+        (((route.name, str(status)), count) for route in live for status, count in route.statuses.items()),
     )
     yield with_samples(
         CounterMetricFamily(
             "lbproxy_filter_actions_total", "What the route's filters did to exchanges.", labels=["route", "action"]
         ),
-        (((route.name, action), count) for route in live for action, count in filtered_of(route).items()),
+        (((route.name, action), count) for route in live for action, count in route.filtered.items()),
     )
     yield GaugeMetricFamily("lbproxy_unrouted_in_flight", "Exchanges that no pool got, running now.", value=counters.in_flight)
     yield with_samples(

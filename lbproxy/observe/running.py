@@ -11,14 +11,13 @@ from twisted.internet.defer import Deferred
 from ..members import Memberships
 from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
-from ..routing.router import LiveRoute
 from ..state_file import StateFile
 from ..tls.watch import CertificateWatch
 
 if TYPE_CHECKING:
     from ..site import Site
 
-__all__ = ["ReloadResult", "Reloader", "Running", "filtered_of", "statuses_of"]
+__all__ = ["ReloadResult", "Reloader", "Running"]
 
 
 class ReloadResult(Protocol):
@@ -83,13 +82,3 @@ class Running:
     def balancers(self) -> list[Balancer]:
         """Those of all pools, in the operator's order."""
         return list(self.site.balancers.values())
-
-
-def statuses_of(live: LiveRoute) -> Mapping[int, int]:
-    """A route's exchanges that have ended, by status."""
-    return getattr(live, "statuses", {})
-
-
-def filtered_of(live: LiveRoute) -> Mapping[str, int]:
-    """What a route's filters did to exchanges, by what it was."""
-    return getattr(live, "filtered", {})

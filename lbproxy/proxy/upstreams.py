@@ -18,8 +18,9 @@ from ..balance.state import BackendState
 from ..deadlines import DeadlineSweep
 from ..endpoints import client_endpoint
 from ..errors import ConnectFailed, ConnectTimedOut, NoSocket, TlsFailed
-from ..http1.client import UpstreamConnection, UpstreamTimes
+from ..http1.client import UpstreamConnection
 from ..http1.head import MessageLimits
+from ..http1.upstream import UpstreamTimes
 from ..proxy_protocol import proxy_header
 from ..settings import Settings
 from ..tls.backends import BackendPeer, BackendTls

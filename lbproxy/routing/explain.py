@@ -142,7 +142,10 @@ def _why_none(table: RouteTable, path: bytes, request: RequestHead, client: Clie
     """Why there is none; it may be that the path has several readings, of which each would take one."""
     found = readings(path)
     if not found:
-        return "its path is not to be routed by: it has a null byte, or can be read in several ways and is very long"
+        return (
+            "its path is not to be routed by: it has a null byte, can be read in several ways and is very long, "
+            "or has several spellings of a slash or semicolon"
+        )
     by_reading = [(read, table.at(read, request, client)) for read in found]
     if len({id(route) for _, route in by_reading}) < 2:
         return "no route is for it"

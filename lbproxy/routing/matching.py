@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -52,9 +53,17 @@ def host_name(host: bytes) -> bytes:
     """The name in a Host field, as it compares: in small letters, without the port and without a dot at its end."""
     name = host.lower()
     if name[:1] == b"[":
-        return name[: name.find(b"]") + 1]
+        return _ipv6_name(name[: name.find(b"]") + 1])
     name = name.partition(b":")[0]
     return name[:-1] if name[-1:] == b"." else name
+
+
+def _ipv6_name(name: bytes) -> bytes:
+    """An IPv6 address in brackets as routes have it, since there are several spellings of each (RFC 5952 section 2)."""
+    try:
+        return b"[%b]" % str(IPv6Address(name[1:-1].decode("ascii"))).encode("ascii")
+    except ValueError:
+        return name
 
 
 def path_of(target: bytes) -> bytes:

@@ -20,6 +20,7 @@ from .checks import (
     PATH,
     PERCENT,
     REGEX,
+    SIZE,
     STATUS,
     TEXT,
     Rule,
@@ -29,6 +30,7 @@ from .checks import (
     number,
     one_of,
     raise_all,
+    size,
     table,
     table_of,
     texts,
@@ -254,10 +256,14 @@ class Mirror:
     """A share of a route's requests is sent to another pool as well, whose answers are thrown away.
 
     :ivar share: percent of them.
+    :ivar most: copies at once; further ones are not made.
+    :ivar hold: bytes of a body that are held for one copy while the other pool is slow to take them; of more, it is dropped.
     """
 
     pool: str = attrs.field(validator=TEXT)
     share: float = attrs.field(default=100.0, validator=PERCENT)
+    most: int = attrs.field(default=128, validator=number(1, 100_000, int))
+    hold: int = attrs.field(default=64 << 10, converter=size, validator=SIZE)
 
 
 _TARGETS = ("pool", "split", "redirect", "answer", "static", "resource")

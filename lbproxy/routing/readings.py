@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["LONGEST_AMBIGUOUS", "normal_path", "readings"]
+__all__ = ["LONGEST_AMBIGUOUS", "climbs", "normal_path", "readings"]
 
 #: Bytes of a path with several readings at most; a longer one has none. To look at all of them takes up to 0.3 µs a byte.
 LONGEST_AMBIGUOUS = 2048
@@ -41,6 +41,15 @@ def normal_path(path: bytes) -> bytes:
 _PARAMETERS = re.compile(rb"(?:;|%3B)[^/]*")
 _SLASHES = re.compile(rb"%2F|%5C|\\")
 _SEVERAL = re.compile(rb"//+")
+
+
+# Two dots as a segment, in any reading.
+_UP = re.compile(rb"(?:^|/|\\|%2F|%5C)\.\.(?:$|/|\\|;|%2F|%5C|%3B)")
+
+
+def climbs(path: bytes) -> bool:
+    """Whether somebody may read two dots as a segment in a path, which lead out of where it seems to be."""
+    return _UP.search(normal_path(path)) is not None
 
 
 def _without_parameters(path: bytes) -> bytes:
@@ -78,6 +87,8 @@ def readings(path: bytes) -> tuple[bytes, ...]:
     """
     if b"\0" in path:  # where it ends is another thing that servers differ in; nginx refuses it too
         return ()
+    if _is_mixed(path):
+        return ()
     if not (59 in path or 92 in path or 37 in path or path.find(b"//") >= 0 or path.find(b"/.") >= 0) or path[:1] != b"/":
         return (path,)
     if len(path) > LONGEST_AMBIGUOUS:
@@ -85,6 +96,16 @@ def readings(path: bytes) -> tuple[bytes, ...]:
         return (path,) if last == path else ()
     segments = _in_any_order(path, _without_parameters, _with_slashes)
     return tuple(dict.fromkeys(read for one in segments for read in _in_any_order(one, _merged, _without_dots)))
+
+
+def _is_mixed(path: bytes) -> bool:
+    """Whether something of it goes, by dots or as parameters, and there are several spellings of what ends it, of which a server
+    may know some and others not: each of those servers comes out elsewhere, and nobody honest writes such a path."""
+    slashes = (b"%2F" in path) + (b"%5C" in path) + (92 in path)
+    semicolons = (59 in path) + (b"%3B" in path)
+    if slashes > 1:
+        return semicolons > 0 or climbs(path)
+    return semicolons > 1 and (slashes > 0 or climbs(path))
 
 
 def _in_any_order(path: bytes, one: Callable[[bytes], bytes], other: Callable[[bytes], bytes]) -> dict[bytes, None]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..http1.head import RequestHead
     from ..proxy.client import Client
 
-__all__ = ["Location"]
+__all__ = ["Location", "with_slash"]
 
 _PLACE = re.compile(rb"\{(scheme|host|path|query|uri)\}")
 
@@ -54,6 +54,13 @@ class Location:
             uri += values[name] + next(places)
         # What begins with two slashes names a host: the client's own words must not lead it elsewhere.
         return b"/" + uri.lstrip(b"/") if uri[:2] == b"//" else uri
+
+
+def with_slash(target: bytes) -> bytes:
+    """The same place with a slash at the end of its path; it is one of the same host."""
+    path, mark, query = _NOT_IN_URI.sub(_encoded, target).partition(b"?")
+    name = path.strip(b"/")
+    return b"/%b%b%b%b" % (name, b"/" if name else b"", mark, query)
 
 
 def _host(request: RequestHead, client: Client) -> bytes:

@@ -29,8 +29,10 @@ __all__ = ["Rendering"]
 
 _log = Logger()
 
-#: Fields of one connection, which the listener writes (RFC 9110 section 7.6.1).
-_OF_THE_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"))
+#: Fields of one connection (RFC 9110 section 7.6.1), and the length: they are written by us.
+_FRAMING = frozenset(
+    (b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
 
 _WITHOUT_BODY = frozenset((204, 304))
 
@@ -98,6 +100,7 @@ class Rendering:
     :param prefix: segments of the path that lead to it.
     :param limit: bytes of the request's body. As by ``twisted.web`` itself, the body is here before the resource is asked: below
         100 kB in memory, or else in a temporary file.
+    :ivar target: what the client has asked for, before any filter.
     """
 
     transport = None  # as HTTP/2 has it: a resource has no business with the connection
@@ -105,6 +108,7 @@ class Rendering:
     def __init__(self, exchange: Exchange, site: Any, prefix: int, limit: int, clock: IReactorTime) -> None:
         self.site = site
         self.prefix = prefix
+        self.target = exchange.request.target if exchange.target is None else exchange.target
         self._exchange: Exchange | None = exchange
         self._limit = limit
         self._clock = clock
@@ -210,18 +214,23 @@ class Rendering:
         lines = [
             b"%b: %b\r\n" % (name, value)
             for name, values in headers.getAllRawHeaders()
-            if name.lower() not in _OF_THE_CONNECTION
+            if name.lower() not in _FRAMING
             for value in values
             if value != version_of_twisted  # which nobody has asked for
         ]
         self._request.chunked = 0  # how it is framed is the listener's choice
-        self._head = head = ResponseHead(int(code), reason, b"".join(lines))
-        if self._exchange.request.method == b"HEAD" or head.status in _WITHOUT_BODY:
+        status = int(code)
+        if not 200 <= status <= 999:  # what follows a 1xx would be read as another response
+            _log.error("{uri!r}: a resource answered {status}, which is no answer", uri=self._request.uri, status=status)
+            status, reason = 500, b"Internal Server Error"
+        self._head = head = ResponseHead(status, reason, b"".join(lines))
+        length = _length(headers)
+        if length >= 0 and status != 204:
+            head.fields += b"Content-Length: %d\r\n" % length
+        if self._exchange.request.method == b"HEAD" or status in _WITHOUT_BODY:
             head.length = 0
-            return
-        length = headers.getRawHeaders(b"content-length", [b""])[0]
-        if length.isdigit():
-            head.length = self._left = int(length)
+        else:
+            head.length = self._left = length
 
     def write(self, data: bytes) -> None:
         """A part of the response's body."""
@@ -302,6 +311,13 @@ class Rendering:
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._exchange is not None:
             self._exchange.answer_with(_BAD)
+
+
+def _length(headers: Headers) -> int:
+    """The length that a resource announces; -1 where it announces none, or several, or what is no number."""
+    values = set(headers.getRawHeaders(b"content-length", []))
+    value = values.pop() if len(values) == 1 else b""
+    return int(value) if value.isdigit() and len(value) <= 18 else -1
 
 
 def _address(host: str, port: int) -> IAddress:

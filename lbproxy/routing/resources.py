@@ -12,10 +12,12 @@ from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Site
 from twisted.web.static import File
+from twisted.web.util import redirectTo
 
 from ..errors import ConfigurationError
 from ..proxy.desk import Desk
 from .model import StaticFiles
+from .redirects import with_slash
 from .rendering import Rendering
 from .targets import enter
 
@@ -100,10 +102,15 @@ class Directory(File):
         """There is none."""
         return self.childNotFound
 
+    def redirect(self, request: Any) -> Any:
+        """A directory was asked for without the slash at its end: the client is sent to what it asked for, with one, and not to
+        what a filter has made of it."""
+        return redirectTo(with_slash(request.channel.target), request)
+
     def getChild(self, path: bytes, request: Any) -> Any:
         """The file of that name."""
-        if b"\0" in path or (path.startswith(b".") and path != b".well-known"):
-            return self.childNotFound
+        if b"\0" in path or b"/" in path or (path.startswith(b".") and path != b".well-known"):
+            return self.childNotFound  # with an encoded slash it is no name: as a path it could lead to one with a dot
         child = super().getChild(path, request)  # type: ignore[no-untyped-call]
         if isinstance(child, FilePath) and not (child.isfile() or child.isdir()):
             return self.childNotFound  # opening a pipe would hold up everything

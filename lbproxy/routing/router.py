@@ -98,7 +98,8 @@ class LiveRoute:
     ) -> None:
         self.route = route
         self.name = route.name
-        self.filters = tuple(filters)
+        # One that is named twice, by the site for all routes and by this one, say, stands where it is named first.
+        self.filters = tuple({id(one): one for one in filters}.values())
         self.target = target
         self.shadow = shadow
         self.taken = 0

@@ -90,7 +90,7 @@ class PrintTests(SynchronousTestCase):
             'backends = { file = "/etc/members.json" }  # /etc/lb.toml:19',
             "burst = 0  # default",
             'redirect = "https://{host}{uri}"  # /etc/lb.toml:39',
-            'mirror = { pool = "default", share = 100.0 }  # /etc/lb.toml:34',
+            'mirror = { pool = "default", share = 100.0, most = 128, hold = 65536 }  # /etc/lb.toml:34',
         ):
             self.assertIn(line, text.splitlines())
         self.assertNotIn("hunter2", text)

@@ -401,6 +401,65 @@ class RouteTests(_Reads):
         self.assertIn("8: routes[0].mirror.share: 200 was given", said[5])
 
 
+class NameTests(_Reads):
+    """What is named must be there, whatever else is wrong."""
+
+    WRONG = """\
+default-filters = ["nobody"]
+retires = 2
+[pools.app]
+backends = ["10.0.0.1:99999"]
+[filters.limit]
+type = "rate-limits"
+[[routes]]
+name = "one"
+pool = "ap"
+filters = ["limits", "limit"]
+mirror = { pool = "shadow" }
+[[routes]]
+name = "one"
+path = "/x"
+split = { pools = { app = 1, canary = 1 } }
+"""
+
+    def test_names_of_nothing_are_said_with_all_else(self) -> None:
+        """Pools and filters that are mistaken themselves are there; the nearest name is told."""
+        said = [line.partition(": ")[2] for line in self.said(self.WRONG)]
+        paths = [line.partition(": ")[0] for line in said]
+        self.assertEqual(
+            sorted(paths),
+            [
+                "default-filters[0]", "filters.limit.type", "pools.app.backends[0]", "retires", "routes[0].filters[0]",
+                "routes[0].mirror.pool", "routes[0].pool", "routes[1].name", "routes[1].split.pools.canary",
+            ],
+        )  # fmt: skip
+        self.assertIn("did you mean app?", next(line for line in said if line.startswith("routes[0].pool")))
+
+    def test_it_is_said_in_the_same_words(self) -> None:
+        """Whether or not there are other mistakes."""
+        text = f'{POOL}[[routes]]\nname = "a"\npool = "ap"\n[[routes]]\nname = "a"\npath = "/"\npool = "app"\nfilters = ["x"]\n'
+        alone = self.said(text)
+        beside = self.said(f"{text}nonsense = 2\n")
+        self.assertEqual([line for line in beside if "nonsense" not in line], alone)
+        self.assertEqual((len(alone), len(beside)), (3, 4))
+
+    def test_the_default_pool_is_there(self) -> None:
+        """Its backends stand at the top."""
+        said = self.said(f'{BACKENDS}retires = 2\n[[routes]]\npool = "default"\n')
+        self.assertEqual(len(said), 1, said)
+
+    def test_of_a_file_that_cannot_be_read_nothing_is_missed(self) -> None:
+        """It may have had what is named."""
+        said = self.said('include = ["no*.toml", "/no/such.toml"]\n[[routes]]\npool = "app"\n')
+        self.assertEqual([line for line in said if "no pool of that name" in line], [])
+
+    def test_routes_that_are_never_taken_are_said_with_all_else(self) -> None:
+        """As long as all routes can be read."""
+        said = self.said(f'retires = 2\n{POOL}{ROUTE}{ROUTE}')
+        self.assertEqual(len(said), 2, said)
+        self.assertIn("routes[1]", said[1])
+
+
 class PlainTests(_Reads):
     """What is in a configuration."""
 

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: fuzz the server side and the client side for as long as asked.
+"""``python -m tests.fuzz``: fuzz the server side, the client side and the table of routes for as long as asked.
 
 Each target runs in a process of its own, since libFuzzer ends the process that it runs in. Exit status: 0, nothing was found;
 1, something was (or the replayed input still breaks a promise); 2, the command line is wrong; 3, atheris is not installed;
@@ -21,7 +21,7 @@ from pathlib import Path
 from .child import fuzz, import_targets, raises_logged
 
 FOUND, NO_ATHERIS, BROKEN = 1, 3, 4
-NAMES = ("server", "client")
+NAMES = ("server", "client", "routes")
 #: Seconds between two lines of progress, and that a child may take longer than it should: it starts, and reads its seeds first.
 INTERVAL = 10.0
 PATIENCE = 120
@@ -127,7 +127,8 @@ def options(words: list[str]) -> argparse.Namespace:
     if chosen.seconds < 1:
         parser.error(f"--seconds: {chosen.seconds} was given; allowed is 1 or more")
     if chosen.target is not None and chosen.target not in NAMES and ":" not in chosen.target:
-        parser.error(f"--target: {chosen.target} was given; allowed are server, client and module:attribute")
+        known = ", ".join(NAMES)
+        parser.error(f"--target: {chosen.target} was given; allowed are {known} and module:attribute")
     return chosen
 
 

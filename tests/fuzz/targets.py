@@ -10,6 +10,7 @@ from itertools import product
 
 from .requests import BACKENDS, check_requests
 from .responses import ENDINGS, Asked, check_responses
+from .routes import SEEDS, check_route
 from .seeds import BROKEN, REFUSED, REQUESTS, RESPONSES
 
 __all__ = ["TARGETS", "Target", "cut"]
@@ -38,6 +39,13 @@ def client(data: bytes) -> None:
     check_responses([asked] * (1 + (how >> 4) % 4), 1 - (how >> 6) % 2, how < 0x80)
 
 
+def routes(data: bytes) -> None:
+    """A client asks for something. First byte: the routes; then the target, the host and further fields, a line each."""
+    if data:
+        target, host, fields = (*data[1:].split(b"\n", 2), b"", b"")[:3]
+        check_route(data[0], target, host, fields)
+
+
 class Target:
     """A target.
 
@@ -60,5 +68,6 @@ TARGETS = {
     for target in (
         Target("server", server, [size + data for size, data in product((b"\0", b"\x07", b"\x60", b"\xa0"), _requests)]),
         Target("client", client, [how + data for how, data in product((b"\0\0", b"\x05\x14", b"\0\x61", b"\0\x90"), RESPONSES)]),
+        Target("routes", routes, SEEDS),
     )
 }

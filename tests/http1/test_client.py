@@ -10,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.deadlines import DeadlineSweep
 from lbproxy.errors import AttemptFailed, BadResponse, ResponseTimedOut, StaleConnection, UpstreamLost
-from lbproxy.http1.client import INTERIM_LIMIT, UpstreamConnection, UpstreamTimes
+from lbproxy.http1.client import INTERIM_LIMIT, UpstreamConnection
 from lbproxy.http1.head import ResponseHead
+from lbproxy.http1.upstream import UpstreamTimes
 
 from ..support import GET, LIMITS, OK, START, Peer, request, sent, unchunk
 

@@ -144,8 +144,8 @@ class TwistdTests(IntegrationTestCase):
         self.addCleanup(kill, pid)
         self.assertEqual(ask(port).backend, "a")
         os.kill(pid, signal.SIGTERM)
-        eventually("the daemon has ended", lambda: not pidfile.exists())
-        self.assertIn("Server Shut Down.", log.read_text())
+        eventually("the daemon has ended", lambda: "Server Shut Down." in log.read_text())  # said after the pid file has gone
+        self.assertFalse(pidfile.exists())
         self.assertNotIn("Traceback", log.read_text())
         self.assertEqual(len((self.folder / "access.log").read_text().splitlines()), 1, "paths are those of the start")
 

@@ -121,6 +121,14 @@ class CompressionTests(SynchronousTestCase):
         """HEAD, 204 and 304 have nothing to be compressed; HEAD says what GET would depend on, and a 304 has a weak tag."""
         got = self.answered(asking(method=b"HEAD"), b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nContent-Length: 9999\r\n\r\n")
         self.assertEqual((values(got, b"vary"), values(got, b"content-encoding")), ([b"Accept-Encoding"], []))
+        for accepted, size, length, tag in (
+            (b"gzip", b"9999", [], b'W/"a"'),  # GET would have another length (RFC 9110 section 8.6)
+            (b"br;q=0", b"9999", [b"9999"], b'"a"'),
+            (b"gzip", b"10", [b"10"], b'"a"'),
+        ):
+            fields = b'Content-Type: text/css\r\nETag: "a"\r\nContent-Length: ' + size
+            got = self.answered(asking(accepted, method=b"HEAD"), b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % fields)
+            self.assertEqual((values(got, b"content-length"), values(got, b"etag")), (length, [tag]), (accepted, size))
         got = self.answered(asking(), b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n')
         self.assertEqual((values(got, b"etag"), values(got, b"content-encoding")), ([b'W/"a"'], []))
         got = self.answered(asking(), b"HTTP/1.1 204 No Content\r\n\r\n")

@@ -102,6 +102,19 @@ class OrderTests(SynchronousTestCase):
         client.send(GET)
         self.assertEqual(rig.ended[0].end, "done")
 
+    def test_one_that_is_named_twice(self) -> None:
+        """It stands where it is named first, and is asked once: by the site for all routes and by a route, say."""
+        notes: list[str] = []
+        one, other = Noted("one", notes), Noted("other", notes)
+        rig = FilteredRig(one, other, one)
+        client = rig.client()
+        client.send(post(b"x"))
+        rig.accept().send(OK)
+        self.assertEqual(status(client.received()), 200)
+        self.assertEqual([note for note in notes if note.startswith("one")].count("one takes"), 1)
+        self.assertEqual(notes[:2], ["one request", "other request"])
+        self.assertEqual((notes.count("one response 200"), notes.count("one over")), (1, 1))
+
     def test_a_changed_head_reaches_both_sides(self) -> None:
         """What filters change of heads goes on; a changed status is in the books as well."""
 

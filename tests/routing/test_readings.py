@@ -26,6 +26,19 @@ class ReadingsTests(SynchronousTestCase):
         for path in (b"/", b"/a/b/", b"/.well-known/x", b"/a..b/c.html", b"/%C3%A4", b"/a%3Fb", b"*", b"/a:b@c=d,e"):
             self.assertEqual(readings(path), (path,))
 
+    def test_several_spellings_of_one_thing_have_none(self) -> None:
+        """A server that knows one of them and not the other comes out where nobody else does."""
+        for path in (
+            b"/b%2F..%2Fadmin%2Fq\\..\\..\\..\\x",  # /admin/… where only %2F is a slash
+            b"/b%2f..%2fadmin%2fq%5c..%5c..%5c..%5cx",
+            b"/b\\..\\admin\\q%5c..%5c..%5c..%5cx",
+            b"/;x%5Cy%2Fadmin",  # //admin where only %2F is a slash
+            b"/a%3b%2F..%2Fadmin;%2F..",  # /admin where only a plain semicolon begins parameters
+        ):
+            self.assertEqual(readings(normal_path(path)), (), path)
+        for path in (b"/a;b=c%3bd", b"/a%2Fb\\c", b"/a/../b;c"):
+            self.assertIn(normal_path(path), readings(normal_path(path)))
+
     def test_every_way_to_read_a_path_is_among_its_readings(self) -> None:
         """Dots, slashes, encoded slashes, backslashes and parameters, each alone and together."""
         for path, meant in (

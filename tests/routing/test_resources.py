@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import strategies
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import NoResource, Resource
@@ -17,6 +19,8 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from lbproxy.errors import ConfigurationError
+from lbproxy.routing.filter import FilterContext
+from lbproxy.routing.filters.paths import PrefixStrip
 from lbproxy.routing.model import StaticFiles
 from lbproxy.routing.resources import ResourceTarget, static_target
 
@@ -269,6 +273,45 @@ class ResponseTests(ResourceCase):
         _, _, client = self.asked(long)
         self.assertEqual(split(client.received())[2], b"ab")
 
+    def test_a_length_that_is_none(self) -> None:
+        """Several, or what is no number, do not frame the response, nor does one of a status that has no body."""
+        for said in ([b"5", b"7"], [b"+5"], [b"5,5"], [b"5 5"], [b""], [b"9" * 30]):
+
+            def act(request: Any, said: list[bytes] = said) -> Any:
+                request.responseHeaders.setRawHeaders(b"content-length", said)
+                request.write(b"hello")
+                request.finish()
+                return NOT_DONE_YET
+
+            _, _, client = self.asked(act, GET + GET)
+            got = client.received()
+            self.assertEqual(values(got, b"content-length"), [b"5"], said)
+            self.assertEqual((got.count(b"HTTP/1.1 200"), split(got)[2][:5]), (2, b"hello"), said)
+        for code in (204, 304):
+
+            def empty(request: Any, code: int = code) -> Any:
+                request.setResponseCode(code)
+                request.setHeader(b"content-length", b"5")
+                return b"hello"
+
+            _, _, client = self.asked(empty, GET + GET)
+            got = client.received()
+            self.assertEqual((got.count(b"HTTP/1.1 %d" % code), got.count(b"hello")), (2, 0))
+            self.assertEqual(values(got, b"content-length"), [] if code == 204 else [b"5"])
+
+    def test_a_status_that_ends_nothing(self) -> None:
+        """1xx would let the client wait for another head: it is told of an error."""
+        for code in (100, 101, 103):
+
+            def act(request: Any, code: int = code) -> bytes:
+                request.setResponseCode(code)
+                return b"hello"
+
+            with capturedLogs() as logs:
+                _, _, client = self.asked(act)
+            self.assertEqual(status(client.received()), 500)
+            self.assertIn("is no answer", logs[0]["log_format"])
+
     def test_the_client_leaves(self) -> None:
         """notifyFinish tells the resource, and what it writes then goes nowhere."""
         rig, application, client = self.asked(lambda request: NOT_DONE_YET)
@@ -448,9 +491,9 @@ class StaticTests(SynchronousTestCase):
         os.mkfifo(self.root / "pipe")
 
     def asked(self, data: bytes, **keys: Any) -> bytes:
-        prefixes = keys.pop("prefixes", ())
+        prefixes, filters = keys.pop("prefixes", ()), keys.pop("filters", ())
         spec = StaticFiles(directory=str(self.root), **keys)
-        rig = FilteredRig(target=lambda rig: static_target(spec, rig.resource.site.router, prefixes))
+        rig = FilteredRig(*filters, target=lambda rig: static_target(spec, rig.resource.site.router, prefixes))
         client = rig.client()
         client.send(data)
         for _ in range(6):
@@ -486,6 +529,10 @@ class StaticTests(SynchronousTestCase):
         """The client is sent to the same place with a slash, and nowhere else."""
         answer = self.asked(get(b"/static/sub"), prefixes=("/static",))
         self.assertEqual((status(answer), values(answer, b"location")), (302, [b"/static/sub/"]))
+        self.assertEqual(values(self.asked(get(b'/sub?a=%zz&b="\\')), b"location"), [b"/sub/?a=%25zz&b=%22%5C"])
+        strip = PrefixStrip(prefix="/st").make(FilterContext(reactor=None, clock=None, random=Random(1)))  # type: ignore[arg-type]
+        answer = self.asked(get(b"/st/sub?x=1"), filters=(strip,))
+        self.assertEqual((status(answer), values(answer, b"location")), (302, [b"/st/sub/?x=1"]))
         for path in (b"//sub", b"///sub", b"//evil.example/..", b"/%2fsub"):
             answer = self.asked(get(path))
             self.assertEqual((status(answer), values(answer, b"location")), (404, []), path)
@@ -495,7 +542,8 @@ class StaticTests(SynchronousTestCase):
         for path in (
             b"/.hidden", b"/.git/config", b"/%2egit/config", b"/empty/", b"/pipe", b"/nothing", b"/a.txt/", b"/a.txt/b",
             b"/../secret.txt", b"/..", b"/%2e%2e/secret.txt", b"/..%2fsecret.txt", b"/sub/../../secret.txt", b"/a.txt%00",
-            b"/%00", b"/sub%2f..%2f..%2fsecret.txt", b"/\\..\\secret.txt", b"/%ff", b"/" + b"a" * 300,
+            b"/%00", b"/sub%2f..%2f..%2fsecret.txt", b"/x%2f..%2f.git/config", b"/sub%2f..%2f.hidden", b"/sub%2f..%2fa.txt",
+            b"/sub%2f", b"/\\..\\secret.txt", b"/%ff", b"/" + b"a" * 300,
         ):  # fmt: skip
             answer = self.asked(get(path))
             self.assertEqual(status(answer), 404, path)

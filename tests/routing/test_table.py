@@ -47,7 +47,9 @@ class HostTests(SynchronousTestCase):
         routes = [route("shop", host="shop.example"), route("v6", host="[2001:db8::1]")]
         for host in ("shop.example", "SHOP.example", "shop.example:8080", "Shop.Example.:80", "shop.example:"):
             self.assertEqual(found(routes, asked("/", host)), "shop", host)
-        self.assertEqual(found(routes, asked("/", "[2001:DB8::1]:443")), "v6")
+        for host in ("[2001:DB8::1]:443", "[2001:db8:0:0::1]", "[2001:0db8::0001]:80", "[2001:db8::0.0.0.1]"):
+            self.assertEqual(found(routes, asked("/", host)), "v6", host)
+        self.assertEqual(found(routes, asked("/", "[2001:db8::2::]")), None)
         self.assertEqual(found(routes, asked("/", "shop.example..")), None)
 
     def test_a_request_without_a_host_takes_what_is_for_any(self) -> None:

@@ -326,6 +326,14 @@ def another_policy_is_gone_by(world: World) -> bool:
     return True
 
 
+def other_routes_are_gone_by(world: World) -> bool:
+    """As a reload brings them."""
+    if world.routing is None:
+        return False
+    world.tell(world.routing.change())
+    return True
+
+
 def a_moment_passes(world: World) -> bool:
     """A part of a back-off."""
     world.rig.reactor.advance(world.rng.choice((0.01, 0.05)))
@@ -369,6 +377,7 @@ BALANCER: dict[Callable[[World], bool], int] = {
     limits_are_raised: 1,
     other_settings_are_gone_by: 1,
     another_policy_is_gone_by: 1,
+    other_routes_are_gone_by: 1,
     a_moment_passes: 4,
     time_passes: 8,
     idle_connections_are_closed: 1,

@@ -136,6 +136,7 @@ class Client(End):
 class Backend(End):
     """A backend's connection.
 
+    :ivar host: where it is.
     :ivar requests: the bytes of each request that came, in order; of the last, what came after it too.
     :ivar answer: the one that it has begun last.
     :ivar tunnel_begins: how many bytes it had sent when its tunnel began; None: there is none.
@@ -143,6 +144,7 @@ class Backend(End):
 
     def __init__(self, clock: Any, name: str, narrow: bool, address: str) -> None:
         super().__init__(clock, name, narrow, address)
+        self.host = address
         self.requests: list[bytearray] = []
         self.answer: Answer | None = None
         self.answered = True

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 
+from lbproxy.proxy.counters import BalancerCounters
 from lbproxy.proxy.relay import Relay
 from lbproxy.proxy.waits import Waits
 
 from ..fuzz.reading import Message, check_raw, hold, read_request, read_response, tokens
-from .messages import Asked
+from .messages import Asked, body_of
 from .peers import Backend, Client
+from .routes import FIXED, SHADOW, body_as_sent
 
 if TYPE_CHECKING:
     from .world import World
@@ -23,16 +25,36 @@ __all__ = ["check_all", "check_counters", "check_timers", "check_tunnels", "chec
 #: What a client may be answered in the balancer's own name.
 _OWN = {400, 405, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505}
 
+#: The same where there are routes: what filters answer, and there is none; and a fixed answer.
+_OF_ROUTES = {204, 304, 403, 404, 429, FIXED}
+
 #: The words for how an exchange ends.
 _ENDS = frozenset(re.findall(r"``([a-z-]+)``", (Relay.__doc__ or "").partition(":ivar end:")[2].partition(":ivar")[0]))
 
+#: And what filters call their answers.
+_ENDS_OF_FILTERS = frozenset(("fault", "forbidden", "rate-limited", "too-many-in-flight"))
+
 # Counters.
+
+
+class _Both:
+    """What two desks have counted together."""
+
+    def __init__(self, one: BalancerCounters, other: BalancerCounters) -> None:
+        for name in ("in_flight", "tunnels", "tunnels_total", "request_bytes", "response_bytes"):
+            setattr(self, name, getattr(one, name) + getattr(other, name))
+        self.ends = Counter(one.ends) + Counter(other.ends)
+        self.statuses = Counter(one.statuses) + Counter(other.statuses)
+        self.buckets = [*one.buckets, *other.buckets]
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
 
 
 def check_counters(world: World) -> None:
     """They add up at any time."""
     rig = world.rig
-    counters = rig.counters
+    counters = rig.counters if world.routing is None else _Both(rig.counters, rig.resource.site.router.counters)
     in_flight = [member.in_flight for member in rig.pool.members.values()]
     budget = rig.balancer.budget
     most = counters.in_flight + budget.active  # an exchange with two attempts at once has a place in the budget
@@ -40,7 +62,8 @@ def check_counters(world: World) -> None:
     hold(0 <= counters.tunnels <= counters.in_flight, "tunnels are exchanges", counters.tunnels, counters.in_flight)
     hold(sum(counters.ends.values()) == sum(counters.statuses.values()) == len(rig.ended), "each exchange ends once")
     hold(not counters.ends.get("bug"), "there is no bug", counters.ends)
-    hold(counters.ends.keys() <= _ENDS, "each end has a word that is known", counters.ends)
+    known = _ENDS if world.routing is None else _ENDS | _ENDS_OF_FILTERS
+    hold(counters.ends.keys() <= known, "each end has a word that is known", counters.ends)
     tunnels = counters.tunnels_total - counters.tunnels
     hold(sum(counters.buckets) == len(rig.ended) - tunnels, "each exchange but a tunnel has a duration", counters.buckets)
     for name in ("request_bytes", "response_bytes"):
@@ -61,7 +84,8 @@ def check_waits(world: World) -> None:
     hold(len(line.waiting) <= world.settings["queue"], "the line keeps its limit", len(line.waiting))
     hold(waits.issuperset(line.waiting), "who stands in the line waits", len(line.waiting))
     watched = {one for one in balancer.sweep.watched if isinstance(one, Waits)}
-    hold(waits >= watched, "whose deadline is watched runs", len(watched))
+    of_all = waits if world.routing is None else waits | world.routing.shadow.waits
+    hold(of_all >= watched, "whose deadline is watched runs", len(watched))
     for member in world.rig.pool.members.values():
         hold(member.in_flight <= member.limit, "a backend has no more than it may", member.address, member.in_flight)
         free = member.fit and member.in_flight < member.limit
@@ -77,13 +101,16 @@ def check_timers(world: World) -> None:
     rig.turn()
     hold(world.web or not rig.reactor.getDelayedCalls(), "no timer is left", rig.reactor.getDelayedCalls())
     hold(not rig.balancer.waits and not rig.balancer.line.waiting, "nobody waits", rig.balancer.waits)
+    if world.routing is not None:
+        world.routing.check_all_are_forgotten()
     hold(rig.balancer.budget.active == rig.balancer.budget.waiting == 0, "no place is taken", rig.balancer.budget.active)
 
 
 def what_is_left(world: World) -> list[str]:
     """What goes on, in words."""
     rig = world.rig
-    left = [f"{rig.counters.in_flight} exchanges"] if rig.counters.in_flight else []
+    in_flight = sum(desk.counters.in_flight for desk in rig.resource.site.desks())
+    left = [f"{in_flight} exchanges"] if in_flight else []
     left += [f"{watched!r}, watched" for watched in rig.balancer.sweep.watched]
     left += [backend.name for backend in world.backends if not backend.lost]
     if not world.web:  # twisted.web has its own ideas of when a connection ends
@@ -99,9 +126,10 @@ def check_all(world: World) -> None:
     came: Counter[int] = Counter()
     for backend in world.backends:
         for place, data in enumerate(backend.requests):
-            came[_check_request(world, backend, bytes(data), place + 1 == len(backend.requests))] += 1
+            number = _check_request(world, backend, bytes(data), place + 1 == len(backend.requests))
+            came[number] += backend.host != SHADOW
     for number, times in came.items():
-        hold(times == 1 or world.asked[number].method != b"POST", "what may not be repeated is not", number, times)
+        hold(times <= 1 or world.asked[number].method != b"POST", "what may not be repeated is not", number, times)
     for client in world.clients:
         try:
             _check_answers(world, client)
@@ -119,7 +147,7 @@ def _check_request(world: World, backend: Backend, data: bytes, last: bool) -> i
     asked = world.asked.get(number)
     assert asked is not None, f"backends get what was asked: {number}"
     hold(message.head.method == asked.method, "a method stays what it was", number)
-    _check_body(message, asked.body, f"request {number}")
+    _check_body(message.body, message.whole, asked.body, f"request {number}")
     client = next(client for client in world.clients if asked in client.asked)
     sent_whole = len(client.sent) >= asked.ends and not asked.broken
     hold(sent_whole or not message.whole, "a request is whole only if its client sent all of it", number)
@@ -132,8 +160,8 @@ def _check_request(world: World, backend: Backend, data: bytes, last: bool) -> i
     return number
 
 
-def _check_body(message: Message, body: bytes, what: str) -> None:
-    hold(message.body == body if message.whole else body.startswith(message.body), "a body stays what it was", what)
+def _check_body(came: bytes, whole: bool, body: bytes, what: str) -> None:
+    hold(came == body if whole else body.startswith(came), "a body stays what it was", what)
 
 
 def _check_answers(world: World, client: Client) -> None:
@@ -179,11 +207,19 @@ def _without_interim(data: bytes, asked: Asked | None) -> bytes:
 def _check_answer(world: World, message: Message, asked: Asked | None) -> None:
     numbers = message.values(b"x-number")
     if not numbers:
-        hold(message.head.status_code in _OWN, "what no backend answered is an error", message.head.status_code)
+        if message.values(b"x-resource"):
+            number = int(message.values(b"x-resource")[0])
+            hold(asked is not None and number == asked.number, "a resource's answer is to what was asked", number, asked)
+            body = b"" if asked is None or asked.method == b"HEAD" else body_of(number, number % 7 * 20_000)
+            _check_body(body_as_sent(message), message.whole, body, f"resource's answer {number}")
+            return
+        own = _OWN if world.routing is None else _OWN | _OF_ROUTES
+        hold(message.head.status_code in own, "what no backend answered is an error", message.head.status_code)
         return
     hold(asked is not None and int(numbers[0]) == asked.number, "an answer is to what was asked", numbers, asked)
     answer = world.answers[int(message.values(b"x-answer")[0])]
-    _check_body(message, answer.body, f"answer {answer.number}")
+    hold(answer not in world.of_shadow, "nobody gets a mirror's answer", answer.number)
+    _check_body(body_as_sent(message), message.whole, answer.body, f"answer {answer.number}")
     hold(answer.whole or not message.whole, "a response is whole only if its backend sent all of it", answer.number)
 
 

@@ -17,6 +17,7 @@ from .actions import BACKENDS, BALANCER, CLIENTS, a_client_comes, a_probe_finds_
 from .messages import ANSWERS, REQUESTS, Answer, Asked, with_cookie
 from .peers import Backend, Client
 from .promises import check_all, check_counters, check_timers, check_tunnels, check_waits, what_is_left
+from .routes import SHADOW, Routing
 
 __all__ = ["World"]
 
@@ -88,11 +89,12 @@ class World:
     """A run from a seed. Everything in it is a function of that and of the face.
 
     :param web: whether clients come through ``twisted.web``.
+    :param routes: whether there are routes before the balancer.
     :ivar asked: all requests, by number; ``answers``: all answers, by number.
     :ivar trace: what has happened, a line for each action.
     """
 
-    def __init__(self, seed: int, *, web: bool = False) -> None:
+    def __init__(self, seed: int, *, web: bool = False, routes: bool = False) -> None:
         self.rng = rng = random.Random(seed)
         self.web = web
         patient = rng.random() < 0.5  # then connections live to be used again
@@ -112,6 +114,7 @@ class World:
         self.backends: list[Backend] = []
         self.asked: dict[int, Asked] = {}
         self.answers: dict[int, Answer] = {}
+        self.of_shadow: list[Answer] = []
         self.trace = [f"{pool} {policy} {self.settings}"]
         self._numbers = 0
         self._requests = [*rng.sample(list(REQUESTS), rng.choice((1, 3, 8))), *["upgrade"] * rng.choice((0, 0, 3))]
@@ -119,6 +122,7 @@ class World:
         self._tables = [self._some(table) for table in (CLIENTS, BACKENDS, BALANCER if not web else _WITHOUT_DRAIN)]
         self._shares = rng.choice(((3, 3, 1), (1, 1, 1), (1, 3, 1), (3, 1, 1)))
         self._accepts = rng.random() < 0.9  # or only now and then
+        self.routing = Routing(self, random.Random(seed)) if routes else None
         self.rig.balancer.start()
 
     def _some(self, table: dict[Any, int]) -> dict[Any, int]:
@@ -161,6 +165,8 @@ class World:
         kind = self.rng.choice(self._answers) if make is None else "101"
         answer = (make or ANSWERS[kind])(self.number(), asked.number, asked.method)
         self.answers[answer.number] = answer
+        if backend.host == SHADOW:
+            self.of_shadow.append(answer)
         self.tell(f"{backend.name}: {kind} to /{asked.number}")
         backend.begin(answer)
         return True

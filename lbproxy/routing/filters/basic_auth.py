@@ -19,11 +19,12 @@ from twisted.web.guard import BasicCredentialFactory
 from zope.interface import Interface, implementer
 
 from ...http1.answers import Answer
+from ...http1.edit import remove_fields
 from ...http1.fields import pairs
 from ..checks import FLAG, PATH, SECONDS_OR_NONE, Rule, matching, number, unless_empty
 from ..filter import Filter, FilterContext, Verdict
 from .htpasswd import HtpasswdChecker, HtpasswdFile
-from .own_fields import OWN_FIELD, without
+from .names import OWN_FIELD
 
 if TYPE_CHECKING:
     from ..passage import Passage
@@ -167,7 +168,7 @@ class LiveBasicAuth(Filter):
         self._remembered = Remembered(spec.remember, context.clock.seconds)
         self._waiting: dict[bytes, list[Deferred[Any]]] = {}  # who waits for the same check, by its mark
         self._field = spec.user_field.encode("ascii")
-        self._dropped = frozenset((self._field.lower().replace(b"_", b"-"), *((b"authorization",) if spec.remove else ())))
+        self._dropped = (self._field, *((b"authorization",) if spec.remove else ()))
         self._refusal = Answer(
             status=401,
             end="unauthorized",
@@ -235,7 +236,7 @@ class LiveBasicAuth(Filter):
     def _let_on(self, avatar: bytes, passage: Passage) -> None:
         """Who it is goes on, and not what it said."""
         request = passage.request
-        request.fields = without(request.fields, self._dropped)
+        request.fields = remove_fields(request.fields, self._dropped)
         if self._field:
             request.fields += b"%b: %b\r\n" % (self._field, avatar)
 

@@ -121,7 +121,9 @@ class LiveCompression(Filter):
         elif self._may(passage, head):
             _vary(head)
             coding = choose(accepted, self._offered)
-            if coding:
+            if coding and passage.request.method == b"HEAD":
+                self._as_of_get(head)
+            elif coding:
                 passage.memory[self] = coding
 
     def body(self, passage: Passage, head: ResponseHead) -> Coder | None:
@@ -133,6 +135,13 @@ class LiveCompression(Filter):
         _weaken(head)
         self._count(coding)
         return coder(coding, self._levels[coding])
+
+    def _as_of_get(self, head: ResponseHead) -> None:
+        """Say no length that GET would not have (RFC 9110 section 8.6), and the tag that it would."""
+        length = field_value(head.fields, b"content-length")
+        if length is None or int(length) >= self._least:
+            head.fields = lines_without(head.fields, (b"content-length",))
+            _weaken(head)
 
     def _may(self, passage: Passage, head: ResponseHead) -> bool:
         """Whether the response is one to be compressed, whoever asks."""

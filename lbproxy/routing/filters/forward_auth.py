@@ -17,10 +17,11 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
 from ...http1.answers import Answer
+from ...http1.edit import field_line, remove_fields
 from ...http1.fields import KNOWN_IN_RESPONSE, pairs
 from ..checks import FIELD_NAME, PATH, SECONDS, Rule, each, matching, texts, unless_empty
 from ..filter import Filter, FilterContext
-from .own_fields import OWN_FIELD, without
+from .names import OWN_FIELD
 from .quietly import Quietly
 from .service import Way
 
@@ -107,14 +108,14 @@ class LiveForwardAuth(Filter):
         self._clock = context.clock
         self._count = context.count
         self._chosen = _lowered(spec.request_fields)
-        self._told = frozenset(name.replace(b"_", b"-") for name in _lowered(spec.response_fields))
+        self._told = _lowered(spec.response_fields)
         self._quietly = Quietly(context.clock.seconds)
 
     def request(self, passage: Passage) -> Deferred[Answer | None]:
         """Ask the service. What the client says in fields that are the service's is dropped first of all."""
         request = passage.request
         fields = self._fields(passage)
-        request.fields = without(request.fields, self._told)
+        request.fields = remove_fields(request.fields, self._told)
         self._count("asked")
         asking = _Asking(self._agent, self.spec.url.encode("ascii"), fields)
         said = self._ask(asking)
@@ -156,6 +157,8 @@ class LiveForwardAuth(Filter):
 
     def _judge(self, said: tuple[int, bytes | None], asking: _Asking, passage: Passage) -> Answer | None:
         status, body = said
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is no status")
         if 200 <= status < 300:
             passage.request.fields += _lines(asking.said, self.spec.response_fields)
             return None
@@ -192,9 +195,9 @@ def _reason(failure: Failure) -> str:
 
 
 def _lines(fields: Headers, names: tuple[str, ...]) -> bytes:
-    """The fields of these names, as lines."""
+    """The fields of these names, as lines: whatever a value holds, it stays in its own."""
     return b"".join(
-        b"%b: %b\r\n" % (name.encode("ascii"), value)
+        field_line(name.encode("ascii"), value)
         for name in names
         for value in fields.getRawHeaders(name.encode("ascii"), [])
     )

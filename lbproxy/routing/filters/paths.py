@@ -15,6 +15,7 @@ import attrs
 from ...http1.answers import Answer
 from .. import checks
 from ..filter import Filter
+from ..readings import climbs
 from .telling import tell_prefix
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class PathRewrite:
     r"""The place that a regular expression finds first in the path is replaced.
 
     The path is looked at as the client wrote it, percent signs and all, without its query; ``^`` and ``$`` make it the whole.
-    What is not found goes on as it is. The query is kept; a replacement that has one is put before it.
+    What is not found goes on as it is. A path that would get two dots as a segment, which it had not before, is answered 404: the
+    route was chosen by where it was. The query is kept; a replacement that has one is put before it.
 
     A regular expression can take very long for some texts (those with a repetition in a repetition): clients choose the path.
 
@@ -161,6 +163,9 @@ def _template(replacement: str) -> str:
     return re.sub(r"\$([0-9]{1,2})", r"\\g<\1>", replacement.encode("utf-8").decode("latin-1"))
 
 
+_CLIMBS = Answer(status=404, end="no-route", why="Nothing is served at this place.")
+
+
 class _PathRewrite(Filter):
     def __init__(self, regex: re.Pattern[str], template: str, limit: int) -> None:
         self._regex = regex
@@ -174,6 +179,9 @@ class _PathRewrite(Filter):
         if found is None:
             return None
         text = text[: found.start()] + found.expand(self._template) + text[found.end() :]
+        before = path
         path, mark, own = text.encode("latin-1").partition(b"?")
+        if climbs(path) and not climbs(before):
+            return _CLIMBS
         query = b"&".join(part for part in (own, query[1:]) if part) if mark else query[1:]
         return _go_on(passage, path, b"?" + query if query else b"", self._limit)

@@ -95,6 +95,14 @@ class WholeTests(SynchronousTestCase):
         rig.wait(3)
         self.assertEqual((rig.connects, rig.ended[0].end), ([], "client-left"))
 
+    def test_a_status_without_a_body_has_none(self) -> None:
+        """Nothing that a client would take for the next response."""
+        for code in (204, 304):
+            answer = RoutedRig(Faults(abort=code)).refused(GET + GET)
+            heads = answer.split(b"\r\n\r\n")
+            self.assertEqual((answer.count(b"HTTP/1.1 %d" % code), len(heads), heads[2]), (2, 3, b""))
+            self.assertNotIn(b"content-length", answer.lower())
+
     def test_an_aborted_request_reaches_no_backend(self) -> None:
         """Its end says why; HEAD is answered without a body."""
         rig = RoutedRig(Faults(abort=418))

@@ -164,6 +164,17 @@ class SayingTests(ServiceCase):
         self.assertEqual(self.counted, {"asked": 1, "denied": 1})
         self.assertEqual(self.said(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").end, "forbidden")
 
+    def test_an_answer_that_is_odd(self) -> None:
+        """A status that is none is as no answer; whatever a field holds stays in its line."""
+        for status_ in (b"000", b"99", b"1000", b"-5"):
+            answer = self.said(b"HTTP/1.1 %b Odd\r\nContent-Length: 0\r\n\r\n" % status_)
+            self.assertEqual((answer.status, answer.end), (503, "filter"), status_)
+        odd = b"text/\xe2\x82\xac"
+        lines = b"Content-Type: %b\r\nLocation: /a\0b\rX: c\r\nContent-Length: 2\r\n" % odd
+        head, body = self.said(b"HTTP/1.1 302 Odd\r\n%b\r\nno" % lines).message()
+        lines = b"\r\n" + head.fields + b"\r\n"
+        self.assertEqual((body, values(lines, b"content-type"), values(lines, b"location")), (b"no", [odd], [b"/a b X: c"]))
+
     def test_redirects_are_not_followed(self) -> None:
         """Nobody is asked but the service."""
         self.said(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n")

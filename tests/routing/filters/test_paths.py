@@ -97,6 +97,18 @@ class PathRewriteTests(SynchronousTestCase):
             spec = PathRewrite(regex=r"^/([a-z]+)/(?P<who>[^/]+)$", replacement=replacement)
             self.assertEqual(became(spec, b"/user/%C3%A9?q=1"), b"/u/%C3%A9/user?q=1")
 
+    def test_no_path_begins_to_climb(self) -> None:
+        """What is put together is no segment of two dots, in any reading; one that was there before was the router's to judge."""
+        spec = PathRewrite(regex="-", replacement="")
+        for target in (b"/a/.-./adm", b"/a/.-.", b"/a/%2e-%2E/adm", b"/a/.-.;x/adm", b"/a%2F.-.%5cadm", b"/a/%-2e./adm"):
+            passage = passing()
+            passage.request.target = target
+            verdict = live(spec).request(passage)
+            assert isinstance(verdict, Answer)
+            self.assertEqual((verdict.status, passage.request.target), (404, target))
+        for target, left in ((b"/a/../-b", b"/a/../b"), (b"/a/..-b", b"/a/..b"), (b"/-x?a=/../", b"/x?a=/../")):
+            self.assertEqual(became(spec, target), left)
+
     def test_the_first_place_is_replaced(self) -> None:
         """Also by an expression that would find the empty text after it."""
         self.assertEqual(became(PathRewrite(regex="a", replacement="b"), b"/aa"), b"/ba")
