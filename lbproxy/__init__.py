@@ -11,11 +11,17 @@ from .balance.pool import Pool
 from .balance.state import Change, Verdict, Wish
 from .http1.answers import Answer
 from .policies import policy_maker
-from .routing.filter import Filter
+from .routing.filter import Filter, FilterContext
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
+    from .config.reading import read_configuration
+    from .health.spec import ProbeSpec
+    from .option_config import ConfigurationFile
     from .resource import LoadBalancerResource
+    from .routing.filters.in_python import filter_spec
+    from .routing.model import FixedAnswer, Match, Mirror, Redirect, Route, Split, StaticFiles
     from .service import LoadBalancerService
     from .tls.backends import BackendTls
     from .tls.store import CertificateStore
@@ -24,33 +30,56 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessLogFile",
     "Answer",
     "Backend",
     "BackendTls",
     "CertificateStore",
     "CertificateWatch",
+    "Certificates",
     "Change",
+    "Configuration",
+    "ConfigurationFile",
     "Filter",
+    "FilterContext",
+    "FixedAnswer",
     "LoadBalancerResource",
     "LoadBalancerService",
+    "Match",
+    "Mirror",
     "Policy",
     "Pool",
+    "PoolConfiguration",
+    "ProbeSpec",
+    "Redirect",
+    "Route",
     "Settings",
+    "Split",
+    "StaticFiles",
     "Verdict",
     "Wish",
     "__version__",
+    "filter_spec",
     "parse_backends",
     "policy_maker",
+    "read_configuration",
 ]
 
 # These are looked up when they are first asked for: twisted.web.proxy, which the first two need, imports the reactor, and whoever
-# imports lbproxy (an application before it has installed its own reactor) must not get one by that; the others load OpenSSL.
+# imports lbproxy (an application before it has installed its own reactor) must not get one by that; the others load OpenSSL, or
+# what only those need who have a configuration.
 _LATER = {
     "LoadBalancerResource": ".resource",
     "LoadBalancerService": ".service",
     "BackendTls": ".tls.backends",
     "CertificateStore": ".tls.store",
     "CertificateWatch": ".tls.watch",
+    **dict.fromkeys(("AccessLogFile", "Certificates", "Configuration", "PoolConfiguration"), ".config.model"),
+    **dict.fromkeys(("FixedAnswer", "Match", "Mirror", "Redirect", "Route", "Split", "StaticFiles"), ".routing.model"),
+    "ConfigurationFile": ".option_config",
+    "ProbeSpec": ".health.spec",
+    "filter_spec": ".routing.filters.in_python",
+    "read_configuration": ".config.reading",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getopt
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -82,7 +83,7 @@ class ConfigurationFile:
     :ivar read_as: the state of the files when they were read last.
     """
 
-    def __init__(self, path: str, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.path = os.path.abspath(path)
         self.overrides = overrides
         self.reading: Loaded | None = None

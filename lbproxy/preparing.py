@@ -19,7 +19,7 @@ from .config.problems import KeyPath, Mistaken, Problem, below, did_you_mean, pr
 from .errors import ConfigurationError
 from .files import FileStamp
 from .http1.keys import request_key
-from .interfaces import IPolicy, IProbe
+from .interfaces import IFilter, IPolicy, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
 from .routing.filter import Filter, FilterContext, files_of
@@ -397,8 +397,10 @@ class Preparation:
         counts: dict[str, int] = {} if heir is None else heir.counts
         around = self._around
         count = _counting(counts, *more)
-        context = FilterContext(reactor=around.reactor, clock=around.clock, random=around.random, count=count)
-        made = self._try(path, field_keys(type(spec)) if attrs.has(type(spec)) else (), spec.make, context)
+        context = FilterContext(
+            reactor=around.reactor, clock=around.clock, random=around.random, settings=self._new.settings, count=count
+        )
+        made = self._try(path, field_keys(type(spec)) if attrs.has(type(spec)) else (), _made_of, spec, context)
         if made is None:
             return None
         if heir is not None:
@@ -488,6 +490,17 @@ class Preparation:
         if name not in balancers and name not in self._wanted:
             raise ConfigurationError(f"pool: {name!r} was given; allowed are {', '.join(balancers) or 'none: there is no pool'}")
         return balancers.get(name)
+
+
+def _made_of(spec: Any, context: FilterContext) -> Any:
+    """The live filter that a specification makes.
+
+    :raises ConfigurationError: it makes something else.
+    """
+    made = spec.make(context)
+    if not IFilter.providedBy(made):
+        raise ConfigurationError(f"{spec.type} made {made!r}; allowed is what provides IFilter, such as a lbproxy.Filter")
+    return made
 
 
 def pools_of(route: Route) -> list[str]:

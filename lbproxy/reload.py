@@ -136,12 +136,15 @@ class Reloader:
 
     # Who asks.
 
-    def change_to(self, configuration: Configuration) -> Deferred[ReloadResult]:
+    def change_to(
+        self, configuration: Configuration, complete: Callable[[Configuration], Configuration] = lambda given: given
+    ) -> Deferred[ReloadResult]:
         """Go by this one from now on, if there is no mistake in it.
 
+        :param complete: gives what is meant by it, or raises a :class:`~lbproxy.errors.ConfigurationError`.
         :return: fires with what came of it, or of the last one that was asked for meanwhile. It never fails.
         """
-        return self._want(lambda: succeed(configuration))
+        return self._want(lambda: succeed(complete(configuration)))
 
     def reload(self) -> Deferred[ReloadResult]:
         """Read the file anew, if there is one, and then all certificates, whether or not they have changed.

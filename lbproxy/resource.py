@@ -6,18 +6,24 @@ its behaviour (which reads whole bodies, opens a connection for each request, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.proxy import ReverseProxyResource
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource, Resource
 
 from .balance.backend import Backend
 from .balance.pool import Pool
+from .config.differences import Difference, differences
+from .config.in_python import completed
+from .config.model import Configuration
+from .errors import ConfigurationError
 from .http1.head import MessageLimits, RequestHead
 from .http1.roles import Place
 from .interfaces import IDownstream, IExchangeObserver, IProbe
+from .members import Memberships
 from .proxy.balancer import Balancer
 from .proxy.client import NOWHERE, Client
 from .proxy.counters import ListenerCounters
@@ -25,6 +31,7 @@ from .proxy.exchange import Exchange
 from .settings import Settings
 from .site import Site
 from .tls.backends import BackendTls
+from .tls.watch import in_thread_of
 from .web import WebDownstream
 
 __all__ = ["LoadBalancerResource"]
@@ -77,7 +84,32 @@ class LoadBalancerResource(ReverseProxyResource):
         self._serve(site, reactor, client_certificates)
 
     @classmethod
-    def of(cls, site: Site, *, reactor: Any, client_certificates: bool = False) -> LoadBalancerResource:
+    def of(
+        cls,
+        configuration: Configuration,
+        *,
+        reactor: Any,
+        clock: IReactorTime | None = None,
+        resources: Mapping[str, IResource] | None = None,
+        observers: tuple[IExchangeObserver, ...] = (),
+        client_certificates: bool = False,
+    ) -> LoadBalancerResource:
+        """The resource for all that a configuration has of pools, routes and filters; it can go by another one later
+        (:meth:`reload`). Routes match the whole path of a request, the one above this resource included. Listeners,
+        certificates, logs and what operators are shown are the tree's own affair.
+
+        :param resources: by the names that routes give, what they lead to of the application's own.
+        :raises ConfigurationError: for what cannot be used, a line each.
+        """
+        configuration = _for_a_tree(configuration)
+        members = Memberships(reactor if clock is None else clock, partial(in_thread_of, reactor))
+        site = Site.of(configuration, reactor, clock=clock, observers=observers, resources=resources, members=members)
+        resource = cls.of_site(site, reactor=reactor, client_certificates=client_certificates)
+        resource._members = members
+        return resource
+
+    @classmethod
+    def of_site(cls, site: Site, *, reactor: Any, client_certificates: bool = False) -> LoadBalancerResource:
         """The resource for all that a site has, with its routes."""
         resource = cls.__new__(cls)
         resource._serve(site, reactor, client_certificates)
@@ -85,11 +117,26 @@ class LoadBalancerResource(ReverseProxyResource):
 
     def _serve(self, site: Site, reactor: Any, client_certificates: bool) -> None:
         Resource.__init__(self)
+        self._members: Memberships | None = None
         self.reactor = reactor
         self.site = site
         self.client_certificates = client_certificates
         self.counters = ListenerCounters()
         self.configure(site.settings)
+
+    def reload(self, configuration: Configuration) -> tuple[Difference, ...]:
+        """Go by another configuration from now on: by all of it or, when there is a mistake in it, by nothing of it. Only what
+        differs is touched. It blocks while files are read that pools and filters name.
+
+        :return: what was changed.
+        :raises ConfigurationError: with a line for each mistake; also where this was not made of a configuration (:meth:`of`).
+        """
+        before, new = self.site.configuration, _for_a_tree(configuration)
+        if before is None:
+            raise ConfigurationError("nothing can be changed: it was not made of a configuration (LoadBalancerResource.of)")
+        self.site.apply(self.site.prepare(new))
+        self.configure(new.settings)
+        return tuple(differences(before, new))
 
     def configure(self, settings: Settings) -> None:
         """Go by these limits from now on."""
@@ -111,12 +158,16 @@ class LoadBalancerResource(ReverseProxyResource):
         return self.balancer.pool
 
     def start(self) -> None:
-        """Begin to probe now instead of with the first request."""
+        """Begin to probe, and to look at files of members, now instead of with the first request."""
         self.site.start()
+        if self._members is not None:
+            self._members.start()
 
     def stop(self) -> None:
         """Stop probing, and close what is idle."""
         self.site.stop()
+        if self._members is not None:
+            self._members.stop()
 
     def getChild(self, path: bytes, request: Any) -> LoadBalancerResource:
         """Everything below is this resource's."""
@@ -124,6 +175,8 @@ class LoadBalancerResource(ReverseProxyResource):
 
     def render(self, request: Any) -> int:
         """Make an exchange of a ``twisted.web`` request and carry it."""
+        if not self.site.running:
+            self.start()
         return WebDownstream(request).begin(self)
 
     # ExchangeMaker: the same for both kinds of listener.
@@ -149,3 +202,19 @@ class LoadBalancerResource(ReverseProxyResource):
     def forward(self, exchange: Exchange) -> None:
         """Carry an exchange."""
         self.site.forward(exchange)
+
+
+#: What a configuration says that is none of a tree's.
+_OF_LISTENERS = ("listen", "tls_listen", "certificates", "admin", "admin_writable", "access_log", "state_file", "watch")
+
+
+def _for_a_tree(configuration: Configuration) -> Configuration:
+    """The same, complete.
+
+    :raises ConfigurationError: there are mistakes in it, or things that only a service can do.
+    """
+    given = [name for name in _OF_LISTENERS if getattr(configuration, name)]
+    if given:
+        why = "it was given, which is for a LoadBalancerService; of a resource, the tree has it"
+        raise ConfigurationError("\n".join(f"{name}: {why}" for name in given))
+    return completed(configuration)

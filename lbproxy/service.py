@@ -18,6 +18,7 @@ from .admission import ConnectionLimit
 from .balance.backend import Backend
 from .balance.pool import Pool
 from .changes import change, log_of, places_of, store_of
+from .config.in_python import completed
 from .config.model import Configuration
 from .drain import Drain
 from .explaining import explained
@@ -126,19 +127,23 @@ class LoadBalancerService(MultiService):
     ) -> LoadBalancerService:
         """A service that is made of a configuration, and can be changed to another one while it runs (:meth:`reload`).
 
-        :param resources: by the names that routes give, what they lead to of the application's own.
+        :param configuration: made in Python, or read from a file (:func:`lbproxy.read_configuration`). Its settings are those of
+            all pools that have none of their own.
+        :param resources: by the names that routes give, what they lead to of the application's own. What is put in there later
+            can be named by a later configuration.
         :param certificates: what *configuration* says of them, where it has been read already.
         :param source: where *configuration* was read from, and is read anew when ``reloader.reload()`` is called; it is watched
             if it says so.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
+        configuration = completed(configuration)
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
         members = Memberships(time, partial(in_thread_of, reactor))
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members)
-        service._wire(reactor, clock, LoadBalancerResource.of(site, reactor=reactor), log, observers)
+        service._wire(reactor, clock, LoadBalancerResource.of_site(site, reactor=reactor), log, observers)
         service.configuration = configuration
         service.members = members
         service.reloader.source = source
@@ -258,15 +263,17 @@ class LoadBalancerService(MultiService):
 
     # Other settings, other certificates.
 
-    def reload(self, configuration: Configuration) -> Deferred[ReloadResult]:
+    def reload(self, configuration: Configuration | None = None) -> Deferred[ReloadResult]:
         """Go by another configuration from now on: by all of it or, when there is a mistake in it, or a port that cannot be
         opened, by nothing of it. Only what differs is touched.
+
+        :param configuration: None: what its source says now, with all certificates read anew.
 
         They are gone by one after the other; of those that are asked for meanwhile, the last one counts.
 
         :return: fires with what came of it. It never fails.
         """
-        return self.reloader.change_to(configuration)
+        return self.reloader.reload() if configuration is None else self.reloader.change_to(configuration, completed)
 
     @property
     def last_reload(self) -> ReloadResult | None:

@@ -63,7 +63,7 @@ class SiteRig(Rig):
         self.ended: list[Exchange] = []
         self._dealt: set[Any] = set()
         self.site = Site.of(wanted, self.reactor, observers=(self,), random=Random(7), **more)  # type: ignore[arg-type]
-        self.resource = LoadBalancerResource.of(self.site, reactor=self.reactor)
+        self.resource = LoadBalancerResource.of_site(self.site, reactor=self.reactor)
         self.listener = ListenerCounters()
         router = self.site.router
         self.factory = ServerFactory(self.resource, router.settings, self.reactor.seconds, router.sweep.watched, self.listener)

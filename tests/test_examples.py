@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -158,6 +159,37 @@ class ExamplesTests(ExampleCase):
         self.assertIn("(lost)", said)
         self.assertIn("(answered)", said)
         self.end(process)
+
+    def test_site_in_an_application(self) -> None:
+        first, second = self.answering(), self.answering()
+        process, lines = self.start("site_in_an_application.py", "0", f"{self.hanging_up()},{first}")
+        listening = self.line(lines, "listening on")
+        self.assertEqual(self.ask(listening, "/orders"), (200, b"no orders yet\n"))
+        self.assertEqual(self.ask(listening, "/old")[0], 308)
+        for _ in range(4):
+            self.assertEqual(self.ask(listening, "/x?y"), (200, b"/x?y"))
+        place = listening.strip().rpartition("//")[2].rstrip("/")
+        with contextlib.closing(http.client.HTTPConnection(place, timeout=PATIENCE)) as connection:
+
+            def ask(method: str, path: str) -> tuple[int, str, str | None]:
+                connection.request(method, path)
+                response = connection.getresponse()
+                return response.status, response.read().decode(), response.headers["X-Site"]
+
+            self.assertEqual(ask("GET", "/x"), (200, "/x", "orders and more"))
+            status, changes, _ = ask("POST", f"/orders/move?to={second}")
+            self.assertEqual(status, 200, changes)
+            self.assertIn(f"pool app: backend {first} leaves", changes)
+            self.assertIn(f"pool app: backend {second} comes", changes)
+            self.assertEqual(ask("GET", "/y"), (200, "/y", "orders and more"))
+            status, mistake, _ = ask("POST", "/orders/move?to=nobody")
+            self.assertEqual(status, 400)
+            self.assertIn("backends[0]: 'nobody' was given", mistake)
+            self.assertEqual(ask("GET", "/orders/"), (200, "no orders yet\n", "orders and more"))
+        self.end(process)
+        process, lines = self.start("site_in_an_application.py", "0", "nobody")
+        self.line(lines, "backends[0]: 'nobody' was given")
+        self.assertEqual(process.wait(PATIENCE), 1)
 
     def test_certificates_for_a_site(self) -> None:
         authority = trustme.CA()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -12,12 +13,13 @@ from twisted.internet.defer import Deferred
 
 import lbproxy.changes
 import lbproxy.service
-from lbproxy import Backend, Settings
+from lbproxy import Backend, ConfigurationFile, Filter, FilterContext, FixedAnswer, Settings
+from lbproxy.config.in_python import completed
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
 from lbproxy.reload import ReloadResult
 from lbproxy.routing.filters.error_pages import ErrorPages
-from lbproxy.routing.model import FixedAnswer, Match, Route
+from lbproxy.routing.model import Match, Route
 from lbproxy.service import LoadBalancerService
 from lbproxy.testing import FakeBackend
 
@@ -35,6 +37,22 @@ SECURE = attrs.evolve(PLAIN, tls_listen=("tcp:443",), certificates=SHOWN)
 def page_of(answer: bytes) -> bytes:
     """The body of an answer that tells its length."""
     return answer.partition(b"\r\n\r\n")[2]
+
+
+class Mark(Filter):
+    """A filter of an application's, which makes itself."""
+
+    type = "mark"
+    made = 0
+
+    def make(self, context: FilterContext) -> Filter:
+        """Count it."""
+        self.made += 1
+        return self
+
+    def response(self, passage: Any, head: Any) -> None:
+        """Leave a mark."""
+        head.fields += b"X-Mark: yes\r\n"
 
 
 class ReloadCase(ServiceTestCase):
@@ -79,7 +97,7 @@ class ReloadCase(ServiceTestCase):
     def assert_changed(self, service: LoadBalancerService, configuration: Configuration) -> None:
         result = self.reload(service, configuration)
         self.assertTrue(result.ok, result.errors)
-        self.assertIs(service.configuration, configuration)
+        self.assertEqual(service.configuration, completed(configuration))
 
     def connect(self, number: int = 0) -> Peer:
         """A client of one of the ports that were ever opened."""
@@ -109,6 +127,65 @@ class Making(ReloadCase):
         error = self.assertRaises(ConfigurationError, LoadBalancerService.of, wrong, reactor=self.reactor)
         self.assertIn("--listen: 'x' was given", str(error))
         self.assertEqual(self.reactor.ports, [])
+
+    def test_what_is_left_open_is_said(self) -> None:
+        """Routes get names, and pools the site's settings, on a reload as well."""
+        routes = (Route(match=Match(path=("/a",)), pool="default"), Route(answer=FixedAnswer(body="here")))
+        service = self.serving(attrs.evolve(PLAIN, routes=routes))
+        self.assertIn(b"10.0.0.1:8000", self.ask(self.connect(), GET.replace(b"/ ", b"/a ")))
+        self.assert_changed(service, attrs.evolve(PLAIN, routes=routes, settings=Settings(retries=7)))
+        self.assertEqual(service.site.balancers["default"].settings.retries, 7)
+        self.assertIn(b"here", self.ask(self.connect()))
+        assert service.configuration is not None
+        self.assertEqual([route.name for route in service.configuration.routes], ["/a", "*"])
+
+    def test_mistakes_in_python(self) -> None:
+        """They are those that a file may have, and they name attributes; a reload with one changes nothing."""
+        wrong = attrs.evolve(PLAIN, admin_writable=True, routes=(Route(pool="defualt"),))
+        error = self.assertRaises(ConfigurationError, LoadBalancerService.of, wrong, reactor=self.reactor)
+        first, second = str(error).splitlines()
+        self.assertIn("admin_writable: it was given without admin;", first)
+        self.assertIn("routes[0].pool: 'defualt' was given, and there is no pool of that name (did you mean default?)", second)
+        service = self.serving()
+        result = self.reload(service, wrong)
+        self.assertEqual((result.ok, result.errors), (False, (first, second)))
+        self.assertIs(service.configuration, PLAIN)
+
+    def test_a_file_that_an_application_reads(self) -> None:
+        """It is read anew when the application says so; a mistake in it is told with its line, and changes nothing."""
+        path = Path(self.mktemp())
+        text = "listen = 'tcp:80'\nbackends = '10.0.0.1:8000'\nretries = {}\n"
+        path.write_text(text.format(1))
+        file = ConfigurationFile(str(path))
+        service = LoadBalancerService.of(file.read(), reactor=self.reactor, source=file)
+        service.startService()
+        self.addCleanup(self.end, service)
+        path.write_text(text.format(4))
+        self.assertTrue(self.successResultOf(service.reload()).ok)
+        self.assertEqual(service.site.settings.retries, 4)
+        path.write_text(text.format("-4"))
+        result = self.successResultOf(service.reload())
+        self.assertIn(f"{path.resolve()}:3: retries: -4 was given", result.errors[0])
+        self.assertEqual(service.site.settings.retries, 4)
+
+    def test_filters_of_the_application(self) -> None:
+        """Those that are the same stay; another one takes the place."""
+        mark = Mark()
+        service = self.serving(attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[mark]),)))
+        self.assertIn(b"X-Mark: yes", self.ask(self.connect()))
+        self.assert_changed(
+            service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[mark]),), settings=Settings(retries=1))
+        )
+        self.assertEqual(mark.made, 1)
+        wrong = Mark()
+        wrong.make = lambda context: None  # type: ignore[assignment, method-assign, return-value]
+        result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(name="a", pool="default", filters=[wrong]),)))
+        self.assertEqual(result.errors[0][:40], "routes[1].filters[0]: mark made None; allowed is what"[:40])
+        other = Mark()
+        result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[other]),)))
+        self.assertTrue(result.ok, result.errors)
+        self.assertEqual((mark.made, other.made), (1, 1))
+        self.assertIn(b"X-Mark: yes", self.ask(self.connect()))
 
     def test_one_that_was_made_of_a_pool_says_that_it_cannot_change(self) -> None:
         """It has no configuration that another one could be compared with."""

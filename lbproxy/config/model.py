@@ -6,8 +6,8 @@ A file's keys are the options' names; what is said at its top is said of the sit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import attrs
@@ -18,7 +18,10 @@ from ..health.spec import ProbeSpec
 from ..routing.model import Route
 from ..settings import Settings
 
-__all__ = ["POOL_SETTINGS", "AccessLogFile", "Certificates", "Configuration", "PoolConfiguration"]
+__all__ = ["OF_THE_SITE", "POOL_SETTINGS", "AccessLogFile", "Certificates", "Configuration", "PoolConfiguration"]
+
+#: What stands for a pool's settings where none were said: it has the site's (:func:`lbproxy.config.in_python.completed`).
+OF_THE_SITE = Settings()
 
 #: The settings that can be said of each pool; the others are the site's.
 POOL_SETTINGS = frozenset((
@@ -31,32 +34,100 @@ POOL_SETTINGS = frozenset((
 
 
 # Who makes one in Python may give any list: values that are equal compare equal, and nobody can change them.
+# Errors name the attribute.
+
+_Field = attrs.Attribute
 
 
-def _several(given: Any) -> tuple[Any, ...]:
-    if isinstance(given, str):
-        raise ConfigurationError(f"{given!r} was given; allowed is a list")
-    return tuple(given)
+def _several(given: Any) -> Any:
+    """A tuple of any list."""
+    listed = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    return tuple(given) if listed else given
 
 
-def _several_or_none(given: Any) -> tuple[Any, ...] | None:
-    return None if given is None else _several(given)
+def _unchangeable(given: Any) -> Any:
+    return MappingProxyType(dict(given)) if isinstance(given, Mapping) else given
 
 
-def _unchangeable(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(dict(given))
+def _read_backends(given: Any) -> Any:
+    """Texts are read as the command line's are; those that cannot be are left to the validator."""
+    several = _several(given)
+    return tuple(map(_backend, several)) if isinstance(several, tuple) else several
+
+
+def _backend(given: Any) -> Any:
+    try:
+        return Backend.parse(given) if isinstance(given, str) else given
+    except ConfigurationError:
+        return given
+
+
+def _read_probe(given: Any) -> Any:
+    return ProbeSpec.parse(given) if isinstance(given, str) else given
+
+
+_Validator = Callable[[object, "attrs.Attribute[Any]", Any], None]
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}: {value!r} was given; allowed is {allowed}")
+
+
+def _a(*kinds: type, words: str) -> _Validator:
+    """It is of one of these types."""
+
+    def validate(instance: object, attribute: _Field[Any], value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise _wrong(attribute.name, value, words)
+
+    return validate
+
+
+def _all(kind: type, words: str) -> _Validator:
+    """A list of values of this type."""
+
+    def validate(instance: object, attribute: _Field[Any], value: Any) -> None:
+        if not isinstance(value, tuple):
+            raise _wrong(attribute.name, value, f"a list, each of it {words}")
+        places = [place for place, one in enumerate(value) if not isinstance(one, kind)]
+        problems = [_wrong(f"{attribute.name}[{place}]", value[place], words) for place in places]
+        if problems:
+            raise ConfigurationError("\n".join(map(str, problems)))
+
+    return validate
+
+
+def _name(instance: object, attribute: _Field[Any], value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(attribute.name, value, "a text that is not empty")
+
+
+def _filters(instance: object, attribute: _Field[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise _wrong(attribute.name, value, "a dict of filters by their names")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise _wrong(attribute.name, name, "a filter's name, a text that is not empty")
+
+
+_TEXT = _a(str, words="a text")
+_TEXT_OR_NONE = _a(str, NoneType, words="a text, or None")
+_FLAG = _a(bool, words="a truth value, True or False")
+_TEXTS = _all(str, "a text")
+_TEXTS_OR_NONE = attrs.validators.optional(_TEXTS)
+_SETTINGS = _a(Settings, words="a Settings")
 
 
 @attrs.frozen(kw_only=True)
 class Certificates:
     """What clients are shown over TLS; :class:`lbproxy.tls.store.CertificateStore` says what each means."""
 
-    files: tuple[str, ...] = attrs.field(converter=_several)
-    default: str | None = None
-    reject_unknown_names: bool = False
-    profile: str = "intermediate"
-    client_ca: str | None = None
-    client_auth: str | None = None
+    files: tuple[str, ...] = attrs.field(converter=_several, validator=_TEXTS)
+    default: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
+    reject_unknown_names: bool = attrs.field(default=False, validator=_FLAG)
+    profile: str = attrs.field(default="intermediate", validator=_TEXT)
+    client_ca: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
+    client_auth: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,32 +138,36 @@ class AccessLogFile:
     :ivar explain: whether each line says why the exchange went where it went.
     """
 
-    path: str
-    format: str = "combined"
-    explain: bool = False
+    path: str = attrs.field(validator=_TEXT)
+    format: str = attrs.field(default="combined", validator=_TEXT)
+    explain: bool = attrs.field(default=False, validator=_FLAG)
 
 
 @attrs.frozen(kw_only=True)
 class PoolConfiguration:
     """One pool.
 
-    :ivar backends: as they are named here; empty where a file names them.
+    :ivar backends: as they are named here; empty where a file names them. Texts are read as the command line's are.
     :ivar backends_file: a file that names them, and is watched; empty: none.
     :ivar policy: as :func:`lbproxy.policies.policy_maker` reads it.
-    :ivar probe: how they are probed.
-    :ivar settings: the site's, with what is said of this pool.
+    :ivar probe: how they are probed; a text such as ``http:/healthz`` is read as the option is.
+    :ivar settings: all that holds for this pool, the site's being no more asked; if none are given, the site's.
     :ivar backend_ca: PEM file with the authorities of their certificates; None: the system's.
     :ivar backend_certificate: what they are shown.
     """
 
-    name: str = "default"
-    backends: tuple[Backend, ...] = attrs.field(default=(), converter=_several)
-    backends_file: str = ""
-    policy: str = "round-robin"
-    probe: ProbeSpec = attrs.field(factory=lambda: ProbeSpec.parse(None))
-    settings: Settings = attrs.field(factory=Settings)
-    backend_ca: str | None = None
-    backend_certificate: str | None = None
+    name: str = attrs.field(default="default", validator=_name)
+    backends: tuple[Backend, ...] = attrs.field(
+        default=(), converter=_read_backends, validator=_all(Backend, "a Backend, or a text such as '10.0.0.1:8000'")
+    )
+    backends_file: str = attrs.field(default="", validator=_TEXT)
+    policy: str = attrs.field(default="round-robin", validator=_TEXT)
+    probe: ProbeSpec = attrs.field(
+        factory=lambda: ProbeSpec.parse(None), converter=_read_probe, validator=_a(ProbeSpec, words="a ProbeSpec, or its text")
+    )
+    settings: Settings = attrs.field(factory=lambda: OF_THE_SITE, validator=_SETTINGS)
+    backend_ca: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
+    backend_certificate: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,19 +186,25 @@ class Configuration:
     :ivar watch: whether the files that this was read from are watched, and read anew when they change.
     """
 
-    listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several_or_none)
-    tls_listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several_or_none)
-    certificates: Certificates | None = None
-    admin: str | None = None
-    admin_writable: bool = False
-    access_log: AccessLogFile | None = None
-    settings: Settings = attrs.field(factory=Settings)
-    pools: tuple[PoolConfiguration, ...] = attrs.field(default=(), converter=_several)
-    routes: tuple[Route, ...] = attrs.field(default=(), converter=_several)
-    filters: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), converter=_unchangeable)
-    default_filters: tuple[str, ...] = attrs.field(default=(), converter=_several)
-    state_file: str = ""
-    watch: bool = False
+    listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several, validator=_TEXTS_OR_NONE)
+    tls_listen: tuple[str, ...] | None = attrs.field(default=None, converter=_several, validator=_TEXTS_OR_NONE)
+    certificates: Certificates | None = attrs.field(
+        default=None, validator=_a(Certificates, NoneType, words="a Certificates, or None")
+    )
+    admin: str | None = attrs.field(default=None, validator=_TEXT_OR_NONE)
+    admin_writable: bool = attrs.field(default=False, validator=_FLAG)
+    access_log: AccessLogFile | None = attrs.field(
+        default=None, validator=_a(AccessLogFile, NoneType, words="an AccessLogFile, or None")
+    )
+    settings: Settings = attrs.field(factory=Settings, validator=_SETTINGS)
+    pools: tuple[PoolConfiguration, ...] = attrs.field(
+        default=(), converter=_several, validator=_all(PoolConfiguration, "a PoolConfiguration")
+    )
+    routes: tuple[Route, ...] = attrs.field(default=(), converter=_several, validator=_all(Route, "a Route"))
+    filters: Mapping[str, Any] = attrs.field(default=MappingProxyType({}), converter=_unchangeable, validator=_filters)
+    default_filters: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_TEXTS)
+    state_file: str = attrs.field(default="", validator=_TEXT)
+    watch: bool = attrs.field(default=False, validator=_FLAG)
 
     @property
     def pools_by_name(self) -> dict[str, PoolConfiguration]:

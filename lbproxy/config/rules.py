@@ -27,7 +27,6 @@ __all__ = [
     "admin_problems",
     "backend_tls_problems",
     "certificate_problems",
-    "check",
     "cross_problems",
     "limit_problems",
     "place_problems",
@@ -55,16 +54,6 @@ def cross_problems(configuration: Configuration, known: Known = EVERYTHING) -> l
     :param known: what of it could be read; the rest has its defaults here, which nobody meant.
     """
     return [problem for rule in RULES for problem in rule(configuration, known)]
-
-
-def check(configuration: Configuration) -> None:
-    """What a file is checked for, of a configuration that was made in Python.
-
-    :raises ConfigurationError: with a line for each mistake.
-    """
-    problems = cross_problems(configuration)
-    if problems:
-        raise ConfigurationError("\n".join(problem.in_a_file for problem in problems))
 
 
 def sticky_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:

@@ -292,7 +292,7 @@ class Route:
     """
 
     name: str = attrs.field(default="", validator=unless_empty(_NAME))
-    match: Match = attrs.field(factory=Match, validator=attrs.validators.instance_of(Match))
+    match: Match = attrs.field(factory=Match, validator=Rule("a Match", lambda value: isinstance(value, Match)))
     filters: tuple[Any, ...] = attrs.field(default=(), converter=texts)
     pool: str = attrs.field(default="", validator=unless_empty(TEXT))
     split: Split | None = attrs.field(default=None, validator=_a(Split))

@@ -8,8 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.balance.backend import Backend
 from lbproxy.config.model import Certificates, Configuration, PoolConfiguration
-from lbproxy.config.rules import access_log_problems, check, cross_problems, unused
-from lbproxy.errors import ConfigurationError
+from lbproxy.config.rules import access_log_problems, cross_problems, unused
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.routing.model import Match, Mirror, Route, Split
 from lbproxy.settings import Settings
@@ -41,15 +40,6 @@ class RulesTests(SynchronousTestCase):
         self.check()
         self.check(pools=(), routes=(Route(name="a", resource="x"),))
         self.check(pools=(pool(backends=(), backends_file="/x"),))
-
-    def test_configurations_made_in_python(self) -> None:
-        """They are checked for the same; lists of any kind do, and make equal values."""
-        made = Configuration(pools=[pool(backends=[BACKEND])], listen=["tcp:80"], filters={})
-        check(made)
-        self.assertEqual(made, Configuration(pools=(pool(),), listen=("tcp:80",)))
-        self.assertRaises(ConfigurationError, Configuration, listen="tcp:80")
-        with self.assertRaisesRegex(ConfigurationError, "admin-writable: it was given without admin(.|\n)*backends: no backend"):
-            check(Configuration(admin_writable=True))
 
     def test_sessions(self) -> None:
         """What is said of them needs the cookie's name: at that pool, or at one of those that have it from the top."""
