@@ -6,12 +6,14 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from errno import EINVAL
+from typing import BinaryIO
 
 import attrs
 
 from .errors import ConfigurationError
 
-__all__ = ["FileStamp", "Stamp", "read_text", "stamp", "write_whole"]
+__all__ = ["FileStamp", "NotAFile", "Stamp", "opened", "read_text", "stamp", "write_whole"]
 
 #: What tells one state of a file from the next; None: there is none, or it cannot be looked at.
 Stamp = tuple[int, ...] | None
@@ -42,6 +44,22 @@ class FileStamp:
         return cls(tuple((path, stamp(path)) for path in sorted(set(paths))))
 
 
+class NotAFile(OSError):
+    """What is there is a directory, a pipe or a device."""
+
+
+def opened(path: str) -> BinaryIO:
+    """A file, opened to be read. What is none is not waited for: opening a pipe would wait for a writer.
+
+    :raises OSError: it cannot be opened; :class:`NotAFile` where it is none.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - it is given on
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotAFile(EINVAL, "it is no file")
+    return file
+
+
 def read_text(path: str, limit: int) -> str:
     """What is in a file, as text in UTF-8.
 
@@ -49,11 +67,10 @@ def read_text(path: str, limit: int) -> str:
     :raises ConfigurationError: it cannot be read, is no file, is too large, or no text; begins with the path.
     """
     try:
-        # Opening a pipe would wait for a writer.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigurationError(f"{path}: it is no file; give the path of one")
+        with opened(path) as file:
             data = file.read(limit + 1)
+    except NotAFile:
+        raise ConfigurationError(f"{path}: it is no file; give the path of one") from None
     except OSError as error:
         why = error.strerror or error
         raise ConfigurationError(f"{path}: it cannot be read: {why}; give a file that lbproxy may read") from None

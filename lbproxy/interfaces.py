@@ -141,8 +141,11 @@ class IFilterMaker(Interface):
 class IPoolControl(Interface):
     """What the control plane tells a pool: plain values only, so that the same calls can cross a process boundary."""
 
-    def set_backends(backends: Iterable[Backend]) -> None:
-        """Let the pool consist of these backends."""
+    def set_backends(backends: Iterable[Backend], source: str = "configuration") -> None:
+        """Let the pool consist of these backends.
+
+        :param source: who says so: ``configuration`` or ``operator``.
+        """
 
     def apply(verdict: Verdict) -> None:
         """Take what a check found."""

@@ -61,7 +61,7 @@ class Members:
         """
         member = self.pool.members.get(backend.address)
         if member is None:
-            self._take(self.configured, self.overlay.add(backend))
+            self._take(self.configured, self.overlay.add(backend), "operator")
         elif member.backend != backend:
             raise MembershipConflict(
                 f"pool {self.pool.name}: backend {backend.address} is there already, and described otherwise; "
@@ -79,7 +79,7 @@ class Members:
             raise MembershipConflict(
                 f"pool {self.pool.name}: backend {address} is the only one, and a pool must have one; add another one first"
             )
-        self._take(self.configured, self.overlay.remove(address))
+        self._take(self.configured, self.overlay.remove(address), "operator")
 
     def weigh(self, address: str, weight: int) -> None:
         """Let a member have another weight.
@@ -104,7 +104,7 @@ class Members:
 
         :raises ConfigurationError: the pool cannot have the backends that were added.
         """
-        self._take(self.configured, overlay)
+        self._take(self.configured, overlay, "operator")
         for wish in self.overlay.wishes.values():
             self.pool.wish(wish)
 
@@ -113,11 +113,11 @@ class Members:
             known = ", ".join(self.pool.members)
             raise UnknownBackend(f"pool {self.pool.name}: there is no backend {address}; there is {known}")
 
-    def _take(self, configured: tuple[Backend, ...], overlay: Overlay) -> None:
+    def _take(self, configured: tuple[Backend, ...], overlay: Overlay, source: str = "configuration") -> None:
         wanted = effective(configured, overlay)
         if wanted != self._members():
             try:
-                self.pool.set_backends(wanted)
+                self.pool.set_backends(wanted, source)
             except Exception:
                 if wanted != self._members():  # otherwise it was an observer of the pool that failed
                     raise

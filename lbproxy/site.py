@@ -13,13 +13,14 @@ from .balance.pool import Pool
 from .balance.state import Change
 from .config.model import Configuration
 from .interfaces import IExchangeObserver, IProbe
-from .preparing import Around, LiveFilter, Membership, Plain, Preparation, Prepared, Running, quietly
+from .preparing import Preparation
 from .proxy.balancer import Balancer
 from .proxy.desk import Desk, shortest_time
 from .proxy.exchange import Exchange
 from .routing.router import Router
 from .routing.split import SplitTarget
 from .settings import Settings
+from .site_parts import Around, LiveFilter, Membership, Plain, Prepared, Running, quietly
 from .tls.backends import BackendTls
 
 __all__ = ["Site"]

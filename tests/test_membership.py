@@ -55,6 +55,14 @@ class MembersTests(SynchronousTestCase):
         self.members.remove("a:1")
         self.assertEqual((self.there(), self.pool.members["b:1"].requests, self.said), ([("b:1", 1)], 7, 1))
 
+    def test_who_said_so(self) -> None:
+        """An operator's additions and removals are told as such, the configuration's as its own."""
+        self.members.add(Backend("c", 1))
+        self.members.remove("a:1")
+        self.members.configure(parse_backends(["a:1,b:1,d:1"]))
+        told = [(change.address, change.now, change.source) for change in self.changes]
+        self.assertEqual(told, [("c:1", "down", "operator"), ("a:1", "", "operator"), ("d:1", "down", "configuration")])
+
     def test_the_last_one_stays(self) -> None:
         """A pool must have one."""
         self.members.remove("a:1")

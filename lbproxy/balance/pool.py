@@ -78,11 +78,11 @@ class Pool:
 
     # What the control plane tells.
 
-    def set_backends(self, backends: Iterable[Backend]) -> None:
+    def set_backends(self, backends: Iterable[Backend], source: str = "configuration") -> None:
         """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
         one gets no exchanges before a check has found it well; but where nobody stays, they count as up, as at the start:
         there is nobody else who could be asked meanwhile."""
-        self._take({backend.address: backend for backend in self._checked(backends)}, up=False)
+        self._take({backend.address: backend for backend in self._checked(backends)}, up=False, source=source)
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether the pool could consist of these.
@@ -116,7 +116,7 @@ class Pool:
             raise ConfigurationError(f"pool {self.name}: no backend was given; at least one is needed")
         return wanted
 
-    def _take(self, wanted: dict[str, Backend], *, up: bool) -> None:
+    def _take(self, wanted: dict[str, Backend], *, up: bool, source: str = "configuration") -> None:
         self._tiers.check(wanted.values())
         now = self._seconds()
         before = self.members
@@ -135,8 +135,8 @@ class Pool:
         new = [member for address, member in members.items() if before and address not in before]
         self._tell(
             [
-                *(self._change(member, member.state, "", "taken out of the pool", "configuration") for member in gone),
-                *(self._change(member, "", member.state, "added to the pool", "configuration") for member in new),
+                *(self._change(member, member.state, "", "taken out of the pool", source) for member in gone),
+                *(self._change(member, "", member.state, "added to the pool", source) for member in new),
                 *panic,
             ]
         )

@@ -281,8 +281,8 @@ def _route_filters(name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Ite
     if [*map(_filter_name, old)] != [*map(_filter_name, new)]:
         yield Difference("route-changed", name, "filters", _shown(old), _shown(new))
         return
-    for number, (was, will) in enumerate(zip(old, new, strict=True), 1):
-        yield from _values("route-changed", name, was, will, prefix=f"filters.{number}.", hides=True)
+    for number, (was, will) in enumerate(zip(old, new, strict=True)):
+        yield from _values("route-changed", name, was, will, prefix=f"filters[{number}].", hides=True)
 
 
 def _filter_name(one: Any) -> str:

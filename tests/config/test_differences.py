@@ -145,7 +145,7 @@ class DifferencesTests(SynchronousTestCase):
             [
                 "route b leaves (answer)",
                 "route c comes (to app, new)",
-                "route a: filters.2.rate 10 -> 20",
+                "route a: filters[1].rate 10 -> 20",
                 "route a: match.path-prefix none -> /x, /y",
                 "route a: match.header is another one, not shown",
                 "route a: pool app -> none",

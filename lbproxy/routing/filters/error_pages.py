@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from ...errors import ConfigurationError
+from ...files import opened
 from ...http1.edit import field_line, remove_fields
 from .. import checks
 from ..checks import FIELD_VALUE, PATH, Rule, some, unless_empty
@@ -103,7 +104,7 @@ class ErrorPages:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             data = file.read(PAGE_LIMIT + 1)
     except OSError as error:
         raise ConfigurationError(checks.wrong("file", path, "a file that can be read", str(error.strerror))) from None

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import ConfigurationError
+from ...files import opened
 
 __all__ = ["HtpasswdChecker", "HtpasswdFile", "Password", "read_htpasswd"]
 
@@ -159,13 +160,13 @@ class HtpasswdFile:
 
     def _read(self) -> dict[bytes, Password]:
         try:
-            with open(self.path, encoding="utf-8") as file:
-                text = file.read(_LARGEST + 1)
+            with opened(self.path) as file:
+                data = file.read(_LARGEST + 1)
+            if len(data) > _LARGEST:
+                raise ConfigurationError(f"file: {self.path!r} was given, which is too long; allowed are {_LARGEST} bytes")
+            return read_htpasswd(data.decode(), self.path)
         except (OSError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from None
-        if len(text) > _LARGEST:
-            raise ConfigurationError(f"file: {self.path!r} was given, which is too long; allowed are {_LARGEST} characters")
-        return read_htpasswd(text, self.path)
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,8 +17,12 @@ from zope.interface import implementer
 from ...balance.backend import Backend
 from ...endpoints import client_endpoint
 from ...errors import ConfigurationError
+from ...files import opened
 
 __all__ = ["Way"]
+
+#: Bytes of a file with authorities that are read: more than any system's.
+_LARGEST = 4 << 20
 
 
 @implementer(IAgentEndpointFactory)
@@ -60,7 +63,8 @@ class _Secure:
 
 def _authorities(path: str) -> Any:
     try:
-        certificates = load_pem_x509_certificates(Path(path).read_bytes())
+        with opened(path) as file:
+            certificates = load_pem_x509_certificates(file.read(_LARGEST))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"ca: {path!r} was given, which cannot be read ({error}); allowed is a PEM file with certificates"

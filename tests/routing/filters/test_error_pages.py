@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,11 @@ class ErrorPagesTests(SynchronousTestCase):
         self.assertEqual(page(one.body(passing(), response(b"HTTP/1.1 404 X\r\n\r\n"))), b"\xff\x00page")
 
     def test_a_file_that_cannot_be_read_is_an_error(self) -> None:
-        """As one that is too large."""
-        for path, why in ((self.mktemp() + ".html", "No such file"), (self.file(".txt", b"x" * (PAGE_LIMIT + 1)), "larger")):
+        """As one that is too large, and a pipe, which is not waited for."""
+        pipe = self.mktemp() + ".html"
+        os.mkfifo(pipe)
+        large = self.file(".txt", b"x" * (PAGE_LIMIT + 1))
+        for path, why in ((self.mktemp() + ".html", "No such file"), (large, "larger"), (pipe, "it is no file")):
             error = self.assertRaises(ConfigurationError, live, ErrorPages(statuses=404, file=path))
             self.assertTrue(str(error).startswith("file: ") and why in str(error), error)
 

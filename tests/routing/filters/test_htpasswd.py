@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ class FileTests(SynchronousTestCase):
     def write(self, text: str) -> None:
         self.path.write_text(text)
         self.clock.advance(0)
+
+    def test_a_pipe_is_no_file(self) -> None:
+        """It is not waited for: nobody may ever write to it."""
+        pipe = self.mktemp()
+        os.mkfifo(pipe)
+        error = self.assertRaises(ConfigurationError, HtpasswdFile, pipe, self.clock.seconds)
+        self.assertIn("cannot be read (it is no file)", str(error))
 
     def test_it_is_read_anew(self) -> None:
         """When it has changed; it is looked at once a second."""
