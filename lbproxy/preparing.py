@@ -53,7 +53,7 @@ class Preparation:
         self._new = new
         self._before = {**given, **{name: pool.balancer for name, pool in running.pools.items()}}
         self._wanted = new.pools_by_name
-        self._made = Running()
+        self._made = Running(target_limit=new.settings.target_limit)
         self._steps: list[PoolStep] = []
         self._heirs: list[tuple[Filter, Filter]] = []
         self._reread: list[str] = []
@@ -188,14 +188,16 @@ class Preparation:
     def _filter(
         self, path: KeyPath, name: str, spec: Any, before: LiveFilter | None, *more: dict[str, int]
     ) -> LiveFilter | None:
-        """The one that there was, if it is equal, and its files are as they were; otherwise a new one, which comes into what
-        another of its type has.
+        """The one that there was, if it is equal, and its files and the limit of targets are as they were; otherwise a new one,
+        which comes into what another of its type has.
 
         :param more: where it counts as well.
         """
         files = files_of(spec)
         made_of = FileStamp.of(files) if files else NO_FILES
-        if before is not None and before.spec == spec and before.made_of == made_of:
+        limit = self._new.settings.target_limit
+        as_it_was = before is not None and (before.spec, before.made_of, self._running.target_limit) == (spec, made_of, limit)
+        if before is not None and as_it_was:
             return LiveFilter(name, spec, before.filter, before.counts, made_of)
         heir = before if before is not None and type(before.spec) is type(spec) else None
         counts: dict[str, int] = {} if heir is None else heir.counts
@@ -209,7 +211,7 @@ class Preparation:
             return None
         if heir is not None:
             self._heirs.append((made, heir.filter))
-            if heir.spec == spec:
+            if heir.spec == spec and heir.made_of != made_of:
                 self._reread.append(name)
         return LiveFilter(name, spec, made, counts, made_of)
 
@@ -244,8 +246,8 @@ class Preparation:
         types: dict[str, int] = {}
         made = []
         for place, spec, one in zip(places, specs, before, strict=True):
-            types[spec.type] = number = types.get(spec.type, 0) + 1
-            name = f"{route.name}/{spec.type}" + (f"/{number}" if number > 1 else "")
+            types[spec.type] = nth = types.get(spec.type, 0) + 1
+            name = f"{route.name}/{spec.type}" + (f"/{nth}" if nth > 1 else "")
             made.append(self._filter(("routes", number, "filters", place), name, spec, one, together))
         self._made.own[route.name] = [one for one in made if one is not None]
         return made

@@ -104,6 +104,7 @@ class Running:
     :ivar filters: those that stand by themselves, by name; *own* those of one route alone, by its name, in order.
     :ivar filtered: what a route's own filters and its mirror have counted together, by its name.
     :ivar table: finds routes; *routes* are the live ones, by name.
+    :ivar target_limit: what filters that write targets go by.
     """
 
     pools: dict[str, LivePool] = attrs.Factory(dict)
@@ -113,6 +114,7 @@ class Running:
     filtered: dict[str, dict[str, int]] = attrs.Factory(dict)
     table: RouteTable = attrs.Factory(lambda: RouteTable(()))
     routes: dict[str, LiveRoute] = attrs.Factory(dict)
+    target_limit: int = 0
 
 
 class Membership(Protocol):

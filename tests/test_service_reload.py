@@ -180,7 +180,7 @@ class Making(ReloadCase):
         wrong = Mark()
         wrong.make = lambda context: None  # type: ignore[assignment, method-assign, return-value]
         result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(name="a", pool="default", filters=[wrong]),)))
-        self.assertEqual(result.errors[0][:40], "routes[1].filters[0]: mark made None; allowed is what"[:40])
+        self.assertEqual(result.errors[0][:40], "routes[0].filters[0]: mark made None; allowed is what"[:40])
         other = Mark()
         result = self.reload(service, attrs.evolve(PLAIN, routes=(Route(pool="default", filters=[other]),)))
         self.assertTrue(result.ok, result.errors)

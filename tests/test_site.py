@@ -290,7 +290,7 @@ class MistakeTests(SynchronousTestCase):
     def test_a_filter_with_a_bug(self) -> None:
         """Is a problem like any other, with a traceback in the log."""
         wanted = configuration(ONE, routes=(route("r", "default", Broken(error=KeyError("x"))),))
-        self.assertEqual(self.problems(wanted), ["routes[1].filters[0]: KeyError: 'x'"])
+        self.assertEqual(self.problems(wanted), ["routes[0].filters[0]: KeyError: 'x'"])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_which_pool_without_routes(self) -> None:

@@ -15,6 +15,7 @@ from lbproxy.balance.round_robin import RoundRobin
 from lbproxy.balance.state import Change, Wish
 from lbproxy.config.model import Configuration
 from lbproxy.routing.filter import Filter
+from lbproxy.routing.filters.paths import PrefixAdd
 
 from .proxy.waiting import LONG, SWITCHING, UPGRADE
 from .sites import SiteRig, configuration, pool, route
@@ -363,6 +364,14 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual([one.seen for one in self.live(rig).filters], [1, 1])
         self.assertTrue(all(one is not other for one, other in zip(old, self.live(rig).filters, strict=True)))
         self.assertEqual([one.counts for one in rig.site.filters], [{"seen": 1}, {"seen": 1}])
+
+    def test_filters_that_write_targets_go_by_the_new_limit(self) -> None:
+        """Though nothing else of them is said differently."""
+        rig = self.rig(route("r", "default", PrefixAdd(prefix="/a")))
+        rig.change(configuration(ONE, routes=(route("r", "default", PrefixAdd(prefix="/a")),), target_limit=20))
+        client = rig.client()
+        client.send(at("/" + "x" * 18))
+        self.assertEqual(status(client.received()), 414)
 
     def test_a_filter_of_another_type_begins_anew(self) -> None:
         """In the same place, under the same name."""
