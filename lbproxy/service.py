@@ -1,4 +1,5 @@
-"""The load balancer as a Twisted service: builds the parts, binds, starts, drains, stops."""
+"""The load balancer as a Twisted service: builds the parts, and goes from one configuration to the next. Its life, from binding
+to the end of a drain, stands in its base, :mod:`.service_life`."""
 
 from __future__ import annotations
 
@@ -7,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
@@ -20,16 +20,16 @@ from .balance.pool import Pool
 from .changes import change, log_of, places_of, store_of
 from .config.in_python import completed
 from .config.model import Configuration
-from .drain import Drain
 from .explaining import explained
 from .http1.factory import ServerFactory
 from .interfaces import IExchangeObserver, IProbe
-from .listeners import Listeners, Places, addresses_of, close_all
+from .listeners import Listeners, Places, addresses_of
 from .members import Memberships
 from .observe.access_log import AccessLog
 from .observe.events import EventLog
 from .reload import Reloader, ReloadResult, Source
 from .resource import LoadBalancerResource
+from .service_life import ServiceLife
 from .settings import Settings
 from .site import Site
 from .state_file import StateFile
@@ -43,7 +43,7 @@ __all__ = ["LoadBalancerService"]
 _log = Logger()
 
 
-class LoadBalancerService(MultiService):
+class LoadBalancerService(ServiceLife):
     """A load balancer with its listeners, for any Twisted application; what ``twistd lbproxy`` runs.
 
     It binds in ``privilegedStartService`` and probes from ``startService`` on. Either all of it starts or nothing does.
@@ -162,7 +162,7 @@ class LoadBalancerService(MultiService):
         observers: Sequence[IExchangeObserver],
     ) -> None:
         """Put together what is there for as long as the service is."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.reactor = reactor
         self.clock: Any = reactor if clock is None else clock
         self.in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = partial(in_thread_of, reactor)
@@ -186,9 +186,6 @@ class LoadBalancerService(MultiService):
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
-        self._drain: Drain | None = None
-        self._bound = False
-        self._stopped: list[Deferred[None]] = []  # to be told when all is closed
 
     def _begin_with(
         self, places: Places, certificates: CertificateStore | None, backends: Sequence[BackendTls], admin_writable: bool
@@ -304,145 +301,6 @@ class LoadBalancerService(MultiService):
         """Have the access log told of all exchanges, and the other observers, from now on."""
         for desk in self.site.desks():
             desk.observe(_told(self.access_log, self._observers))
-
-    # The service's life.
-
-    def privilegedStartService(self) -> None:
-        """Open the access log and all ports, while there is the privilege to. While a drain lasts, the log and some of the ports
-        are still open.
-
-        :raises ListenError: when a port cannot be opened; it names it. What this call has opened is closed again.
-        :raises ConfigurationError: when the access log cannot be opened.
-        """
-        if self.access_log is not None and self._drain is None:
-            self.access_log.open()
-        closed = [listener for listener in self.listeners.all if not listener.bound]
-        try:
-            super().privilegedStartService()  # type: ignore[no-untyped-call]
-        except Exception:
-            close_all(closed)
-            if self._drain is None:
-                self._close_access_log()
-            raise
-        self._bound = True
-
-    def startService(self) -> None:
-        """Begin to serve and to probe; bind first, unless that has been done. A drain that lasts is called off."""
-        if not self._bound or self._drain is not None:
-            self.privilegedStartService()
-        drain, self._drain = self._drain, None
-        if drain is not None:
-            drain.cancel()
-        self.factory.draining = False
-        self.site.watch(self.events)
-        super().startService()  # type: ignore[no-untyped-call]
-        self.limit.start(self.site.settings.max_connections)
-        if self.access_log is not None:
-            self.access_log.start()
-        self.resource.start()
-        if self.watch is not None:
-            self.watch.start()
-        if self.members is not None:
-            self.members.start()
-        if self.state_file is not None:
-            self.state_file.start()
-        self.reloader.start()
-        _log.info(
-            "serving {listen} from {count} backends, at most {limit} client connections",
-            listen=self.listeners.described(),
-            count=sum(len(balancer.pool.members) for balancer in self.site.balancers.values()),
-            limit=self.counters.connections_limit or "any number of",
-        )
-
-    def stopService(self) -> Deferred[None]:
-        """Drain, then close all: ``/healthz`` fails at once; after ``settings.drain_delay`` seconds the listeners close; then
-        exchanges and tunnels that run have ``settings.drain`` seconds, and the rest is dropped. The admin listener stays to the
-        end.
-
-        Called again while it drains, it waits no longer.
-
-        :return: fires when all is closed, or when the service has been started again.
-        """
-        if not self._bound:
-            return maybeDeferred(super().stopService).addCallback(lambda _: None)
-        Service.stopService(self)
-        stopped: Deferred[None] = Deferred()
-        self._stopped.append(stopped)
-        if self._drain is None:
-            self._begin_drain()
-        else:
-            self._drain.end_now()
-        return stopped
-
-    @property
-    def draining(self) -> bool:
-        """Whether it has been told to stop, and something still runs."""
-        return self._drain is not None
-
-    @property
-    def bound(self) -> bool:
-        """Whether its ports are open, or some of them still."""
-        return self._bound
-
-    def _begin_drain(self) -> None:
-        self._drain = drain = Drain(
-            self.factory, _Totals(self.site), self.counters, self.site.settings, self.clock, self.listeners.close_clients
-        )
-        drain.over.addCallback(self._close)
-        drain.start()
-
-    def _close(self, _: object) -> None:
-        """Close what is not a listener or a client's connection, unless it was started again meanwhile."""
-        closing: Deferred[Any] = succeed(None)
-        if self._drain is not None:
-            self._drain = None
-            self._bound = False
-            self.reloader.stop()
-            self.resource.stop()
-            if self.watch is not None:
-                self.watch.stop()
-            self.site.unwatch(self.events)
-            self.events.stop()
-            self._close_access_log()
-            if self.members is not None:
-                self.members.stop()
-            keeping = succeed(None) if self.state_file is None else self.state_file.stop()
-            closing = maybeDeferred(super().stopService)  # the admin listener, and whatever others have put in here
-            closing.addBoth(self._end_listeners)
-            closing.addBoth(lambda _: keeping)
-        waiting, self._stopped = self._stopped, []
-        closing.addBoth(lambda _: _fire(waiting))
-
-    def _end_listeners(self, _: object) -> None:
-        """Leave no operator's connection open, unless it was started again meanwhile."""
-        if not self._bound:
-            self.listeners.end()
-
-    def _close_access_log(self) -> None:
-        if self.access_log is not None:
-            self.access_log.close()
-
-
-class _Totals:
-    """What runs of all of a site."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @property
-    def in_flight(self) -> int:
-        """Exchanges."""
-        return sum(desk.counters.in_flight for desk in self._site.desks())
-
-    @property
-    def tunnels(self) -> int:
-        """Those of them that are tunnels."""
-        return sum(desk.counters.tunnels for desk in self._site.desks())
-
-
-def _fire(waiting: list[Deferred[None]]) -> None:
-    for stopped in waiting:
-        stopped.callback(None)
 
 
 def _access_log(given: AccessLog | str | os.PathLike[str] | None, clock: IReactorTime) -> AccessLog | None:
