@@ -42,6 +42,10 @@ def run_command(options: Options, reactor: Any) -> None:
     try:
         for command in wanted:
             command(options, reactor)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough; what is left is nobody's, not the interpreter's either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
     except Unreadable as error:
         sys.exit(str(error))
     except ConfigurationError as error:

@@ -89,7 +89,9 @@ class Structurer:
         if not isinstance(table, dict):
             raise Mistakes(Problem((), f"{shown(table)} was given; allowed is a table with the keys {', '.join(known)}"))
         values, problems = self.fields(cls, table)
-        problems += unknown_keys(table, known)
+        unknown = unknown_keys(table, known)
+        mistyped = [_missing(one.meant) for one in unknown if one.meant]  # which is said once
+        problems = [*(one for one in problems if one not in mistyped), *unknown]
         if problems:
             raise Mistakes(*problems)
         return made(cls, values)
@@ -108,7 +110,7 @@ class Structurer:
                 except Mistakes as mistakes:
                     problems += [one.below(key) for one in mistakes.problems]
             elif field.required:
-                problems.append(Problem((), f"{key} is missing"))
+                problems.append(_missing(key))
         return values, problems
 
     def _field(self, field: FieldKey, value: Any, instance: Any) -> Any:
@@ -306,3 +308,7 @@ def _free(text: Text, kind: Any) -> Any:
             except ValueError:
                 continue
     return str(text)
+
+
+def _missing(key: str) -> Problem:
+    return Problem((), f"{key} is missing")

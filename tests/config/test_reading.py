@@ -387,6 +387,11 @@ class RouteTests(_Reads):
         ):
             self.assertIn(start, line)
 
+    def test_a_mistyped_key_is_not_missing_as_well(self) -> None:
+        """One mistake is told once."""
+        said = self.only("[filters.a]\ntype = 'rate-limit'\nrat = 5\n[[routes]]\nanswer = { status = 204 }\nfilters = 'a'\n")
+        self.assertIn("3: filters.a.rat: there is no such key (did you mean rate?)", said)
+
     def test_routes_that_no_request_can_take(self) -> None:
         """They are mistakes."""
         said = self.only(f"{POOL}{ROUTE}{ROUTE}")

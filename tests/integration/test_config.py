@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from .support import LOOPBACK, TWISTD, IntegrationTestCase, LoadBalancer, Process, ask, eventually, free_port
+from .support import LOOPBACK, TWISTD, IntegrationTestCase, LoadBalancer, Process, ask, environment, eventually, free_port
 
 
 class ConfigCase(IntegrationTestCase):
@@ -131,6 +132,18 @@ class AskingTests(ConfigCase):
             for words in ("carrier-pigeon:80", f"{self.folder}/nowhere.pem", f"{self.folder}/nobody.json"):
                 self.assertIn(words, said)
         self.assertIn(f"{self.folder}/nothing.toml", self.asked("--config", f"{self.folder}/nothing.toml", "--check", status=1))
+
+    def test_who_reads_no_further(self) -> None:
+        """What is printed for somebody who has seen enough, as ``| head`` has, ends in order and without a traceback."""
+        path = self.write("[pools.app]\nbackends = ['10.0.0.1:1']\n")
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            command = [*TWISTD, "lbproxy", "--config", path, "--print-config"]
+            done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, env=environment())
+        finally:
+            os.close(write)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
 
     def test_a_good_file(self) -> None:
         """``--check`` counts what is in it; nothing is opened, and no log is written."""
