@@ -16,22 +16,19 @@ from .config.model import Configuration, PoolConfiguration
 from .config.problems import KeyPath, Mistaken, Problem, below, did_you_mean, problems_of
 from .errors import ConfigurationError
 from .files import FileStamp
-from .http1.keys import request_key
 from .interfaces import IFilter, IProbe
 from .policies import policy_maker
 from .proxy.balancer import Balancer
+from .route_targets import pools_of, target_of
 from .routing.filter import Filter, FilterContext, files_of
 from .routing.mirror import Mirroring
 from .routing.model import Route
-from .routing.resources import ResourceTarget, static_target
-from .routing.router import LiveRoute, Target, counting
-from .routing.split import SplitTarget
+from .routing.router import LiveRoute, counting
 from .routing.table import RouteTable
-from .routing.targets import AnswerTarget, RedirectTarget
 from .site_parts import NO_FILES, Around, LiveFilter, LivePool, Policies, PoolStep, Prepared, Running
 from .tls.backends import BackendTls
 
-__all__ = ["Preparation", "target_of"]
+__all__ = ["Preparation"]
 
 _log = Logger()
 _Made = TypeVar("_Made")
@@ -307,40 +304,6 @@ def _made_of(spec: Any, context: FilterContext) -> Any:
     if not IFilter.providedBy(made):
         raise ConfigurationError(f"{spec.type} made {made!r}; allowed is what provides IFilter, such as a lbproxy.Filter")
     return made
-
-
-def pools_of(route: Route) -> list[str]:
-    """The names of all pools that a route leads to, or that get copies."""
-    names = [route.pool] if route.pool else []
-    if route.split is not None:
-        names += route.split.pools
-    if route.mirror is not None:
-        names.append(route.mirror.pool)
-    return names
-
-
-def target_of(route: Route, balancers: Mapping[str, Balancer], around: Around) -> Target:
-    """Where a route leads.
-
-    :raises ConfigurationError: there is nothing there.
-    """
-    router = around.router
-    if route.pool:
-        return balancers[route.pool]
-    if route.split is not None:
-        parts = [(name, balancers[name], float(weight)) for name, weight in route.split.pools.items()]
-        return SplitTarget(parts, request_key(route.split.by) if route.split.by else None, around.random)
-    if route.redirect is not None:
-        return RedirectTarget(route.redirect, router)
-    if route.answer is not None:
-        return AnswerTarget(route.answer, router)
-    if route.static is not None:
-        with below("static", known=("directory", "index")):
-            return static_target(route.static, router, route.match.path_prefix)
-    if route.resource not in around.resources:
-        known = ", ".join(around.resources) or "none: the application gives no resource"
-        raise ConfigurationError(f"resource: {route.resource!r} was given; allowed are {known}")
-    return ResourceTarget(around.resources[route.resource], router, route.match.path_prefix)
 
 
 def _itself(spec: object) -> object:
