@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from .config.differences import Difference, differences
 from .config.keys import TOP_KEYS
@@ -115,7 +116,7 @@ class _Change:
     def begin(self) -> Deferred[tuple[Any, ...]]:
         """Prepare what takes long, and go on."""
         preparing: Deferred[Any] = maybeDeferred(self._service.in_thread, self._prepare_in_thread)
-        return preparing.addCallback(lambda _: self._go_on())
+        return preparing.addCallback(lambda _: self._go_on()).addCallback(lambda _: self._go_by())
 
     def _prepare_in_thread(self) -> None:
         """Files are read, and with thousands of routes there is much to make and to compare."""
@@ -137,8 +138,8 @@ class _Change:
         except ConfigurationError as error:
             self._problems += problems_of(error, TOP_KEYS)
 
-    def _go_on(self) -> tuple[Any, ...]:
-        """What is left to prepare takes no time."""
+    def _go_on(self) -> Deferred[Any]:
+        """What is left to prepare takes no time; and then all processes must agree, where there are several."""
         if self._service.draining:
             _refuse("it is stopping")
         self._try(self._prepare_log)
@@ -149,7 +150,20 @@ class _Change:
         except Exception:
             self._abandon()
             raise
+        return maybeDeferred(self._service.role.agree, self._new, self._made.opening).addErrback(self._not_agreed)
+
+    def _not_agreed(self, failure: Failure) -> Failure:
+        self._abandon()
+        return failure
+
+    def _go_by(self) -> tuple[Any, ...]:
+        """All have agreed."""
+        if self._service.draining:
+            self._abandon()
+            self._service.role.withdrawn()
+            _refuse("it is stopping")
         self._apply()
+        self._service.role.applied()
         return tuple(self._made.differences)
 
     def _prepare_log(self) -> None:

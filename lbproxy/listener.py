@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
@@ -18,6 +18,7 @@ from zope.interface import implementer
 from .errors import ConfigurationError, ListenError
 from .http1.answers import last_answer
 from .http1.factory import ProxyProtocolFactory, SecureFactory
+from .role import Role
 from .tls.layer import Acceptor, TlsFactory
 
 __all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "where_to_listen"]
@@ -69,6 +70,7 @@ def check_endpoints(
     *,
     tls_listen: Sequence[str] = (),
     acceptor: Acceptor | None = None,
+    role: Role | None = None,
 ) -> list[IStreamServerEndpoint]:
     """Make the endpoints of their descriptions, in order: those for plain HTTP, those for TLS, the admin listener's. Nothing is
     opened yet, but certificates are read that descriptions name.
@@ -81,9 +83,10 @@ def check_endpoints(
 
     :param tls_listen: descriptions of plain endpoints, such as ``tcp:8443``, on which *acceptor*'s sessions are spoken. Behind
         ``haproxy:`` the header comes before the handshake, in the clear, as balancers send it that do not end TLS themselves.
-
+    :param role: makes the plain endpoints; by default they are Twisted's.
     :raises ConfigurationError: with a line for each that cannot be used: the option, what was given, and what is allowed.
     """
+    role = Role() if role is None else role
     wanted = [("--listen", description) for description in listen]
     wanted += [("--tls-listen", description) for description in tls_listen]
     if admin is not None:
@@ -93,10 +96,11 @@ def check_endpoints(
     for option, description in wanted:
         try:
             if option == "--tls-listen":
-                endpoints.append(_tls_endpoint(reactor, description, acceptor))
+                endpoints.append(_tls_endpoint(partial(role.endpoint, reactor), description, acceptor))
+            elif option == "--listen":
+                endpoints.append(_endpoint(partial(role.endpoint, reactor), description, _ProxyProtocolEndpoint))
             else:
-                behind_proxy = _ProxyProtocolEndpoint if option == "--listen" else proxyEndpoint
-                endpoints.append(_endpoint(reactor, description, behind_proxy))
+                endpoints.append(_endpoint(partial(role.operators_endpoint, reactor), description, proxyEndpoint))
         except Exception as error:  # parsers, plugins' among them, raise what they like
             port = 8443 if option == "--tls-listen" else 8080
             problems.append(
@@ -108,17 +112,22 @@ def check_endpoints(
     return endpoints
 
 
-def _endpoint(reactor: Any, description: str, behind_proxy: Callable[[Any], IStreamServerEndpoint]) -> IStreamServerEndpoint:
-    """:param behind_proxy: makes an endpoint that reads PROXY protocol headers of one that does not."""
+_Make = Callable[[str], IStreamServerEndpoint]
+
+
+def _endpoint(make: _Make, description: str, behind_proxy: Callable[[Any], IStreamServerEndpoint]) -> IStreamServerEndpoint:
+    """:param make: makes the endpoint of a description.
+    :param behind_proxy: makes an endpoint that reads PROXY protocol headers of one that does not.
+    """
     # What follows is escaped once, as a description of its own would be: Twisted takes the escapes off and puts them on again.
     inner = _PROXIED.sub("", description, count=1)
     if _PROXIED.match(inner):
         raise ValueError("a connection has one PROXY protocol header")
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, _with_backlog(inner))
+    endpoint = make(_with_backlog(inner))
     return endpoint if inner == description else behind_proxy(endpoint)
 
 
-def _tls_endpoint(reactor: Any, description: str, acceptor: Acceptor | None) -> IStreamServerEndpoint:
+def _tls_endpoint(make: _Make, description: str, acceptor: Acceptor | None) -> IStreamServerEndpoint:
     plain = _PROXIED.sub("", description, count=1)
     if _PROXIED.match(plain):
         raise ValueError("a connection has one PROXY protocol header")
@@ -126,7 +135,7 @@ def _tls_endpoint(reactor: Any, description: str, acceptor: Acceptor | None) -> 
         raise ValueError("TLS is spoken here anyway, with what --certificate names; give the place alone")
     if acceptor is None:
         raise ValueError("there is no certificate for it")
-    return _TlsEndpoint(serverFromString(reactor, _with_backlog(plain)), acceptor, plain != description)
+    return _TlsEndpoint(make(_with_backlog(plain)), acceptor, plain != description)
 
 
 @implementer(IStreamServerEndpoint)

@@ -17,6 +17,7 @@ from .errors import ListenError
 from .handover import Handover
 from .http1.factory import Door, ServerFactory
 from .listener import Listener, check_endpoints, where_to_listen
+from .role import Role
 from .tls.layer import Acceptor, ReplaceableAcceptor
 
 __all__ = ["AdminDoor", "Listeners", "Opening", "Places", "addresses_of", "close_all"]
@@ -101,13 +102,20 @@ class Listeners:
     :param parent: whose children they are.
     :param book: keeps the books of all clients' connections.
     :param admin_site: makes what serves operators.
+    :param role: what this process has to do with them.
     :ivar acceptor: makes the TLS sessions of all.
     :ivar plain: those for clients in the clear; *secure*: over TLS.
     :ivar admin: the operators'; None: there is none.
     """
 
     def __init__(
-        self, parent: MultiService, reactor: Any, clock: IReactorTime, book: ServerFactory, admin_site: Callable[[], Any]
+        self,
+        parent: MultiService,
+        reactor: Any,
+        clock: IReactorTime,
+        book: ServerFactory,
+        admin_site: Callable[[], Any],
+        role: Role | None = None,
     ) -> None:
         self.acceptor = ReplaceableAcceptor()
         self.plain: list[Listener] = []
@@ -118,6 +126,7 @@ class Listeners:
         self._clock = clock
         self._book = book
         self._admin_site = admin_site
+        self._role = Role() if role is None else role
         self._leaving: list[Any] = []  # calls that are to close what is left idle
 
     # What they are.
@@ -182,6 +191,7 @@ class Listeners:
                 places.admin,
                 tls_listen=places.secure,
                 acceptor=None if acceptor is None else self.acceptor,
+                role=self._role,
             )
         )
         opened: list[Listener] = []

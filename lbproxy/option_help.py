@@ -9,7 +9,7 @@ __all__ = ["EXAMPLES", "GROUPS", "options_help"]
 
 #: Every option, by what it is about.
 GROUPS = {
-    "One file for everything": ("config", "check", "print-config", "explain", "plan", "watch", "state-file"),
+    "One file for everything": ("config", "check", "print-config", "explain", "plan", "watch", "state-file", "workers"),
     "Backends and listeners": ("backends", "listen", "demo"),
     "TLS": (
         "tls-listen", "certificate", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth",

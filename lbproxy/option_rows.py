@@ -32,6 +32,7 @@ PARAMETER_ROWS: Sequence[Sequence[str | None]] = [
     ["config", None, None, "TOML file with any of these options, several pools, routes and filters; options win over it"],
     ["explain", None, None, "print what would become of a request, such as 'GET https://shop.example/cart?x=1', and end"],
     ["plan", None, None, "file to come: print what a reload of it would change, and what runs there just now, and end"],
+    ["workers", None, None, "processes that carry exchanges, or auto: one for each core"],
     ["state-file", None, None, "file in which what the admin listener was told of backends outlives a restart"],
     *([option, None, default(option), text] for option, text in SETTINGS.items()),
     ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],

@@ -139,7 +139,14 @@ class Preparation:
         policies = self._policies(wanted)
         backends = self._backends(wanted)
         seconds = around.clock.seconds
-        pool = Pool(backends, name=wanted.name, policy=policies, seconds=seconds, settings=wanted.settings)
+        pool = Pool(
+            backends,
+            name=wanted.name,
+            policy=policies,
+            seconds=seconds,
+            settings=wanted.settings,
+            make_state=around.role.make_state(wanted.name),
+        )
         tls = self._tls(wanted)
         balancer = Balancer(
             pool,
@@ -150,6 +157,7 @@ class Preparation:
             random=around.random,
             backend_tls=tls,
             site=around.router,
+            probing=around.role.probes,
         )
         live = LivePool(wanted, balancer, policies)
         self._steps.append(PoolStep(live=live, wanted=wanted, new=True, backends=backends))

@@ -29,6 +29,7 @@ from .observe.access_log import AccessLog
 from .observe.events import EventLog
 from .reload import Reloader, ReloadResult, Source
 from .resource import LoadBalancerResource
+from .role import Role
 from .service_life import ServiceLife
 from .settings import Settings
 from .site import Site
@@ -124,6 +125,7 @@ class LoadBalancerService(ServiceLife):
         observers: Sequence[IExchangeObserver] = (),
         certificates: CertificateStore | None = None,
         source: Source | None = None,
+        role: Role | None = None,
     ) -> LoadBalancerService:
         """A service that is made of a configuration, and can be changed to another one while it runs (:meth:`reload`).
 
@@ -134,18 +136,20 @@ class LoadBalancerService(ServiceLife):
         :param certificates: what *configuration* says of them, where it has been read already.
         :param source: where *configuration* was read from, and is read anew when ``reloader.reload()`` is called; it is watched
             if it says so.
+        :param role: what this process has to do of it, where several are one load balancer; by default all.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
+        role = Role() if role is None else role
         configuration = completed(configuration)
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
-        members = Memberships(time, partial(in_thread_of, reactor))
+        members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
         told = _told(log, observers)
-        site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members)
-        service._wire(reactor, clock, LoadBalancerResource.of_site(site, reactor=reactor), log, observers)
+        site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
+        service._wire(reactor, clock, LoadBalancerResource.of_site(site, reactor=reactor), log, observers, role)
         service.configuration = configuration
-        service.members = members
+        service.members = members if role.members is None else None
         service.reloader.source = source
         service.keep_state(configuration.state_file)
         if certificates is None:
@@ -160,10 +164,12 @@ class LoadBalancerService(ServiceLife):
         resource: LoadBalancerResource,
         access_log: AccessLog | None,
         observers: Sequence[IExchangeObserver],
+        role: Role | None = None,
     ) -> None:
         """Put together what is there for as long as the service is."""
         super().__init__()
         self.reactor = reactor
+        self.role = role = Role() if role is None else role
         self.clock: Any = reactor if clock is None else clock
         self.in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = partial(in_thread_of, reactor)
         self.resource = resource
@@ -176,10 +182,10 @@ class LoadBalancerService(ServiceLife):
         self.members: Memberships | None = None
         self.state_file: StateFile | None = None
         self.admin_writable = False
-        self.events = EventLog(self.clock)
+        self.events = EventLog(self.clock, silent=not role.tells_changes)
         self.counters = resource.counters
         self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
-        self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site)
+        self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site, role)
         self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
         self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)

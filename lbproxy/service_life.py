@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .proxy.counters import ListenerCounters
     from .reload import Reloader
     from .resource import LoadBalancerResource
+    from .role import Role
     from .site import Site
     from .state_file import StateFile
     from .tls.watch import CertificateWatch
@@ -47,13 +48,14 @@ class ServiceLife(MultiService):
     members: Memberships | None
     reloader: Reloader
     resource: LoadBalancerResource
+    role: Role
     site: Site
     state_file: StateFile | None
     watch: CertificateWatch | None
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._drain: Drain | None = None
+        self._drain: Any = None  # a Drain
         self._bound = False
         self._stopped: list[Deferred[None]] = []  # to be told when all is closed
 
@@ -135,11 +137,13 @@ class ServiceLife(MultiService):
         return self._bound
 
     def _begin_drain(self) -> None:
-        self._drain = drain = Drain(
-            self.factory, _Totals(self.site), self.counters, self.site.settings, self.clock, self.listeners.close_clients
-        )
+        self._drain = drain = self.role.drain(self._own_drain)
         drain.over.addCallback(self._close)
         drain.start()
+
+    def _own_drain(self) -> Drain:
+        settings, close = self.site.settings, self.listeners.close_clients
+        return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close)
 
     def _close(self, _: object) -> None:
         """Close what is not a listener or a client's connection, unless it was started again meanwhile."""

@@ -17,6 +17,7 @@ from .preparing import Preparation
 from .proxy.balancer import Balancer
 from .proxy.desk import Desk, shortest_time
 from .proxy.exchange import Exchange
+from .role import Role
 from .routing.router import Router
 from .routing.split import SplitTarget
 from .settings import Settings
@@ -40,6 +41,7 @@ class Site:
     :param random: the only source of chance.
     :param resources: the application's own, by the names that routes give.
     :param members: tells the pools of configurations whom they consist of; by default, whom those name.
+    :param role: what this process has to do of it; by default all.
     :ivar configuration: what it goes by; None: it was made of pools.
     :ivar router: finds each exchange's route; the desk that all pools share.
     :ivar balancers: the pools' balancers by their names, in the operator's order.
@@ -57,6 +59,7 @@ class Site:
         random: Random | None = None,
         resources: Mapping[str, Any] | None = None,
         members: Membership | None = None,
+        role: Role | None = None,
     ) -> None:
         self._reactor = reactor
         self._clock: IReactorTime = reactor if clock is None else clock
@@ -64,6 +67,9 @@ class Site:
         self.settings = settings = Settings() if settings is None else settings
         self.configuration: Configuration | None = None
         self.router = Router(self._clock, settings, observers)
+        self._role = role = Role() if role is None else role
+        if role.random_key is not None:
+            self.router.random_key = role.random_key
         self.balancers: dict[str, Balancer] = {}
         self.leaving: list[Balancer] = []
         self.running = False
@@ -77,6 +83,7 @@ class Site:
             router=self.router,
             resources={} if resources is None else resources,
             members=Plain() if members is None else members,
+            role=role,
         )
         self.forward: Callable[[Exchange], None] = self._begin
 
@@ -91,6 +98,7 @@ class Site:
         random: Random | None = None,
         resources: Mapping[str, Any] | None = None,
         members: Membership | None = None,
+        role: Role | None = None,
     ) -> Site:
         """The site that a configuration describes; nothing runs before :meth:`start`, or the first exchange.
 
@@ -104,6 +112,7 @@ class Site:
             random=random,
             resources=resources,
             members=members,
+            role=role,
         )
         site.apply(site.prepare(configuration))
         return site
@@ -230,6 +239,7 @@ class Site:
 
     def _welcome(self, balancer: Balancer) -> None:
         balancer.wake = lambda: self._wake(balancer)
+        self._role.welcome(balancer.pool)
         balancer.pool.observers += [one for one in self._watchers if one not in balancer.pool.observers]
 
     def _leave(self, balancer: Balancer) -> None:

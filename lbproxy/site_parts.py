@@ -16,6 +16,7 @@ from .config.model import Configuration, PoolConfiguration
 from .files import FileStamp
 from .interfaces import IPolicy, IProbe
 from .proxy.balancer import Balancer
+from .role import Role
 from .routing.filter import Filter
 from .routing.router import LiveRoute, Router
 from .routing.table import RouteTable
@@ -156,6 +157,7 @@ class Around:
 
     :ivar resources: the application's own, by the names that routes give.
     :ivar members: tells pools whom they consist of.
+    :ivar role: what this process has to do of it.
     """
 
     reactor: Any
@@ -164,6 +166,7 @@ class Around:
     router: Router
     resources: Mapping[str, Any]
     members: Membership
+    role: Role
 
 
 @attrs.frozen(kw_only=True)

@@ -176,12 +176,14 @@ def makeService(options: Options) -> IService:
     from .changes import check_places
     from .demo import DemoService
     from .service import LoadBalancerService
+    from .workers.supervisor import supervised
 
     service: Any = _UnderTwistd(reactor)
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
         certificates = options["certificates"]  # which are read already, unless a file names them
-        made = LoadBalancerService.of(configuration, reactor=reactor, certificates=certificates, source=options.file)
+        make = supervised if configuration.workers > 1 else LoadBalancerService.of
+        made = make(configuration, reactor=reactor, certificates=certificates, source=options.file)
         made.printed = None if options["demo"] else options.printed
         service.balancers.append(made)
         return made

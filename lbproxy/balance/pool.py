@@ -41,7 +41,9 @@ class Pool:
     :param settings: of these, ``slow_start`` and ``panic`` concern a pool; without any it takes those of its balancer.
     :ivar members: the backends' states by address, in the order given.
     :ivar observers: are called with each :class:`~lbproxy.balance.state.Change`.
+    :ivar followers: are told the same as the pool, right after it: the pool of the same name in other processes.
     :ivar panicking: whether health is ignored because too few backends are up.
+    :param make_state: makes the state of a member of its backend, the time, and ``up=``.
     :raises ConfigurationError: for no backends, for one named twice, and for one policy object where there are several tiers.
     """
 
@@ -53,18 +55,21 @@ class Pool:
         policy: IPolicy | Callable[[], IPolicy] | None = None,
         seconds: Callable[[], float] = time,
         settings: Settings | None = None,
+        make_state: Callable[..., BackendState] = BackendState,
     ) -> None:
         self.name = name
         self.members: dict[str, BackendState] = {}
         self.observers: list[Callable[[Change], None]] = []
+        self.followers: list[IPoolControl] = []
         self.panicking = False
         self.settings = settings
+        self._make_state = make_state
         self._seconds = seconds
         self._warming: set[BackendState] = set()
         self._untold: deque[tuple[Change, Callable[[Change], None]]] = deque()
         self._telling = False
         self._tiers = Tiers(RoundRobin if policy is None else policy)
-        self._take({backend.address: backend for backend in self._checked(backends)}, up=True)
+        self._take({backend.address: backend for backend in self._checked(backends)})
 
     @property
     def policy(self) -> IPolicy:
@@ -82,7 +87,12 @@ class Pool:
         """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
         one gets no exchanges before a check has found it well; but where nobody stays, they count as up, as at the start:
         there is nobody else who could be asked meanwhile."""
-        self._take({backend.address: backend for backend in self._checked(backends)}, up=False, source=source)
+        wanted = self._checked(backends)
+        try:
+            self._take({backend.address: backend for backend in wanted}, source)
+        finally:
+            if [member.backend for member in self.members.values()] == wanted:
+                self._repeat("set_backends", wanted, source)
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether the pool could consist of these.
@@ -116,12 +126,17 @@ class Pool:
             raise ConfigurationError(f"pool {self.name}: no backend was given; at least one is needed")
         return wanted
 
-    def _take(self, wanted: dict[str, Backend], *, up: bool, source: str = "configuration") -> None:
+    def _repeat(self, call: str, *args: object) -> None:
+        for follower in self.followers:
+            getattr(follower, call)(*args)
+
+    def _take(self, wanted: dict[str, Backend], source: str = "configuration") -> None:
         self._tiers.check(wanted.values())
         now = self._seconds()
         before = self.members
-        up = up or wanted.keys().isdisjoint(before)
-        members = {address: before.get(address) or BackendState(backend, now, up=up) for address, backend in wanted.items()}
+        up = wanted.keys().isdisjoint(before)
+        make = self._make_state
+        members = {address: before.get(address) or make(backend, now, up=up) for address, backend in wanted.items()}
         for address, member in members.items():
             member.configure(wanted[address])
             self._warm(member, now)
@@ -153,6 +168,7 @@ class Pool:
             return
         was, was_up = member.state, member.up
         news = member.learn(verdict)
+        self._repeat("apply", verdict)
         if member.up != was_up:
             if member.up:
                 self._begin_to_warm(member)
@@ -167,6 +183,7 @@ class Pool:
             return
         was, back = member.state, member.want == "maintenance"
         member.want = wish.want
+        self._repeat("wish", wish)
         if back and member.up:
             self._begin_to_warm(member)
         reason = wish.reason or f"the operator wants it so: {wish.want}"

@@ -46,6 +46,7 @@ SITE_KEYS: dict[str, tuple[Any, type, str]] = {
     "default-filters": (tuple[str, ...], Configuration, "default_filters"),
     "state-file": (str, Configuration, "state_file"),
     "watch": (bool, Configuration, "watch"),
+    "workers": (int, Configuration, "workers"),
 }
 #: Those that are paths of files. ``-`` is standard output.
 PATH_KEYS = frozenset((

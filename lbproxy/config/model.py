@@ -183,6 +183,7 @@ class Configuration:
     :ivar filters: those that stand by themselves, by name (:class:`lbproxy.routing.filter.FilterSpec`).
     :ivar default_filters: names of those that every route has before its own.
     :ivar state_file: keeps over a restart what was told by the admin listener; empty: nothing is kept.
+    :ivar workers: processes that carry exchanges.
     :ivar watch: whether the files that this was read from are watched, and read anew when they change.
     """
 
@@ -205,6 +206,7 @@ class Configuration:
     default_filters: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_TEXTS)
     state_file: str = attrs.field(default="", validator=_TEXT)
     watch: bool = attrs.field(default=False, validator=_FLAG)
+    workers: int = attrs.field(default=1, validator=_a(int, words="a whole number"))
 
     @property
     def pools_by_name(self) -> dict[str, PoolConfiguration]:

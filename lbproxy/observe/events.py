@@ -32,11 +32,13 @@ class EventLog:
 
     :param clock: says when the log has had enough, and when it may be told how much was left out.
     :param limit: how many changes are kept.
+    :param silent: whether nothing is written to the log: another process does.
     :ivar last: the number of the last change; 0 before any.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int = EVENTS_KEPT) -> None:
+    def __init__(self, clock: IReactorTime, limit: int = EVENTS_KEPT, *, silent: bool = False) -> None:
         self.last = 0
+        self._silent = silent
         self._clock = clock
         self._kept: deque[Change] = deque(maxlen=limit)
         self._lines = 0
@@ -48,6 +50,8 @@ class EventLog:
         """Take a change down."""
         self.last += 1
         self._kept.append(change)
+        if self._silent:
+            return
         now = self._clock.seconds()
         if now >= self._lines_until:
             self._tell_left_out()

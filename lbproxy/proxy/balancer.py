@@ -48,6 +48,7 @@ class Balancer(Desk):
     :param random: source of back-offs and of probes' jitter.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     :param site: the desk of the site whose pool this is; None: the pool is all there is.
+    :param probing: whether its backends are probed here; otherwise somebody else says what is found.
     :ivar timed: whether attempts or exchanges have a time-out of their own.
     :ivar waits: of the exchanges that run, those that wait for something, or have waited.
     :ivar retired: whether its pool has left the site.
@@ -71,6 +72,7 @@ class Balancer(Desk):
         random: Random | None = None,
         backend_tls: BackendTls | None = None,
         site: Desk | None = None,
+        probing: bool = True,
     ) -> None:
         settings = Settings() if settings is None else settings
         super().__init__(reactor if clock is None else clock, settings, observers, site)
@@ -89,6 +91,7 @@ class Balancer(Desk):
         self.hedging: Hedging | None = None
         self.sticky: Sticky | None = None
         self.running = self.retired = False
+        self._probing = probing
         self.wake: Callable[[], None] = self.start
         self._derive(settings)
 
@@ -147,7 +150,8 @@ class Balancer(Desk):
         if not self.retired:
             self.upstreams.open()
         self.sweep.start()
-        self.probes.start()
+        if self._probing:
+            self.probes.start()
         self.beat.add(self.pulse)
 
     def stop(self) -> None:

@@ -1,0 +1,82 @@
+"""What a process has to do of a service: all of it, or only a part, where several processes are one load balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from .balance.state import BackendState
+
+if TYPE_CHECKING:
+    from .balance.backend import Backend
+    from .balance.pool import Pool
+    from .config.model import Configuration
+
+__all__ = ["Role"]
+
+
+class Role:
+    """The only process: all is done here. A supervisor, and each of its workers, has a role of its own
+    (:mod:`lbproxy.workers`).
+
+    :ivar probes: whether backends are probed here.
+    :ivar tells_changes: whether changes of backends' states are written to the log here.
+    :ivar members: tells the site's pools whom they consist of; None: the service's own
+        :class:`~lbproxy.members.Memberships`.
+    :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
+    """
+
+    probes = True
+    tells_changes = True
+    members: Any = None
+    random_key: bytes | None = None
+
+    def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
+        """The endpoint of a clients' listener, without ``haproxy:`` before it.
+
+        :raises Exception: for what cannot be read.
+        """
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+
+    def operators_endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
+        """The same of the operators' listener."""
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+
+    def make_state(self, pool: str) -> Callable[..., BackendState]:
+        """What makes the states of a pool's members, of a :class:`~lbproxy.balance.backend.Backend`, the time, and ``up=``."""
+        return _state
+
+    def welcome(self, pool: Pool) -> None:
+        """There is this pool from now on."""
+
+    def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
+        """All is prepared to go by this configuration.
+
+        :param opening: the listeners that are to be (:class:`lbproxy.listeners.Opening`), open by now.
+        :return: fires when it may be gone by, at once or later; fails, with a
+            :class:`~lbproxy.errors.ConfigurationError`, when it may not.
+        """
+        return succeed(None)
+
+    def applied(self) -> None:
+        """It is gone by from now on."""
+
+    def withdrawn(self) -> None:
+        """After it was agreed, it turned out that it cannot be gone by."""
+
+    def drain(self, ordinary: Callable[[], Any]) -> Any:
+        """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).
+
+        :param ordinary: makes one for those of this process.
+        """
+        return ordinary()
+
+
+def _state(backend: Backend, now: float, *, up: bool = True) -> BackendState:
+    return BackendState(backend, now, up=up)

@@ -1,0 +1,1 @@
+"""One load balancer of several processes: a supervisor, that decides, and its workers, that carry exchanges."""

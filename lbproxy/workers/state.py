@@ -1,0 +1,71 @@
+"""What a worker needs to know to begin, beside the messages that it gets from then on."""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from ..config.model import Configuration
+from ..settings import Settings
+
+__all__ = ["State", "packed", "unpacked", "worker_configuration"]
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """Of the moment. All plain values, for JSON.
+
+    :ivar workers: how many there are in all.
+    :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
+    :ivar backends: whom each pool consists of, by its name.
+    :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
+    """
+
+    workers: int
+    random_key: str
+    backends: dict[str, list[str]]
+    calls: list[list[Any]]
+
+
+def worker_configuration(configuration: Configuration, workers: int) -> Configuration:
+    """What a worker goes by: without what its supervisor does alone, and with its share of what is the machine's."""
+    return attrs.evolve(
+        configuration,
+        admin=None,
+        admin_writable=False,
+        state_file="",
+        watch=False,
+        workers=1,
+        settings=_settings(configuration.settings, workers),
+        pools=tuple(
+            attrs.evolve(pool, backends_file="", settings=_settings(pool.settings, workers)) for pool in configuration.pools
+        ),
+    )
+
+
+def _settings(settings: Settings, workers: int) -> Settings:
+    """Certificates are watched, and outliers are found, by the supervisor, who sees all."""
+    return attrs.evolve(settings, certificate_check=0.0, outliers=(), queue=-(-settings.queue // workers))
+
+
+def _frozen(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+# Of which pickle knows nothing; and configurations are full of them.
+copyreg.pickle(MappingProxyType, lambda proxy: (_frozen, (dict(proxy),)))
+
+
+def packed(configuration: Configuration) -> bytes:
+    """A configuration as bytes for a process of the same version."""
+    return pickle.dumps(configuration)
+
+
+def unpacked(data: bytes) -> Configuration:
+    """The configuration. Only for bytes of our own supervisor, who could run anything here anyway."""
+    configuration: Configuration = pickle.loads(data)
+    return configuration
