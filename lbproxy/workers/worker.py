@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,6 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .. import __version__
@@ -23,7 +23,22 @@ from ..errors import LBProxyError
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
+from .link import Link
+from .messages import (
+    Abandon,
+    Begin,
+    Certificates,
+    Commit,
+    Drain,
+    Farewell,
+    Leaving,
+    Prepare,
+    Refused,
+    Report,
+    Share,
+    Socket,
+    Tell,
+)
 from .sockets import Given
 from .state import unpacked
 
@@ -77,6 +92,9 @@ class WorkerRole(Role):
         self._worker.prepared()
         return self._waiting
 
+    def serving(self, say: Callable[[], object]) -> None:
+        """The supervisor says it, of all."""
+
     def decide(self, failure: LBProxyError | None) -> None:
         """The supervisor has said it: None is yes."""
         waiting, self._waiting = self._waiting, None
@@ -99,7 +117,7 @@ class _Upward(Sender):
             super().apply(verdict)
 
 
-class Worker(amp.AMP):
+class Worker(Link):
     """The worker's end of the link."""
 
     role: WorkerRole
@@ -111,7 +129,8 @@ class Worker(amp.AMP):
         self._sockets: list[tuple[str, int, int]] = []
         self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
-        self._running = False
+        self._refused = ""  # why what was decided could not be gone by
+        self._running = self._ending = self._over = False
 
     def sockets_for(self, description: str) -> list[tuple[int, int]]:
         """Those that were given for a listener of this description."""
@@ -125,17 +144,20 @@ class Worker(amp.AMP):
         return {}
 
     @Begin.responder
-    def begin(self, number: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
+    def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         try:
             self.role = WorkerRole(self, state)
             self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
-            self._running = True
             self._hear(state["calls"])
             self.service.startService()
         except LBProxyError as error:
             raise Refused(str(error)) from error
+        except Exception as error:
+            _log.failure("a mistake, of lbproxy or of a plugin")
+            raise Refused(f"{type(error).__name__}: {error}; the log has the traceback") from error
+        self._running = True
         return {}
 
     @Tell.responder
@@ -159,10 +181,12 @@ class Worker(amp.AMP):
             self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
-    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]]:
+    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
+        if not self._running:
+            return {}  # it could not begin, and is about to be replaced
         self.role.members.backends = state["backends"]
         answer: Deferred[dict[str, Any]] = Deferred()
-        self._preparing = answer
+        self._preparing, self._refused = answer, ""
         self.service.reload(unpacked(configuration)).addCallback(self._reloaded)
         return answer
 
@@ -173,45 +197,86 @@ class Worker(amp.AMP):
             preparing.callback({})
 
     def _reloaded(self, result: Any) -> None:
+        self._close_sockets()
         preparing, self._preparing = self._preparing, None
+        self._refused = "\n".join(result.errors)
         if preparing is not None:
-            preparing.errback(Refused("\n".join(result.errors)))
+            preparing.errback(Refused(self._refused))
+
+    def _close_sockets(self) -> None:
+        """Those that were given for listeners which are not to be."""
+        sockets, self._sockets = self._sockets, []
+        for _, fd, _ in sockets:
+            os.close(fd)
 
     @Commit.responder
     def commit(self) -> dict[str, Any]:
-        self.role.decide(None)
+        if self._running:
+            self.role.decide(None)
+        if self._refused:
+            raise Refused(self._refused)
         return {}
 
     @Abandon.responder
     def abandon(self) -> dict[str, Any]:
-        self.role.decide(LBProxyError("another worker cannot go by it"))
+        if self._running:
+            self.role.decide(LBProxyError("it is not gone by, for not all processes can"))
+        return {}
+
+    @Certificates.responder
+    def certificates(self) -> dict[str, Any]:
+        if self._running:
+            self.service.reload_certificates()
         return {}
 
     @Report.responder
     def report(self) -> dict[str, Any]:
-        return {"sheet": {}}
+        return {"sheet": self._sheet()}
+
+    def _sheet(self) -> Any:
+        """What was counted since the last time."""
+        return {}
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
         return {}
 
+    # Its end.
+
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
-        self._end()
+        self._end(now)
         return {}
 
-    def _end(self) -> None:
-        if not self._running:
-            self._reactor.stop()
-            return
-        self.service.stopService().addBoth(lambda _: self._stop())
-
-    def _stop(self) -> None:
-        if self._reactor.running:
-            self._reactor.stop()
+    def leave(self) -> None:
+        """It was told by a signal to end: another one takes its place while it drains."""
+        if not self._ending and self.transport is not None:
+            self.callRemote(Leaving)  # type: ignore[no-untyped-call]
+        self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: bring what runs to its end, and end."""
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
         self._end()
 
+    def _end(self, now: bool = False) -> None:
+        """:param now: nothing is waited for."""
+        if not self._running:
+            self._stop()
+            return
+        if not self._ending:
+            self._ending = True
+            self.service.stopService().addBoth(lambda _: self._say_farewell())
+        if now:
+            self.service.stopService()
+
+    def _say_farewell(self) -> None:
+        if self.transport is None:
+            self._stop()
+        else:
+            self.callRemote(Farewell, sheet=self._sheet()).addBoth(lambda _: self._stop())  # type: ignore[no-untyped-call]
+
+    def _stop(self) -> None:
+        if not self._over and self._reactor.running:
+            self._over = True
+            self._reactor.stop()
