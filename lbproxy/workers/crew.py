@@ -10,14 +10,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend_values import backend_text
+from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..errors import ConfigurationError
 from .board import Board
-from .calls import snapshot, tell
+from .calls import plain_backends, snapshot
 from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
+from .verdicts import Verdicts
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -41,6 +42,7 @@ class Crew(Service):
         self.restarts = dict.fromkeys(range(count), 0)
         self._service = service
         self._prepared: list[WorkerProcess] = []
+        self._verdicts = Verdicts(lambda: service.site.balancers)
 
     def startService(self) -> None:
         """Start all workers."""
@@ -76,7 +78,7 @@ class Crew(Service):
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        backends = {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools}
+        backends = {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools}
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
@@ -97,9 +99,9 @@ class Crew(Service):
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """What traffic has taught one of them is told to the supervisor's pools, and by these to all workers."""
-        pools: Any = {name: balancer.pool for name, balancer in self._service.site.balancers.items()}
-        for call in calls:
-            tell(pools, call)
+        answers = self._verdicts.told(worker.number, calls)
+        if answers:
+            worker.call(Tell, calls=answers)
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
@@ -116,8 +118,11 @@ class Crew(Service):
 
     # What is said to all.
 
-    def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
+    def tell(self, pool: Pool, call: list[Any]) -> None:
+        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
+        balancer = self._service.site.balancers.get(pool.name)
+        if balancer is None or balancer.pool is not pool:
+            return
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
