@@ -43,12 +43,11 @@ OVER_TLS = st.builds(
 BACKENDS = PLAIN | OVER_TLS
 ADDRESSES = ("a:1", "b:1", "c:1", "d:1")
 _address = st.sampled_from(ADDRESSES)
+_about = st.sampled_from(("connect", "answers"))
 #: What a pool may be told.
 HISTORY = st.lists(
     st.one_of(
-        st.builds(
-            Verdict, _address, st.booleans(), TEXTS, st.sampled_from(("probe", "traffic")), st.sampled_from(("connect", "answers"))
-        ),
+        st.builds(Verdict, _address, st.booleans(), TEXTS, st.sampled_from(("probe", "traffic")), _about),
         st.builds(Wish, _address, st.sampled_from(WISHES), TEXTS),
         st.lists(
             st.builds(

@@ -71,7 +71,7 @@ class Agreement(FleetCase):
         else:
             getattr(fleet, what)(*how)
 
-    @given(st.lists(EVENTS, max_size=80), st.sampled_from((0, 60)), st.sampled_from((0, 30)))
+    @given(st.lists(EVENTS, min_size=30, max_size=120), st.sampled_from((0, 60)), st.sampled_from((0, 30)))
     def test_whatever_happens_and_whenever_it_is_heard(self, events: list[Any], panic: int, slow_start: int) -> None:
         """Verdicts of workers and probes, wishes, other backends and new workers, heard late or at once: when nothing is on its
         way any more, all of it is known alike."""
@@ -122,11 +122,15 @@ class Agreement(FleetCase):
         self.assertEqual({pool.members["a:1"].ejections for pool in (fleet.pool, *fleet.pools)}, {2})
 
     def test_a_verdict_on_one_that_has_left_is_ignored(self) -> None:
-        """The worker had not heard yet; the next one of that address is another one."""
+        """The worker had not heard yet. The next one of that address is another one, of which the same may be said."""
         fleet = self.make()
         fleet.pool.set_backends(parse_backends(["b:1,c:1"]))
         fleet.refused(0, "a:1")
         self.assertEqual(self.out(), "")
+        fleet.pool.set_backends(parse_backends(["a:1,d:1"]))
+        fleet.settle()
+        fleet.refused(0, "a:1")
+        self.assertEqual(self.out(), "a")
 
 
 class Robust(FleetCase):
