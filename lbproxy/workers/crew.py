@@ -21,14 +21,15 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend_values import backend_text
+from ..balance.pool import Pool
 from ..config.model import Configuration
 from .agreement import Agreement
-from .calls import snapshot, tell
+from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
 from .messages import Begin, Certificates, Report, Socket, Tell
 from .process import WorkerProcess
 from .state import packed, worker_configuration
+from .verdicts import Verdicts
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -51,6 +52,7 @@ class Crew(Lives):
         super().__init__(service, count)
         self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
         self._agreement: Agreement | None = None
+        self._verdicts = Verdicts(lambda: service.site.balancers)
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
@@ -82,7 +84,7 @@ class Crew(Lives):
         return {
             "workers": self.count,
             "random_key": self._service.site.router.random_key.hex(),
-            "backends": {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools},
+            "backends": {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
             "calls": [call for pool in pools for call in snapshot(pool)],
         }
 
@@ -90,9 +92,9 @@ class Crew(Lives):
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """What traffic has taught one of them is told to the supervisor's pools, and by these to all workers."""
-        pools: Any = {name: balancer.pool for name, balancer in self._service.site.balancers.items()}
-        for call in calls:
-            tell(pools, call)
+        answers = self._verdicts.told(worker.number, calls)
+        if answers:
+            worker.call(Tell, calls=answers)
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
@@ -125,8 +127,11 @@ class Crew(Lives):
 
     # What is said to all.
 
-    def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
+    def tell(self, pool: Pool, call: list[Any]) -> None:
+        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
+        balancer = self._service.site.balancers.get(pool.name)
+        if balancer is None or balancer.pool is not pool:
+            return
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 

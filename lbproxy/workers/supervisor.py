@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from secrets import token_bytes
 from typing import Any
 
@@ -45,12 +46,12 @@ class SupervisorRole(Role):
         return endpoint
 
     def welcome(self, pool: Pool) -> None:
-        """What this pool is told is told to all workers."""
-        pool.followers.append(Sender(pool.name, self._send))
+        """What becomes of this pool becomes of it in all workers."""
+        pool.followers.append(Sender(pool, partial(self._send, pool)))
 
-    def _send(self, call: list[Any]) -> None:
+    def _send(self, pool: Pool, call: list[Any]) -> None:
         if hasattr(self, "crew"):
-            self.crew.tell(call)
+            self.crew.tell(pool, call)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""

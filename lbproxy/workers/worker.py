@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,14 +16,12 @@ from twisted.python.failure import Failure
 
 from .. import __version__
 from ..balance.backend import Backend
-from ..balance.backend_values import backend_of
 from ..balance.pool import Pool
-from ..balance.state import Verdict
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
 from ..role import Role
 from ..service import LoadBalancerService
-from .calls import Sender, tell
+from .calls import read_backends, tell
 from .link import Link
 from .messages import (
     Abandon,
@@ -41,6 +40,7 @@ from .messages import (
 )
 from .sockets import Given
 from .state import unpacked
+from .verdicts import Learnt
 
 __all__ = ["Worker", "WorkerRole"]
 
@@ -50,12 +50,12 @@ _log = Logger()
 class _Members:
     """Pools consist of those whom the supervisor says."""
 
-    def __init__(self, backends: dict[str, list[str]]) -> None:
+    def __init__(self, backends: dict[str, list[dict[str, Any]]]) -> None:
         self.backends = backends
 
     def read(self, configuration: PoolConfiguration) -> Iterable[Backend]:
         """These."""
-        return tuple(map(backend_of, self.backends.get(configuration.name, ()))) or configuration.backends
+        return tuple(read_backends(self.backends.get(configuration.name, ()))) or configuration.backends
 
     def configure(self, pool: Pool, backends: Iterable[Backend], file: str) -> None:
         """The supervisor says it to the pool itself."""
@@ -84,7 +84,7 @@ class WorkerRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(_Upward(pool.name, self._worker.learnt))
+        pool.followers.append(Learnt(pool, partial(self._worker.learnt, pool)))
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -102,21 +102,6 @@ class WorkerRole(Role):
             waiting.callback(None) if failure is None else waiting.errback(failure)
 
 
-class _Upward(Sender):
-    """Says what was learnt from traffic, and nothing else: all other things come from above."""
-
-    def set_backends(self, backends: Iterable[Backend], source: str = "configuration") -> None:
-        """This comes from above."""
-
-    def wish(self, wish: Any) -> None:
-        """So does this."""
-
-    def apply(self, verdict: Verdict) -> None:
-        """Say it if it was learnt here."""
-        if verdict.source == "traffic":
-            super().apply(verdict)
-
-
 class Worker(Link):
     """The worker's end of the link."""
 
@@ -127,7 +112,6 @@ class Worker(Link):
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._sockets: list[tuple[str, int, int]] = []
-        self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
         self._running = self._ending = self._over = False
@@ -168,16 +152,13 @@ class Worker(Link):
 
     def _hear(self, calls: list[Any]) -> None:
         pools: Any = {name: balancer.pool for name, balancer in self.service.site.balancers.items()}
-        self._listening = True
-        try:
-            for call in calls:
-                tell(pools, call)
-        finally:
-            self._listening = False
+        for call in calls:
+            tell(pools, call)
 
-    def learnt(self, call: list[Any]) -> None:
-        """Traffic has taught something."""
-        if not self._listening:
+    def learnt(self, pool: Pool, call: list[Any]) -> None:
+        """Traffic has taught something. Of a pool that is leaving nothing is said: there may be another one of its name."""
+        balancer = self.service.site.balancers.get(pool.name)
+        if balancer is not None and balancer.pool is pool:
             self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
