@@ -47,6 +47,16 @@ class Board:
         words = self._words
         return sum(words[worker * _COLUMNS + place] for worker in range(workers))
 
+    def column(self, place: int, workers: int) -> Row:
+        """The numbers of the first so many workers at one place, as they are whenever they are read."""
+        return self._words[place : workers * _COLUMNS : _COLUMNS]
+
+    def release(self, worker: int) -> None:
+        """A worker has ended: what limits have given it is free. What it has counted stays to be read."""
+        row = self.row(worker)
+        row[CONNECTIONS] = 0
+        row[FIRST_SLOT:] = memoryview(bytes(SLOTS * _WORD)).cast("q")
+
     def clear(self, worker: int) -> None:
         """Set a row to zeros: its worker has ended."""
         self.row(worker)[:] = memoryview(bytes(_COLUMNS * _WORD)).cast("q")

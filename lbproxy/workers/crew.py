@@ -15,8 +15,10 @@ from ..config.model import Configuration
 from ..errors import ConfigurationError
 from .board import Board
 from .calls import snapshot, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
+from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Share, Socket, Tell
 from .process import WorkerProcess
+from .sharing import Entry, Sharing
+from .slots import Slots
 from .state import State, packed, worker_configuration
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Crew(Service):
         self.board = Board()
         self.workers: dict[int, WorkerProcess] = {}
         self.restarts = dict.fromkeys(range(count), 0)
+        self.slots = Slots(self.board, count)
+        self.sharing = Sharing(service.clock, self._share)
         self._service = service
         self._prepared: list[WorkerProcess] = []
 
@@ -81,12 +85,13 @@ class Crew(Service):
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
             backends=backends,
-            calls=[call for pool in pools for call in snapshot(pool)],
+            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
         )
         return {"workers": state.workers, "random_key": state.random_key, "backends": state.backends, "calls": state.calls}
 
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
         worker.serving = True
+        self.sharing.begun(worker.number)
         _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
 
     def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
@@ -103,12 +108,18 @@ class Crew(Service):
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
+        self.sharing.heard(worker.number, given)
+
+    def _share(self, number: int, entries: list[Entry]) -> None:
+        self.workers[number].call(Share, given=entries)
 
     def ended(self, worker: WorkerProcess, reason: str) -> None:
         """One of them has ended: another one takes its place."""
         if self.workers.get(worker.number) is not worker:
             return
         del self.workers[worker.number]
+        self.board.release(worker.number)
+        self.sharing.ended(worker.number)
         if self.running:
             _log.error("worker {number} has ended: {reason}", number=worker.number, reason=reason)
             self.restarts[worker.number] += 1
@@ -148,6 +159,7 @@ class Crew(Service):
             worker.call(Commit).addErrback(_gone)
             worker.call(Tell, calls=calls)
         self._prepared = []
+        self.sharing.anew()
 
     def abandon(self) -> None:
         """All stay with what they have."""

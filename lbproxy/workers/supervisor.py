@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from secrets import token_bytes
 from typing import Any
 
@@ -11,12 +12,15 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 
+from ..admission import ConnectionLimit
+from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
+from .slots import SlotTeller
 from .sockets import Holding
 
 __all__ = ["SupervisorRole", "supervised"]
@@ -30,6 +34,7 @@ class SupervisorRole(Role):
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
+        self.make_limit = partial(ConnectionLimit, processes=count)
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
@@ -38,7 +43,12 @@ class SupervisorRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What this pool is told is told to all workers."""
+        pool.followers.append(SlotTeller(pool.name, self._tell_slots))
         pool.followers.append(Sender(pool.name, self._send))
+
+    def _tell_slots(self, pool: str, backends: Iterable[Backend]) -> None:
+        if hasattr(self, "crew"):
+            self.crew.tell(self.crew.slots.call(pool, backends))
 
     def _send(self, call: list[Any]) -> None:
         if hasattr(self, "crew"):

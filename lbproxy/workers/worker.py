@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,13 +18,18 @@ from .. import __version__
 from ..balance.backend import Backend
 from ..balance.backend_values import backend_of
 from ..balance.pool import Pool
-from ..balance.state import Verdict
+from ..balance.state import BackendState, Verdict
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..proxy.balancer import Balancer
 from ..role import Role
 from ..service import LoadBalancerService
+from .board import Board
 from .calls import Sender, tell
+from .connections import SharedConnectionLimit
+from .limits import Limits
 from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
+from .sharing import Shares
 from .sockets import Given
 from .state import unpacked
 
@@ -50,14 +56,20 @@ class _Members:
 
 
 class WorkerRole(Role):
-    """:param worker: whose role it is."""
+    """:param worker: whose role it is; *number*: its own.
+
+    :ivar limits: what it may have of what is limited for all workers together.
+    """
 
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any]) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
+        self.workers = state["workers"]
+        self.limits = Limits(board, number, self.workers)
+        self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
         self._worker = worker
         self._waiting: Deferred[None] | None = None
 
@@ -70,6 +82,18 @@ class WorkerRole(Role):
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
         pool.followers.append(_Upward(pool.name, self._worker.learnt))
+
+    def make_state(self, pool: str) -> Callable[..., BackendState]:
+        """Backends' limits are all workers'."""
+        return self.limits.make_state(pool)
+
+    def attend(self, balancer: Balancer) -> None:
+        """Who waits here learns of places that other workers leave."""
+        self.limits.attend(balancer)
+
+    def applied(self) -> None:
+        """There are other filters, perhaps."""
+        self._worker.shares.look()
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -105,9 +129,11 @@ class Worker(amp.AMP):
     role: WorkerRole
     service: LoadBalancerService
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
+        self._board = board
+        self.shares = Shares(reactor, self._filters, self._share)
         self._sockets: list[tuple[str, int, int]] = []
         self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
@@ -129,11 +155,12 @@ class Worker(amp.AMP):
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         try:
-            self.role = WorkerRole(self, state)
+            self.role = WorkerRole(self, number, self._board, state)
             self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
             self._running = True
             self._hear(state["calls"])
             self.service.startService()
+            self.shares.look()
         except LBProxyError as error:
             raise Refused(str(error)) from error
         return {}
@@ -149,7 +176,10 @@ class Worker(amp.AMP):
         self._listening = True
         try:
             for call in calls:
-                tell(pools, call)
+                if call[1] == "slots":
+                    self.role.limits.told(call[0], call[2])
+                else:
+                    tell(pools, call)
         finally:
             self._listening = False
 
@@ -193,7 +223,14 @@ class Worker(amp.AMP):
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
+        self.shares.hear(given)
         return {}
+
+    def _share(self, given: Any) -> None:
+        self.callRemote(Share, given=given)  # type: ignore[no-untyped-call]
+
+    def _filters(self) -> list[tuple[str, Any]]:
+        return [(one.name, one.filter) for one in self.service.site.filters]
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
@@ -213,5 +250,6 @@ class Worker(amp.AMP):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: bring what runs to its end, and end."""
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.shares.stop()
         self._end()
 
