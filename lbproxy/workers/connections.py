@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from math import inf
 from random import Random
-from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -55,7 +55,7 @@ class SharedConnectionLimit(ConnectionLimit):
 
     def start(self, limit: int) -> None:
         """Keep to *limit* from now on; 0 takes it from the files that all workers may open."""
-        self._own = connections_for(getrlimit(RLIMIT_NOFILE)[0]) or inf
+        self._own = connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) or inf
         self._row[CONNECTIONS] = self.open
         super().start(limit)
         if not self._looks and self.room < inf:

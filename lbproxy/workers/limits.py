@@ -180,7 +180,7 @@ class LineWatch:
         self._timer = None
         self._limits.looking = True
         try:
-            if any(member.in_flight < member.limit for member in self._members()):
+            if any(member.in_flight < member.limit for member in self._balancer.pool.members.values()):
                 self._balancer.line.call()
         except Exception:  # of the policy's, which is a user's; the next look comes
             _log.failure("those who wait in pool {pool} could not be called", pool=self._balancer.pool.name)
