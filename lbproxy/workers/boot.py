@@ -25,12 +25,13 @@ def main(reactor_module: str) -> None:
     from twisted.internet.protocol import Factory
     from twisted.logger import globalLogBeginner, textFileLogObserver
 
+    from .board import Board
     from .worker import Worker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is the supervisor's to hear
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     any_reactor: Any = reactor
-    any_reactor.adoptStreamConnection(LINK_FD, AF_UNIX, Factory.forProtocol(lambda: Worker(reactor)))
+    any_reactor.adoptStreamConnection(LINK_FD, AF_UNIX, Factory.forProtocol(lambda: Worker(reactor, Board(BOARD_FD))))
     os.close(LINK_FD)
     any_reactor.run(installSignalHandlers=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
@@ -13,9 +14,10 @@ from .. import __version__
 from ..balance.backend_values import backend_text
 from ..config.model import Configuration
 from ..errors import ConfigurationError
+from ..observe.access_log import AccessLog
 from .board import Board
 from .calls import snapshot, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
+from .messages import Abandon, Begin, Commit, Drain, Log, Prepare, Refused, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
 
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["Crew"]
 
 _log = Logger()
+
+
+class Post(NamedTuple):
+    """:ivar processes: that have it, or had it and are not gone yet."""
+
+    number: int
+    restarts: int
+    processes: list[WorkerProcess]
 
 
 class Crew(Service):
@@ -41,6 +51,16 @@ class Crew(Service):
         self.restarts = dict.fromkeys(range(count), 0)
         self._service = service
         self._prepared: list[WorkerProcess] = []
+        self.log_made: AccessLog | None = None  # for what is being prepared
+        self.on_end: list[Callable[[WorkerProcess, str], object]] = []
+
+    @property
+    def posts(self) -> list[Post]:
+        """One for each worker that there is to be."""
+        return [
+            Post(number, self.restarts[number], [self.workers[number]] if number in self.workers else [])
+            for number in range(self.count)
+        ]
 
     def startService(self) -> None:
         """Start all workers."""
@@ -59,6 +79,7 @@ class Crew(Service):
 
     def _begin(self, worker: WorkerProcess, configuration: Configuration, listeners: Any) -> Deferred[Any]:
         self._give_sockets(worker, listeners)
+        self._give_log(worker, self._service.access_log)
         return worker.call(
             Begin,
             number=worker.number,
@@ -73,6 +94,11 @@ class Crew(Service):
             mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
             for fd, family in mine:
                 worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
+
+    def _give_log(self, worker: WorkerProcess, log: AccessLog | None) -> None:
+        lent = None if log is None else log.lend()
+        if log is not None and lent is not None:
+            worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(_gone)
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
@@ -109,6 +135,8 @@ class Crew(Service):
         if self.workers.get(worker.number) is not worker:
             return
         del self.workers[worker.number]
+        for hook in self.on_end:
+            hook(worker, reason)
         if self.running:
             _log.error("worker {number} has ended: {reason}", number=worker.number, reason=reason)
             self.restarts[worker.number] += 1
@@ -131,6 +159,7 @@ class Crew(Service):
         asking = []
         for worker in self._prepared:
             self._give_sockets(worker, [one for one in opening.opened if one is not opening.admin])
+            self._give_log(worker, self.log_made)
             asking.append(worker.call(Prepare, configuration=data, state=state))
         return gatherResults(asking, consumeErrors=True).addCallbacks(lambda _: None, self._not_prepared)
 

@@ -7,7 +7,21 @@ from typing import Any
 
 from twisted.protocols import amp
 
-__all__ = ["Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket", "Tell"]
+__all__ = [
+    "Abandon",
+    "Begin",
+    "Commit",
+    "Drain",
+    "Json",
+    "Large",
+    "Log",
+    "Prepare",
+    "Refused",
+    "Report",
+    "Share",
+    "Socket",
+    "Tell",
+]
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
 PIECE = 0xFFFF
@@ -64,6 +78,16 @@ class Socket(amp.Command):
     """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
 
     arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+
+
+class Log(amp.Command):
+    """An access log, for a worker that may not open it itself.
+
+    ``path`` is as the configuration says it that the next ``Begin`` or ``Prepare`` brings; ``file`` does not hang on the
+    directory in which a process runs.
+    """
+
+    arguments = [(b"path", amp.Unicode()), (b"file", amp.Unicode()), (b"fd", amp.Descriptor())]
 
 
 class Begin(amp.Command):

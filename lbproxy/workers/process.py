@@ -63,13 +63,18 @@ class WorkerProcess(ProcessProtocol):
     """
 
     def __init__(self, number: int, overseer: Overseer, reactor: Any) -> None:
-        self.number = number
+        self.number = self.row = number
         self.overseer = overseer
         self.pid = 0
         self.serving = False
         self.began: float = reactor.seconds()
         self._reactor = reactor
         self._link: Any = None
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        return "serving" if self.serving else "starting"
 
     def start(self, board: int) -> None:
         """Start the process.

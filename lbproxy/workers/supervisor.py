@@ -13,23 +13,31 @@ from twisted.internet.task import LoopingCall
 
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..observe.access_log import AccessLog
+from ..observe.processes import Workers
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
+from .reports import Reports
 from .sockets import Holding
 
 __all__ = ["SupervisorRole", "supervised"]
 
 
 class SupervisorRole(Role):
-    """:ivar crew: the workers; there are none before the service has been made."""
+    """:ivar crew: the workers; there are none before the service has been made.
+
+    :ivar reports: what they count.
+    """
 
     crew: Crew
+    reports: Reports
 
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
+        self._log_made: AccessLog | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
@@ -46,7 +54,12 @@ class SupervisorRole(Role):
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""
+        self.crew.log_made, self._log_made = self._log_made, None
         return self.crew.prepare(configuration, opening)
+
+    def log_made(self, log: AccessLog) -> None:
+        """The workers are to have it, open."""
+        self._log_made = log
 
     def applied(self) -> None:
         """All workers go by it."""
@@ -55,6 +68,14 @@ class SupervisorRole(Role):
     def withdrawn(self) -> None:
         """None of them does."""
         self.crew.abandon()
+
+    def refresh(self) -> Deferred[None]:
+        """All workers say what they have counted."""
+        return self.reports.refresh()
+
+    def processes(self) -> Workers | None:
+        """The workers."""
+        return self.reports.figures()
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""
@@ -93,5 +114,7 @@ def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> Lo
     role = SupervisorRole(configuration.workers)
     service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
     role.crew = Crew(service, configuration.workers)
+    role.reports = reports = Reports(service, role.crew)
+    role.crew.on_end.append(reports.ended)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,10 +21,14 @@ from ..balance.pool import Pool
 from ..balance.state import Verdict
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..observe.access_log import AccessLog
+from ..proxy.exchange import Exchange
 from ..role import Role
 from ..service import LoadBalancerService
+from .board import Board
 from .calls import Sender, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
+from .counting import Counting, Ledger
+from .messages import Abandon, Begin, Commit, Drain, Log, Prepare, Refused, Report, Share, Socket, Tell
 from .sockets import Given
 from .state import unpacked
 
@@ -55,10 +60,11 @@ class WorkerRole(Role):
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, state: dict[str, Any], ledger: Ledger) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
         self._worker = worker
+        self._ledger = ledger
         self._waiting: Deferred[None] | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -70,6 +76,14 @@ class WorkerRole(Role):
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
         pool.followers.append(_Upward(pool.name, self._worker.learnt))
+
+    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """They are counted on the board."""
+        return self._ledger.entrance(forward)
+
+    def log_made(self, log: AccessLog) -> None:
+        """Others write to it as well."""
+        self._worker.share_log(log)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -105,10 +119,12 @@ class Worker(amp.AMP):
     role: WorkerRole
     service: LoadBalancerService
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
+        self._board = board
         self._sockets: list[tuple[str, int, int]] = []
+        self._logs: dict[str, tuple[str, int]] = {}
         self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._running = False
@@ -124,13 +140,30 @@ class Worker(amp.AMP):
         self._sockets.append((description, fd, family))
         return {}
 
+    @Log.responder
+    def log(self, path: str, file: str, fd: int) -> dict[str, Any]:
+        if path in self._logs:
+            os.close(self._logs[path][1])
+        self._logs[path] = (file, fd)
+        return {}
+
+    def share_log(self, log: AccessLog) -> None:
+        """Write to an access log as one of several, to the one that was given if it cannot be opened here."""
+        file, fd = self._logs.pop(log.path, (log.path, -1))
+        log.share(file, fd)
+
     @Begin.responder
     def begin(self, number: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         try:
-            self.role = WorkerRole(self, state)
-            self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
+            ledger = Ledger(self._board.row(number))
+            self.role = WorkerRole(self, state, ledger)
+            self.service = service = LoadBalancerService.of(
+                unpacked(configuration), reactor=self._reactor, role=self.role, observers=(ledger,)
+            )
+            service.factory.gate = ledger.gate(service.counters, service.factory.gate)
+            self._counting = Counting(service, ledger)
             self._running = True
             self._hear(state["calls"])
             self.service.startService()
@@ -189,7 +222,7 @@ class Worker(amp.AMP):
 
     @Report.responder
     def report(self) -> dict[str, Any]:
-        return {"sheet": {}}
+        return {"sheet": self._counting.sheet()}
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
