@@ -173,8 +173,10 @@ class _Change:
     def _prepare_log(self) -> None:
         if self._new.access_log != self._old.access_log:
             log = log_of(self._new, self._service.clock)
-            if log is not None and self._service.bound:
-                log.open()
+            if log is not None:
+                self._service.role.log_made(log)
+                if self._service.bound:
+                    log.open()
             self._made.access_log = log
 
     def _prepare_listeners(self) -> None:

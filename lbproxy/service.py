@@ -144,6 +144,8 @@ class LoadBalancerService(ServiceLife):
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
+        if log is not None:
+            role.log_made(log)
         members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
@@ -240,6 +242,8 @@ class LoadBalancerService(ServiceLife):
             explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
             configuration=self.printed,
+            refresh=self.role.refresh,
+            processes=self.role.processes,
         ).resource
 
     def keep_state(self, path: str) -> None:

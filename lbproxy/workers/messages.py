@@ -17,6 +17,7 @@ __all__ = [
     "Json",
     "Large",
     "Leaving",
+    "Log",
     "Prepare",
     "Refused",
     "Report",
@@ -80,6 +81,16 @@ class Socket(amp.Command):
     """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
 
     arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+
+
+class Log(amp.Command):
+    """An access log, for a worker that may not open it itself.
+
+    ``path`` is as the configuration says it that the next ``Begin`` or ``Prepare`` brings; ``file`` does not hang on the
+    directory in which a process runs.
+    """
+
+    arguments = [(b"path", amp.Unicode()), (b"file", amp.Unicode()), (b"fd", amp.Descriptor())]
 
 
 class Begin(amp.Command):
