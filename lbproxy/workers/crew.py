@@ -15,8 +15,9 @@ from ..config.model import Configuration
 from ..errors import ConfigurationError
 from .board import Board
 from .calls import snapshot, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
+from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Tell
 from .process import WorkerProcess
+from .sockets import give
 from .state import State, packed, worker_configuration
 
 if TYPE_CHECKING:
@@ -68,11 +69,7 @@ class Crew(Service):
         )
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
-        for listener in listeners:
-            descriptors = listener.port.descriptors()
-            mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
-            for fd, family in mine:
-                worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
+        give(worker, listeners, self.count)
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]

@@ -7,7 +7,6 @@ from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 
@@ -17,7 +16,7 @@ from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
-from .sockets import Holding
+from .sockets import held_endpoint
 
 __all__ = ["SupervisorRole", "supervised"]
 
@@ -33,8 +32,7 @@ class SupervisorRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
-        endpoint: IStreamServerEndpoint = serverFromString(Holding(reactor, self._count, description), description)
-        return endpoint
+        return held_endpoint(reactor, description, self._count)
 
     def welcome(self, pool: Pool) -> None:
         """What this pool is told is told to all workers."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -24,7 +23,7 @@ from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
 from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
-from .sockets import Given
+from .sockets import Waiting, given_endpoint
 from .state import unpacked
 
 __all__ = ["Worker", "WorkerRole"]
@@ -63,9 +62,7 @@ class WorkerRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One that accepts at sockets which the supervisor has given."""
-        sockets = self._worker.sockets_for(description)
-        endpoint: IStreamServerEndpoint = serverFromString(Given(reactor, sockets, description), description)
-        return endpoint
+        return given_endpoint(reactor, description, self._worker.sockets_for)
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
@@ -108,20 +105,18 @@ class Worker(amp.AMP):
     def __init__(self, reactor: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
-        self._sockets: list[tuple[str, int, int]] = []
+        self._sockets = Waiting()
         self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._running = False
 
     def sockets_for(self, description: str) -> list[tuple[int, int]]:
-        """Those that were given for a listener of this description."""
-        found = [one for one in self._sockets if one[0] == description]
-        self._sockets = [one for one in self._sockets if one[0] != description]
-        return [(fd, family) for _, fd, family in found]
+        """Those that were given for the first listener of this description that has not got them."""
+        return self._sockets.take(description)
 
     @Socket.responder
-    def socket(self, description: str, family: int, fd: int) -> dict[str, Any]:
-        self._sockets.append((description, fd, family))
+    def socket(self, listener: int, description: str, family: int, fd: int) -> dict[str, Any]:
+        self._sockets.add(listener, description, fd, family)
         return {}
 
     @Begin.responder
@@ -173,6 +168,7 @@ class Worker(amp.AMP):
             preparing.callback({})
 
     def _reloaded(self, result: Any) -> None:
+        self._sockets.close()
         preparing, self._preparing = self._preparing, None
         if preparing is not None:
             preparing.errback(Refused("\n".join(result.errors)))
