@@ -133,7 +133,8 @@ class TakingOver(InheritedCase):
             self.connect_unix(self.path)
             self.clients.served = 0
             after.startListening()
-            self.until(lambda hold=hold: self.clients.served == (not hold))
+            self.turn()
+            self.assertEqual(self.clients.served, 0 if hold else 1)
             after.stopListening()
             self.turn()
             self.assertEqual(self.names(), (False, ""))

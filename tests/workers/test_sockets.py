@@ -105,7 +105,7 @@ class Opening(ListeningCase):
         try:
             self.assertEqual(len(self.sockets(LOOPBACK, 0, 50, 3)), 1)
         finally:
-            socket.SO_REUSEPORT = option
+            setattr(socket, "SO_REUSEPORT", option)  # noqa: B010 - it is final
 
     def test_the_backlog(self) -> None:
         """So many wait at each."""
@@ -217,7 +217,7 @@ class Held(ListeningCase):
         for description in self.with_tls():
             group = self.held(description)
             taken = [(os.dup(fd), family) for fd, family in group.descriptors()]
-            port = self.opened(given_endpoint(self.reactor, description, lambda _, taken=taken: taken))
+            port = self.opened(given_endpoint(self.reactor, description, {description: taken}.__getitem__))
             self.assertIsInstance(port.ports[0].factory, TLSMemoryBIOFactory)
             self.assertIs(port.ports[0].factory.wrappedFactory, self.clients)
 
@@ -228,11 +228,13 @@ class Held(ListeningCase):
         class Strange:
             """Opens what nobody knows."""
 
+            port: Any = None
+
             def listen(self, factory: Any) -> Any:
                 return succeed(self.port)
 
         strange = Strange()
-        strange.port = self.reactor.listenTCP(0, self.clients, interface=LOOPBACK)  # type: ignore[attr-defined]
+        strange.port = self.reactor.listenTCP(0, self.clients, interface=LOOPBACK)
         with patch("lbproxy.workers.sockets.serverFromString", lambda *_: strange):
             failure = self.failureResultOf(held_endpoint(self.reactor, "strange:", 2).listen(self.clients), ListenError)
         self.assertIn("use tcp: or unix:, or --workers 1", str(failure.value))
@@ -359,7 +361,7 @@ class GivenSockets(ListeningCase):
             one.setblocking(False)
             place = one.getsockname()
             taken = [(one.detach(), socket.AF_INET)]
-            port = self.opened(given_endpoint(self.reactor, description, lambda _, taken=taken: taken))
+            port = self.opened(given_endpoint(self.reactor, description, {description: taken}.__getitem__))
             self.assertEqual((port.getHost().host, port.getHost().port, port.description), (*place, description))
             port.startListening()
             self.connect(port)
