@@ -28,10 +28,11 @@ from ..observe.access_log import AccessLog
 from .agreement import Agreement
 from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
-from .messages import Begin, Certificates, Log, Report, Share, Socket, Tell
+from .messages import Begin, Certificates, Log, Report, Share, Tell
 from .process import WorkerProcess
 from .sharing import Entry, Sharing
 from .slots import Slots
+from .sockets import give
 from .state import State, packed, worker_configuration
 from .verdicts import Verdicts
 
@@ -87,11 +88,7 @@ class Crew(Lives):
         return answer
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
-        for listener in listeners:
-            descriptors = listener.port.descriptors()
-            mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
-            for fd, family in mine:
-                worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(ended_meanwhile)
+        give(worker, listeners, self.count)
 
     def _give_log(self, worker: WorkerProcess, log: AccessLog | None) -> None:
         lent = None if log is None else log.lend()

@@ -78,9 +78,15 @@ def _piece(name: bytes, number: int) -> bytes:
 
 
 class Socket(amp.Command):
-    """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
+    """A listening socket, for a listener of this description that the next ``Begin`` or ``Prepare`` names. Those of one listener
+    have the same number."""
 
-    arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+    arguments = [
+        (b"listener", amp.Integer()),
+        (b"description", amp.Unicode()),
+        (b"family", amp.Integer()),
+        (b"fd", amp.Descriptor()),
+    ]
 
 
 class Log(amp.Command):

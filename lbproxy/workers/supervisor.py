@@ -8,7 +8,6 @@ from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +25,7 @@ from .crew import Crew
 from .ending import CrewDrain
 from .reports import Reports
 from .slots import SlotTeller
-from .sockets import Holding
+from .sockets import held_endpoint
 
 __all__ = ["SupervisorRole", "supervised"]
 
@@ -52,8 +51,7 @@ class SupervisorRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
-        endpoint: IStreamServerEndpoint = serverFromString(Holding(reactor, self._count, description), description)
-        return endpoint
+        return held_endpoint(reactor, description, self._count)
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""

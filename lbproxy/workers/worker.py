@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -48,7 +47,7 @@ from .messages import (
     Tell,
 )
 from .sharing import Shares
-from .sockets import Given
+from .sockets import Waiting, given_endpoint
 from .state import unpacked
 from .verdicts import Learnt
 
@@ -95,9 +94,7 @@ class WorkerRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One that accepts at sockets which the supervisor has given."""
-        sockets = self._worker.sockets_for(description)
-        endpoint: IStreamServerEndpoint = serverFromString(Given(reactor, sockets, description), description)
-        return endpoint
+        return given_endpoint(reactor, description, self._worker.sockets_for)
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
@@ -150,21 +147,19 @@ class Worker(Link):
         self._reactor = reactor
         self._board = board
         self.shares = Shares(reactor, self._filters, self._share)
-        self._sockets: list[tuple[str, int, int]] = []
+        self._sockets = Waiting()
         self._logs: dict[str, tuple[str, int]] = {}
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
         self._running = self._ending = self._over = False
 
     def sockets_for(self, description: str) -> list[tuple[int, int]]:
-        """Those that were given for a listener of this description."""
-        found = [one for one in self._sockets if one[0] == description]
-        self._sockets = [one for one in self._sockets if one[0] != description]
-        return [(fd, family) for _, fd, family in found]
+        """Those that were given for the first listener of this description that has not got them."""
+        return self._sockets.take(description)
 
     @Socket.responder
-    def socket(self, description: str, family: int, fd: int) -> dict[str, Any]:
-        self._sockets.append((description, fd, family))
+    def socket(self, listener: int, description: str, family: int, fd: int) -> dict[str, Any]:
+        self._sockets.add(listener, description, fd, family)
         return {}
 
     @Log.responder
@@ -238,17 +233,11 @@ class Worker(Link):
             preparing.callback({})
 
     def _reloaded(self, result: Any) -> None:
-        self._close_sockets()
+        self._sockets.close()
         preparing, self._preparing = self._preparing, None
         self._refused = "\n".join(result.errors)
         if preparing is not None:
             preparing.errback(Refused(self._refused))
-
-    def _close_sockets(self) -> None:
-        """Those that were given for listeners which are not to be."""
-        sockets, self._sockets = self._sockets, []
-        for _, fd, _ in sockets:
-            os.close(fd)
 
     @Commit.responder
     def commit(self) -> dict[str, Any]:
