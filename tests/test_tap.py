@@ -52,6 +52,8 @@ DEFAULTS: dict[str, Any] = {
     "print-config": False,
     "state-file": None,
     "watch": False,
+    "workers": 1,
+    "worker-heartbeat": 5.0,
     "backend-ca": None,
     "backend-certificate": None,
     "certificate": [],

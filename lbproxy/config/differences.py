@@ -23,7 +23,7 @@ KINDS = (
     "listener-opened", "listener-closed", "listeners-reordered", "certificates", "admin", "access-log", "settings", "pool-added",
     "pool-removed", "pool-changed", "pools-reordered", "backend-added", "backend-removed", "backend-changed",
     "backends-reordered", "route-added", "route-removed", "route-changed", "routes-reordered", "filter-added", "filter-removed",
-    "filter-changed", "default-filters", "state-file", "watch", "other",
+    "filter-changed", "default-filters", "state-file", "watch", "workers", "worker-heartbeat", "other",
 )  # fmt: skip
 
 #: Characters of a value that is shown.
@@ -86,6 +86,8 @@ def differences(old: Configuration, new: Configuration) -> list[Difference]:
         *_routes(old.routes, new.routes),
         *_plain("state-file", old.state_file, new.state_file),
         *_plain("watch", old.watch, new.watch),
+        *_plain("workers", old.workers, new.workers),
+        *_plain("worker-heartbeat", old.worker_heartbeat, new.worker_heartbeat),
     ]
     # Nothing that counts may go unsaid, whatever a later version adds to a configuration.
     return found or [Difference("other", was="what it was", will="something else")]
