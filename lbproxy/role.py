@@ -55,6 +55,9 @@ class Role:
     def welcome(self, pool: Pool) -> None:
         """There is this pool from now on."""
 
+    def renewed(self) -> None:
+        """Certificates were read anew, and are served."""
+
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
 

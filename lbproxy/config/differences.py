@@ -15,8 +15,9 @@ import attrs
 from ..balance.backend import Backend
 from ..routing.model import Route
 from .model import Configuration, PoolConfiguration
+from .problems import Problem
 
-__all__ = ["KINDS", "Difference", "differences"]
+__all__ = ["KINDS", "Difference", "differences", "unchangeable"]
 
 #: What a difference may be about.
 KINDS = (
@@ -64,9 +65,11 @@ class Difference:
         else:
             where = f"{f'{subject} {self.name}' if verb == 'changed' else self.kind}: {self.what}".rstrip()
         same = self.was == self.will  # as far as it is shown
-        return f"{where} {'is another one, not shown' if same else f'{self.was} -> {self.will}'}"
+        how = f" ({_NO_RELOAD})" if self.kind == "workers" else ""
+        return f"{where} {'is another one, not shown' if same else f'{self.was} -> {self.will}'}{how}"
 
 
+_NO_RELOAD = "it can be changed by an upgrade (SIGUSR2, POST /upgrade) or a restart, not by a reload"
 _VERBS = {"opened": "is opened", "closed": "is closed", "added": "comes", "removed": "leaves"}
 
 
@@ -91,6 +94,11 @@ def differences(old: Configuration, new: Configuration) -> list[Difference]:
     ]
     # Nothing that counts may go unsaid, whatever a later version adds to a configuration.
     return found or [Difference("other", was="what it was", will="something else")]
+
+
+def unchangeable(old: Configuration, new: Configuration) -> list[Problem]:
+    """What cannot be changed while it runs."""
+    return [Problem(("workers",), _NO_RELOAD)] if old.workers != new.workers else []
 
 
 @attrs.frozen

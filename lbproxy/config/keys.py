@@ -14,25 +14,9 @@ from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, Po
 from .problems import Problem
 
 __all__ = [
-    "COMMA_LISTS",
-    "EXAMPLES",
-    "MATCH_KEYS",
-    "NUMBER_KEYS",
-    "PAIR_KEYS",
-    "PATH_KEYS",
-    "POOL_KEYS",
-    "POOL_SETTING_KEYS",
-    "PROBE_KEYS",
-    "ROUTE_KEYS",
-    "SETTING_KEYS",
-    "SITE_KEYS",
-    "SIZES",
-    "TOP_KEYS",
-    "default_of",
-    "pool_hint",
-    "route_hint",
-    "top_hint",
-    "with_example",
+    "COMMA_LISTS", "EXAMPLES", "MATCH_KEYS", "NUMBER_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS",
+    "PROBE_KEYS", "ROUTE_KEYS", "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint",
+    "top_hint", "with_example",
 ]  # fmt: skip
 
 #: All settings, and those of them that can be said of each pool.

@@ -204,8 +204,8 @@ class Configuration:
     :ivar filters: those that stand by themselves, by name (:class:`lbproxy.routing.filter.FilterSpec`).
     :ivar default_filters: names of those that every route has before its own.
     :ivar state_file: keeps over a restart what was told by the admin listener; empty: nothing is kept.
-    :ivar workers: processes that carry exchanges, for ``twistd lbproxy``; ``auto`` is as many as there are cores that this process
-        may use (:func:`lbproxy.cores.cores`).
+    :ivar workers: processes that carry exchanges, for ``twistd lbproxy``; ``auto`` is as many as there are cores
+        (:func:`lbproxy.cores.cores`).
     :ivar worker_heartbeat: seconds; a worker that has said nothing for twice as long is killed, and replaced.
     :ivar watch: whether the files that this was read from are watched, and read anew when they change.
     """

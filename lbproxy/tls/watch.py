@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..files import recording
 from .backends import BackendTls
 from .certificates import Certificate
 from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow
@@ -69,6 +70,7 @@ class CertificateWatch:
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
+    :ivar renewed: is called when other certificates are served, or the same were read anew.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class CertificateWatch:
         backends: Sequence[BackendTls] = (),
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
+        self.renewed: Callable[[], None] = lambda: None
         self._go_by(store, backends if backend_tls is None else (backend_tls, *backends))
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
@@ -183,6 +186,7 @@ class CertificateWatch:
         self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
+        self.renewed()
         self._say_what_was_read([source for source, _ in loaded])
         self._say_what_is_served()
         return self._count(Reload(self.read_at, True))
@@ -258,6 +262,9 @@ def _read(sources: Iterable[CertificateStore | BackendTls], anyway: bool) -> Any
 
     :raises ConfigurationError: all their mistakes.
     """
+    record = recording()
+    if record is not None:
+        record.begin()
     loaded, mistakes = [], []
     for source in sources:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.logger import Logger
@@ -15,7 +16,8 @@ from ..config.model import Configuration
 from ..errors import ConfigurationError
 from .board import Board
 from .calls import snapshot, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
+from .loans import packed_loans
+from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Renew, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
 
@@ -74,7 +76,7 @@ class Crew(Service):
             for fd, family in mine:
                 worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, *, new_files: bool = False) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         backends = {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools}
         state = State(
@@ -82,8 +84,9 @@ class Crew(Service):
             random_key=self._service.site.router.random_key.hex(),
             backends=backends,
             calls=[call for pool in pools for call in snapshot(pool)],
+            files=packed_loans(new_files),
         )
-        return {"workers": state.workers, "random_key": state.random_key, "backends": state.backends, "calls": state.calls}
+        return attrs.asdict(state)
 
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
         worker.serving = True
@@ -126,7 +129,7 @@ class Crew(Service):
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        data, state = packed(worker_configuration(configuration, self.count)), self._state()
+        data, state = packed(worker_configuration(configuration, self.count)), self._state(new_files=True)
         self._prepared = list(self.workers.values())
         asking = []
         for worker in self._prepared:
@@ -154,6 +157,12 @@ class Crew(Service):
         for worker in self._prepared:
             worker.call(Abandon).addErrback(_gone)
         self._prepared = []
+
+    def renew(self) -> None:
+        """What is lent of files is another one: have all read their certificates anew."""
+        loans = packed_loans()
+        for worker in self.workers.values():
+            worker.call(Renew, files=loans).addErrback(_gone)
 
     def drain(self, *, last: bool = True, now: bool = False) -> Deferred[Any]:
         """Have all bring what runs to its end, and end."""

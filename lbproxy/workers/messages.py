@@ -7,7 +7,9 @@ from typing import Any
 
 from twisted.protocols import amp
 
-__all__ = ["Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket", "Tell"]
+__all__ = [
+    "Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Renew", "Report", "Share", "Socket", "Tell",
+]  # fmt: skip
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
 PIECE = 0xFFFF
@@ -89,6 +91,12 @@ class Commit(amp.Command):
 
 class Abandon(amp.Command):
     """Forget what was prepared."""
+
+
+class Renew(amp.Command):
+    """The supervisor goes by other contents of files (:mod:`lbproxy.workers.loans`): read all certificates anew."""
+
+    arguments = [(b"files", Json())]
 
 
 class Report(amp.Command):

@@ -11,6 +11,7 @@ import attrs
 
 from ..config.model import Configuration
 from ..settings import Settings
+from .loans import Loans
 
 __all__ = ["State", "packed", "unpacked", "worker_configuration"]
 
@@ -22,6 +23,7 @@ class State:
     :ivar workers: how many there are in all.
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
     :ivar backends: whom each pool consists of, by its name.
+    :ivar files: what is lent of files (:mod:`lbproxy.workers.loans`).
     :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
     """
 
@@ -29,6 +31,7 @@ class State:
     random_key: str
     backends: dict[str, list[str]]
     calls: list[list[Any]]
+    files: Loans
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:

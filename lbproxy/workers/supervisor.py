@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..files import record
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
@@ -44,12 +45,18 @@ class SupervisorRole(Role):
         if hasattr(self, "crew"):
             self.crew.tell(call)
 
+    def renewed(self) -> None:
+        """All workers serve what the supervisor has read."""
+        record().keep()
+        self.crew.renew()
+
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""
         return self.crew.prepare(configuration, opening)
 
     def applied(self) -> None:
         """All workers go by it."""
+        record().keep()
         self.crew.commit()
 
     def withdrawn(self) -> None:
@@ -90,8 +97,10 @@ class _CrewDrain:
 def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
     :meth:`~lbproxy.service.LoadBalancerService.of`."""
+    read = record()
     role = SupervisorRole(configuration.workers)
     service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
+    read.keep()
     role.crew = Crew(service, configuration.workers)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

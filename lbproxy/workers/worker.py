@@ -23,7 +23,8 @@ from ..errors import LBProxyError
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
+from .loans import take_loans
+from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Renew, Report, Share, Socket, Tell
 from .sockets import Given
 from .state import unpacked
 
@@ -128,6 +129,7 @@ class Worker(amp.AMP):
     def begin(self, number: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
+        take_loans(state["files"])
         try:
             self.role = WorkerRole(self, state)
             self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
@@ -160,6 +162,7 @@ class Worker(amp.AMP):
 
     @Prepare.responder
     def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        take_loans(state["files"])
         self.role.members.backends = state["backends"]
         answer: Deferred[dict[str, Any]] = Deferred()
         self._preparing = answer
@@ -185,6 +188,13 @@ class Worker(amp.AMP):
     @Abandon.responder
     def abandon(self) -> dict[str, Any]:
         self.role.decide(LBProxyError("another worker cannot go by it"))
+        return {}
+
+    @Renew.responder
+    def renew(self, files: Any) -> dict[str, Any]:
+        take_loans(files)
+        if self._running:
+            self.service.reload_certificates()
         return {}
 
     @Report.responder
