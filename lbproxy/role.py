@@ -55,9 +55,6 @@ class Role:
     def welcome(self, pool: Pool) -> None:
         """There is this pool from now on."""
 
-    def renewed(self) -> None:
-        """Certificates were read anew, and are served."""
-
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
 
@@ -72,6 +69,9 @@ class Role:
 
     def withdrawn(self) -> None:
         """After it was agreed, it turned out that it cannot be gone by."""
+
+    def certificates_read(self) -> None:
+        """Other certificates than before are served from now on: their files were read anew."""
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).

@@ -216,7 +216,7 @@ class LoadBalancerService(ServiceLife):
         watch = self.watch
         if watch is None and (certificates is not None or backends):
             self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
-            self.watch.renewed = self.role.renewed
+            self.watch.on_read = self.role.certificates_read
             if self.running:
                 self.watch.start()
         elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):

@@ -70,7 +70,7 @@ class CertificateWatch:
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
-    :ivar renewed: is called when other certificates are served, or the same were read anew.
+    :ivar on_read: is called when other certificates are served than before.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class CertificateWatch:
         backends: Sequence[BackendTls] = (),
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
-        self.renewed: Callable[[], None] = lambda: None
         self._go_by(store, backends if backend_tls is None else (backend_tls, *backends))
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
+        self.on_read: Callable[[], object] = lambda: None
         self._clock = clock
         self._in_thread = partial(in_thread_of, clock) if in_thread is None else in_thread
         self.interval = interval
@@ -186,9 +186,9 @@ class CertificateWatch:
         self._behind = False
         self._told = ""
         self.read_at = self._clock.seconds()
-        self.renewed()
         self._say_what_was_read([source for source, _ in loaded])
         self._say_what_is_served()
+        self.on_read()
         return self._count(Reload(self.read_at, True))
 
     def _fail(self, failure: Failure, life: int) -> Reload | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.logger import Logger
@@ -17,7 +16,7 @@ from ..errors import ConfigurationError
 from .board import Board
 from .calls import snapshot, tell
 from .loans import packed_loans
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Renew, Socket, Tell
+from .messages import Abandon, Begin, Certificates, Commit, Drain, Prepare, Refused, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
 
@@ -76,7 +75,7 @@ class Crew(Service):
             for fd, family in mine:
                 worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
 
-    def _state(self, *, new_files: bool = False) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         backends = {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools}
         state = State(
@@ -84,9 +83,9 @@ class Crew(Service):
             random_key=self._service.site.router.random_key.hex(),
             backends=backends,
             calls=[call for pool in pools for call in snapshot(pool)],
-            files=packed_loans(new_files),
+            files=packed_loans(),
         )
-        return attrs.asdict(state)
+        return {name: getattr(state, name) for name in ("workers", "random_key", "backends", "calls", "files")}
 
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
         worker.serving = True
@@ -124,12 +123,18 @@ class Crew(Service):
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
+    def read_certificates(self) -> None:
+        """The certificates' files say something else."""
+        files = packed_loans()
+        for worker in self.workers.values():
+            worker.call(Certificates, files=files).addErrback(_gone)
+
     def prepare(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """Have all prepare to go by another configuration.
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        data, state = packed(worker_configuration(configuration, self.count)), self._state(new_files=True)
+        data, state = packed(worker_configuration(configuration, self.count)), {**self._state(), "files": packed_loans(new=True)}
         self._prepared = list(self.workers.values())
         asking = []
         for worker in self._prepared:
@@ -157,12 +162,6 @@ class Crew(Service):
         for worker in self._prepared:
             worker.call(Abandon).addErrback(_gone)
         self._prepared = []
-
-    def renew(self) -> None:
-        """What is lent of files is another one: have all read their certificates anew."""
-        loans = packed_loans()
-        for worker in self.workers.values():
-            worker.call(Renew, files=loans).addErrback(_gone)
 
     def drain(self, *, last: bool = True, now: bool = False) -> Deferred[Any]:
         """Have all bring what runs to its end, and end."""

@@ -8,7 +8,8 @@ from typing import Any
 from twisted.protocols import amp
 
 __all__ = [
-    "Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Renew", "Report", "Share", "Socket", "Tell",
+    "Abandon", "Begin", "Certificates", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket",
+    "Tell",
 ]  # fmt: skip
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
@@ -93,8 +94,9 @@ class Abandon(amp.Command):
     """Forget what was prepared."""
 
 
-class Renew(amp.Command):
-    """The supervisor goes by other contents of files (:mod:`lbproxy.workers.loans`): read all certificates anew."""
+class Certificates(amp.Command):
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log. ``files`` are lent
+    (:mod:`lbproxy.workers.loans`)."""
 
     arguments = [(b"files", Json())]
 

@@ -31,7 +31,7 @@ class State:
     random_key: str
     backends: dict[str, list[str]]
     calls: list[list[Any]]
-    files: Loans
+    files: Loans = attrs.Factory(dict)
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:

@@ -45,11 +45,6 @@ class SupervisorRole(Role):
         if hasattr(self, "crew"):
             self.crew.tell(call)
 
-    def renewed(self) -> None:
-        """All workers serve what the supervisor has read."""
-        record().keep()
-        self.crew.renew()
-
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""
         return self.crew.prepare(configuration, opening)
@@ -62,6 +57,11 @@ class SupervisorRole(Role):
     def withdrawn(self) -> None:
         """None of them does."""
         self.crew.abandon()
+
+    def certificates_read(self) -> None:
+        """All workers read them too."""
+        record().keep()
+        self.crew.read_certificates()
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""

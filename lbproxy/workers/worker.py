@@ -24,7 +24,7 @@ from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
 from .loans import take_loans
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Renew, Report, Share, Socket, Tell
+from .messages import Abandon, Begin, Certificates, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
 from .sockets import Given
 from .state import unpacked
 
@@ -190,8 +190,8 @@ class Worker(amp.AMP):
         self.role.decide(LBProxyError("another worker cannot go by it"))
         return {}
 
-    @Renew.responder
-    def renew(self, files: Any) -> dict[str, Any]:
+    @Certificates.responder
+    def certificates(self, files: Any) -> dict[str, Any]:
         take_loans(files)
         if self._running:
             self.service.reload_certificates()

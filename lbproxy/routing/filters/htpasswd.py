@@ -122,7 +122,7 @@ class HtpasswdFile:
         self._version = 0
         self._seconds = seconds
         self._looked = seconds()
-        self._stamp = () if lent(path) is not None and not os.access(path, os.R_OK) else self._look()
+        self._stamp = self._look()
         self._users = self._read(first=True)
 
     def users(self) -> Mapping[bytes, Password]:
@@ -155,6 +155,8 @@ class HtpasswdFile:
         try:
             found = os.stat(self.path)
         except OSError as error:
+            if isinstance(error, PermissionError) and lent(self.path) is not None:
+                return ()
             raise self._unreadable(error) from None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
