@@ -21,8 +21,8 @@ import attrs
 from .errors import ConfigurationError
 
 __all__ = [
-    "Content", "FileStamp", "NotAFile", "Record", "Stamp", "exists", "is_directory", "lend", "lent", "names_in", "opened",
-    "opened_anew", "read_text", "record", "recording", "stamp", "write_whole",
+    "Content", "FileStamp", "NotAFile", "Record", "Stamp", "exists", "is_directory", "lend", "lend_descriptor", "lent",
+    "lent_descriptor", "names_in", "opened", "opened_anew", "read_text", "record", "recording", "stamp", "write_whole",
 ]  # fmt: skip
 
 #: What tells one state of a file from the next; None: there is none, or it cannot be looked at.
@@ -70,6 +70,7 @@ class Record:
 
 _records: list[Record] = []  # one at most
 _lent: dict[str, Content] = {}
+_lent_descriptors: dict[str, int] = {}
 
 
 def record() -> Record:
@@ -93,6 +94,20 @@ def lend(contents: Mapping[str, Content]) -> None:
 def lent(path: str) -> Content | None:
     """What was lent of it."""
     return _lent.get(path)
+
+
+def lend_descriptor(path: str, fd: int) -> None:
+    """Let this be the file for those who may not open it to write; it is closed when another one is lent."""
+    before = _lent_descriptors.pop(path, None)
+    if before is not None:
+        os.close(before)
+    _lent_descriptors[path] = fd
+
+
+def lent_descriptor(path: str) -> int | None:
+    """What was lent of it, duplicated."""
+    fd = _lent_descriptors.get(path)
+    return None if fd is None else os.dup(fd)
 
 
 def exists(path: str) -> bool:

@@ -68,6 +68,12 @@ class AccessLog:
         """Lines lost so far because they could not be written."""
         return self._file.dropped
 
+    @property
+    def opened(self) -> tuple[str, int] | None:
+        """The path and the descriptor of its file; None: it has none open."""
+        file = self._file
+        return None if file.descriptor < 0 or file.path == STANDARD_OUTPUT else (file.path, file.descriptor)
+
     def open(self) -> None:
         """Open the file, while there is still the privilege to.
 

@@ -7,6 +7,7 @@ import os
 from twisted.logger import Logger
 
 from ..errors import ConfigurationError
+from ..files import lent_descriptor
 
 __all__ = ["STANDARD_OUTPUT", "LogFile"]
 
@@ -46,7 +47,7 @@ class LogFile:
         :raises ConfigurationError: names the option, the file and the cause.
         """
         try:
-            self._open()
+            self._open_or_borrow()
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(
@@ -54,11 +55,28 @@ class LogFile:
                 "allowed is a file that can be appended to, or - for standard output"
             ) from error
 
+    def _open_or_borrow(self) -> None:
+        """Of several processes, one had the privilege to open it."""
+        try:
+            self._open()
+        except PermissionError:
+            fd = lent_descriptor(self.path)
+            if fd is None:
+                raise
+            self._write_to(fd)
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file that lines go to; -1: it is not open."""
+        return self._fd
+
     def _open(self) -> None:
         if self.path == STANDARD_OUTPUT:
             self._fd = _STDOUT
             return
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), _MODE)
+        self._write_to(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), _MODE))
+
+    def _write_to(self, fd: int) -> None:
         self.close()
         self._fd = fd
         status = os.fstat(fd)

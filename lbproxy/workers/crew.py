@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from .board import Board
 from .calls import snapshot, tell
 from .loans import packed_loans
-from .messages import Abandon, Begin, Certificates, Commit, Drain, Prepare, Refused, Socket, Tell
+from .messages import Abandon, Begin, Certificates, Commit, Drain, Log, Prepare, Refused, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
 
@@ -60,6 +60,7 @@ class Crew(Service):
 
     def _begin(self, worker: WorkerProcess, configuration: Configuration, listeners: Any) -> Deferred[Any]:
         self._give_sockets(worker, listeners)
+        self._give_log(worker)
         return worker.call(
             Begin,
             number=worker.number,
@@ -74,6 +75,13 @@ class Crew(Service):
             mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
             for fd, family in mine:
                 worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
+
+    def _give_log(self, worker: WorkerProcess) -> None:
+        """Who began as root may have opened it where its workers, which did not, cannot."""
+        log = self._service.access_log
+        if log is not None and log.opened is not None:
+            path, fd = log.opened
+            worker.call(Log, path=path, fd=fd).addErrback(_gone)
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]

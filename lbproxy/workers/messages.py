@@ -8,8 +8,8 @@ from typing import Any
 from twisted.protocols import amp
 
 __all__ = [
-    "Abandon", "Begin", "Certificates", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket",
-    "Tell",
+    "Abandon", "Begin", "Certificates", "Commit", "Drain", "Json", "Large", "Log", "Prepare", "Refused", "Report", "Share",
+    "Socket", "Tell",
 ]  # fmt: skip
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
@@ -67,6 +67,12 @@ class Socket(amp.Command):
     """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
 
     arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+
+
+class Log(amp.Command):
+    """The access log, for a worker that may not open it itself."""
+
+    arguments = [(b"path", amp.Unicode()), (b"fd", amp.Descriptor())]
 
 
 class Begin(amp.Command):

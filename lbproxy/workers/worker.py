@@ -20,11 +20,12 @@ from ..balance.pool import Pool
 from ..balance.state import Verdict
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..files import lend_descriptor
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
 from .loans import take_loans
-from .messages import Abandon, Begin, Certificates, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
+from .messages import Abandon, Begin, Certificates, Commit, Drain, Log, Prepare, Refused, Report, Share, Socket, Tell
 from .sockets import Given
 from .state import unpacked
 
@@ -123,6 +124,11 @@ class Worker(amp.AMP):
     @Socket.responder
     def socket(self, description: str, family: int, fd: int) -> dict[str, Any]:
         self._sockets.append((description, fd, family))
+        return {}
+
+    @Log.responder
+    def log(self, path: str, fd: int) -> dict[str, Any]:
+        lend_descriptor(path, fd)
         return {}
 
     @Begin.responder
