@@ -133,7 +133,7 @@ class PrivilegesTests(WorkersCase):
             client-ca = "secrets/ca.pem"
             client-auth = "optional"
             backend-ca = "secrets/ca.pem"
-            access-log = "secrets/access.log"
+            access-log = "access.log"
             certificate-check = 0
             [[routes]]
             path = "/users"
@@ -195,7 +195,7 @@ class PrivilegesTests(WorkersCase):
         process = self.start()
         first = self.serves(process.pid)
         self.assertEqual({owner_of(pid) for pid in (process.pid, *first)}, {NOBODY})
-        log = self.secrets / "access.log"
+        log = self.folder / "access.log"
         self.assert_all_serves()
         eventually("all lines are in the log", lambda: len(log.read_text().splitlines()) >= 32)
         os.kill(first[0], signal.SIGKILL)
