@@ -370,7 +370,7 @@ class Asked(FileCase):
         with patch("lbproxy.config.model.cores", return_value=3):
             for words, line in (
                 (["-b", "a:1", "--workers", "2", "--worker-heartbeat", "1.5"], "workers = 2  # --workers\nworker-heartbeat = 1"),
-                (["-b", "a:1", "--workers", "auto"], 'workers = "auto"  # --workers\nworker-heartbeat = 5.0  # default'),
+                (["-b", "a:1", "--workers", "auto"], 'workers = "auto"  # --workers, 3 here\nworker-heartbeat = 5.0  # default'),
                 (["--config", self.write('workers = "auto"\n' + ONE)], 'workers = "auto"  # '),
                 (["--config", self.write("workers = 7\n" + ONE), "--workers", "auto"], 'workers = "auto"  # --workers'),
             ):

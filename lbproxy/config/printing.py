@@ -100,7 +100,8 @@ class _Printer:
             value = self._setting(key, self._values[key], ())
             if value is None:  # it was made in Python, and may be a secret
                 return f"# {key} is not shown  # {self._origin((key,))}"
-            return self._line((key,), key, value)
+            here = f", {self._loaded.configuration.workers} here" if value == "auto" and key in NUMBER_KEYS else ""
+            return self._line((key,), key, value) + here
         default = _plain(default_of(key))
         if default is None:
             return f"# {key} =  # default: none"
