@@ -28,6 +28,7 @@ from ..observe.access_log import AccessLog
 from .agreement import Agreement
 from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
+from .loans import packed_loans
 from .messages import Begin, Certificates, Log, Report, Share, Tell
 from .process import WorkerProcess
 from .sharing import Entry, Sharing
@@ -102,6 +103,7 @@ class Crew(Lives):
             random_key=self._service.site.router.random_key.hex(),
             backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
             calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
+            files=packed_loans(),
         )
         return attrs.asdict(state, recurse=False)
 
@@ -159,15 +161,17 @@ class Crew(Lives):
 
     def read_certificates(self) -> None:
         """The certificates' files say something else."""
+        files = packed_loans()
         for worker in self.workers.values():
-            worker.call(Certificates).addErrback(ended_meanwhile)
+            worker.call(Certificates, files=files).addErrback(ended_meanwhile)
 
     def prepare(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """Have all prepare to go by another configuration.
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": self._state()}
+        state = {**self._state(), "files": packed_loans(new=True)}
+        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
         self._agreement = agreement = Agreement(question, opened)
         for worker in self.workers.values():

@@ -129,7 +129,10 @@ class Abandon(amp.Command):
 
 
 class Certificates(amp.Command):
-    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log."""
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log. ``files`` are lent
+    (:mod:`lbproxy.workers.loans`)."""
+
+    arguments = [(b"files", Json())]
 
 
 class Report(amp.Command):

@@ -16,6 +16,7 @@ from ..admission import ConnectionLimit
 from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..files import record
 from ..observe.access_log import AccessLog
 from ..observe.processes import Workers
 from ..role import Role
@@ -77,6 +78,7 @@ class SupervisorRole(Role):
 
     def applied(self) -> None:
         """All workers go by it."""
+        record().keep()
         self.crew.commit()
 
     def withdrawn(self) -> None:
@@ -89,6 +91,7 @@ class SupervisorRole(Role):
 
     def certificates_read(self) -> None:
         """All workers read them too."""
+        record().keep()
         self.crew.read_certificates()
 
     def refresh(self) -> Deferred[None]:
@@ -113,8 +116,10 @@ def supervised(
     :param cannot_start: is called when the workers cannot begin, with an :class:`~lbproxy.errors.LBProxyError`; the service
         should be stopped then. By default the log says so.
     """
+    read = record()
     role = SupervisorRole(configuration.workers)
     role.service = service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
+    read.keep()
     role.crew = Crew(service, configuration.workers)
     role.reports = reports = Reports(service, role.crew)
     role.crew.on_report.append(reports.take)

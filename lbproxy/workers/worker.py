@@ -30,6 +30,7 @@ from .connections import SharedConnectionLimit
 from .counting import Counting, Ledger
 from .limits import Limits
 from .link import Link
+from .loans import take_loans
 from .messages import (
     Abandon,
     Begin,
@@ -178,6 +179,7 @@ class Worker(Link):
     def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
+        take_loans(state["files"])
         try:
             ledger = Ledger(self._board.row(row))
             self.role = WorkerRole(self, row, self._board, state, ledger)
@@ -220,6 +222,7 @@ class Worker(Link):
     def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
         if not self._running:
             return {}  # it could not begin, and is about to be replaced
+        take_loans(state["files"])
         self.role.members.backends = state["backends"]
         answer: Deferred[dict[str, Any]] = Deferred()
         self._preparing, self._refused = answer, ""
@@ -254,7 +257,8 @@ class Worker(Link):
         return {}
 
     @Certificates.responder
-    def certificates(self) -> dict[str, Any]:
+    def certificates(self, files: Any) -> dict[str, Any]:
+        take_loans(files)
         if self._running:
             self.service.reload_certificates()
         return {}
