@@ -21,7 +21,7 @@ from .http1.factory import ProxyProtocolFactory, SecureFactory
 from .role import Role
 from .tls.layer import Acceptor, TlsFactory
 
-__all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "where_to_listen"]
+__all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "place_of", "where_to_listen"]
 
 #: Connections that wait to be accepted, where a description does not say (``backlog=``). Twisted's 50 makes a burst of clients
 #: that reconnect wait a second or more for a lost SYN (nginx: 511). The system's own limit (net.core.somaxconn) holds as well.
@@ -172,6 +172,11 @@ def _with_backlog(description: str) -> str:
     return description if "backlog=" in description else f"{description}:backlog={BACKLOG}"
 
 
+def place_of(description: str) -> str:
+    """The endpoint's own description, in the words in which a :class:`~lbproxy.role.Role` is asked for it."""
+    return _with_backlog(_PROXIED.sub("", description, count=1))
+
+
 class Listener(Service):
     """One listening port.
 
@@ -238,6 +243,17 @@ class Listener(Service):
             return succeed(None)
         listening.cancel()
         return listening.addCallback(self._close)
+
+    def hand_over(self) -> None:
+        """Stop to listen at once, and accept nothing of what waits: another process has the socket."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        port: Any = self.port
+        self.port = self._listening = None
+        for one in [] if port is None else getattr(port, "ports", [port]):
+            # Twisted would not only close the socket but shut it down, or take its name away, for whoever else has it.
+            one.stopReading()
+            one.socket.close()
+            one.factory.doStop()
 
     def _opened(self, port: IListeningPort) -> None:
         self.port = port

@@ -254,6 +254,14 @@ class Listeners:
         """Close those for clients. Fires when they are closed."""
         return DeferredList([listener.stopService() for listener in self.clients], consumeErrors=True)
 
+    def hand_over(self) -> None:
+        """Listen nowhere any more; another process has all these sockets, and what waits in their queues is its own. Operators'
+        connections end with the answer that is being given."""
+        for listener in self.all:
+            listener.hand_over()
+        if self.admin is not None:
+            self._leave(self.admin)
+
     def end(self) -> None:
         """Drop the operators' connections, and wait for nothing."""
         leaving, self._leaving = self._leaving, []

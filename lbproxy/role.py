@@ -28,24 +28,33 @@ class Role:
     :ivar members: tells the site's pools whom they consist of; None: the service's own
         :class:`~lbproxy.members.Memberships`.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
+    :ivar inherited: listening sockets that a program before this one has handed on
+        (:class:`lbproxy.upgrade.inherited.Inherited`); None: there are none.
+    :ivar handed_over: whether this process has handed on its own: another one accepts what waits in their queues.
     """
 
     probes = True
     tells_changes = True
     members: Any = None
     random_key: bytes | None = None
+    inherited: Any = None
+    handed_over = False
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The endpoint of a clients' listener, without ``haproxy:`` before it.
 
         :raises Exception: for what cannot be read.
         """
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return self._endpoint(reactor, description)
 
     def operators_endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The same of the operators' listener."""
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return self._endpoint(reactor, description)
+
+    def _endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
+        inherits = self.inherited is not None and self.inherited.has(description)
+        make = self.inherited.endpoint if inherits else serverFromString
+        endpoint: IStreamServerEndpoint = make(reactor, description)
         return endpoint
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -126,6 +127,12 @@ class ServiceLife(MultiService):
             self._drain.end_now()
         return stopped
 
+    def hand_over(self) -> None:
+        """Listen nowhere any more, for another process has the sockets, and goes on with what waits there. The connections that
+        there are go on until :meth:`stopService`, which is to follow; its drain has no ``drain_delay`` then."""
+        self.role.handed_over = True
+        self.listeners.hand_over()
+
     @property
     def draining(self) -> bool:
         """Whether it has been told to stop, and something still runs."""
@@ -143,6 +150,8 @@ class ServiceLife(MultiService):
 
     def _own_drain(self) -> Drain:
         settings, close = self.site.settings, self.listeners.close_clients
+        if self.role.handed_over:
+            settings = attrs.evolve(settings, drain_delay=0.0)
         return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close)
 
     def _close(self, _: object) -> None:

@@ -32,6 +32,7 @@ from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
 from .status import pool_status, status
+from .upgrade import UpgradePage
 from .wishes import WishPages
 
 __all__ = ["AdminSite", "admin_site"]
@@ -52,6 +53,7 @@ def admin_site(
     reloader: Reloader | None = None,
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
+    upgrader: Callable[[], Any] = lambda: None,
     started: float | None = None,
 ) -> AdminSite:
     """The administration of a site and of the listeners whose connections are counted in *counters*.
@@ -69,6 +71,7 @@ def admin_site(
     :param configuration: gives the text of ``/config``, without secrets; None: there is none to be shown.
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
+    :param upgrader: gives who can go over to a new program without loss; None: nobody can.
     :param started: when serving began, in seconds since the epoch; None: just now.
     """
     running = Running(
@@ -80,6 +83,7 @@ def admin_site(
         memberships=memberships,
         state_file=state_file,
         reloader=reloader,
+        upgrader=upgrader,
     )
     pages = _Pages(running, seconds)
     registry = metrics_registry(running)
@@ -95,6 +99,7 @@ def admin_site(
     root.putChild(b"backends", WishPages(pages.all_members, pages.backend, writable))
     root.putChild(b"pools", PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable))
     root.putChild(b"reload", ReloadPage(reloader, writable))
+    root.putChild(b"upgrade", UpgradePage(upgrader, writable))
     return AdminSite(root, reactor)
 
 

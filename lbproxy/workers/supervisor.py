@@ -33,6 +33,9 @@ class SupervisorRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
+        if self.inherited is not None and self.inherited.has(description):
+            inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, self._count)
+            return inherited
         endpoint: IStreamServerEndpoint = serverFromString(Holding(reactor, self._count, description), description)
         return endpoint
 
@@ -58,20 +61,21 @@ class SupervisorRole(Role):
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""
-        return _CrewDrain(self.crew)
+        return _CrewDrain(self.crew, last=not self.handed_over)
 
 
 class _CrewDrain:
     """The end of all workers' connections, and of the workers (in the place of :class:`lbproxy.drain.Drain`)."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, *, last: bool) -> None:
         self.over: Deferred[None] = Deferred()
         self._crew = crew
+        self._last = last
         self._looking = LoopingCall(self._look)
 
     def start(self) -> None:
         """Begin."""
-        self._crew.drain()
+        self._crew.drain(last=self._last)
         self._looking.start(0.05, now=False)
 
     def _look(self) -> None:
@@ -81,16 +85,18 @@ class _CrewDrain:
 
     def end_now(self) -> None:
         """Wait no longer."""
-        self._crew.drain(now=True)
+        self._crew.drain(last=self._last, now=True)
 
     def cancel(self) -> None:
         """Serve again."""
 
 
-def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> LoadBalancerService:
+def supervised(
+    configuration: Configuration, *, reactor: Any, role: SupervisorRole | None = None, **more: Any
+) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
     :meth:`~lbproxy.service.LoadBalancerService.of`."""
-    role = SupervisorRole(configuration.workers)
+    role = SupervisorRole(configuration.workers) if role is None else role
     service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
     role.crew = Crew(service, configuration.workers)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
