@@ -174,8 +174,9 @@ class Options(OptionsAlone):
         """
         try:
             super().parseOptions(options)
-        except UsageError as error:
-            tell_predecessor(str(error))
+        except (UsageError, SystemExit) as error:
+            if isinstance(error, UsageError) or isinstance(error.code, str):
+                tell_predecessor(str(error))
             raise
         if self.asked and self.parent is not None:
             from twisted.internet import reactor

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import getopt
 import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-__all__ = ["VARIABLE", "PidFile", "environment", "next_command"]
+__all__ = ["VARIABLE", "PidFile", "append_only", "environment", "next_command"]
 
 #: Names to the new program the descriptors of its link, and of the document: ``LINK:DOCUMENT``.
 VARIABLE = "LBPROXY_UPGRADE"
@@ -45,6 +46,17 @@ def environment(environ: Mapping[str, str], link: int, document: int) -> dict[st
     """The environment of the new program."""
     kept = {name: value for name, value in environ.items() if name not in _OURS_ALONE}
     return {**kept, VARIABLE: f"{link}:{document}"}
+
+
+def append_only(path: str) -> None:
+    """Have all be written to a file's end that this process writes there. Twisted's log files are opened to be written where their
+    end was then, and two programs that do so write over each other's lines."""
+    for name in os.listdir("/proc/self/fd") if os.path.isfile(path) else ():
+        try:
+            if os.path.samestat(os.fstat(int(name)), os.stat(path)):
+                fcntl.fcntl(int(name), fcntl.F_SETFL, fcntl.fcntl(int(name), fcntl.F_GETFL) | os.O_APPEND)
+        except OSError:
+            continue  # the listing's own descriptor is closed by now
 
 
 class PidFile:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from ..drain import FIRST_REQUEST
 from ..systemd import Notifier
-from .command import PidFile, next_command
+from .command import PidFile, append_only, next_command
 from .predecessor import Predecessor
 from .serving import Pulse, when_serving
 from .successor import NewProgram
@@ -58,6 +58,7 @@ class Program:
 
     def begins(self) -> None:
         """This is the process that stays; ports are opened next."""
+        self._share_log()
         if self._before is not None:
             self._before.begins()
 
@@ -88,6 +89,11 @@ class Program:
             self.notifier.lives = Pulse(service)
             self.notifier.ready(f"serving {service.listeners.described()}")
 
+    def _share_log(self) -> None:
+        """Two programs may write to twistd's log file at once."""
+        if self._twistd is not None:
+            append_only(os.path.join(self._directory, self._twistd["logfile"] or "twistd.log"))
+
     # The next one.
 
     def upgrade(self) -> Deferred[UpgradeResult]:
@@ -100,6 +106,7 @@ class Program:
 
     def _launch(self, upgrader: Upgrader) -> Successor:
         assert self.service is not None
+        self._share_log()
         shed = os.geteuid() != 0
         directory = os.getcwd() if shed and self._twistd["chroot"] else self._directory
         command = next_command(self._whole, self._own, self._twistd, shed=shed)

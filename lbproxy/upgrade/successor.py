@@ -105,9 +105,15 @@ class NewProgram(ProcessProtocol):
         self._perhaps_over()
 
     def processEnded(self, reason: Failure) -> None:
-        self._exited = reason.getErrorMessage()
+        self._exited = _how(reason.value)
         self._perhaps_over()
 
     def _perhaps_over(self) -> None:
         if self._exited and not self._open:
             self._upgrader.lost(self._exited)
+
+
+def _how(end: Any) -> str:
+    if getattr(end, "signal", None) is not None:
+        return f"it was ended by signal {end.signal}"
+    return f"it ended with status {getattr(end, 'exitCode', 0)}; what it wrote to its log or standard error may tell more"

@@ -127,7 +127,7 @@ class Upgrader:
         :param how: in words.
         """
         if self._running:
-            self._fail(self._why or f"the new program has ended before it served, and has not said why: {how}")
+            self._fail(self._why or f"the new program has not said why it does not serve: {how}")
 
     def _too_late(self) -> None:
         self._end_it(f"the new program did not serve within {LIMIT:g} s")

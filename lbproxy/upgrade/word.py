@@ -13,6 +13,8 @@ from .command import VARIABLE
 
 __all__ = ["Word", "give_up", "message_line", "tell_predecessor", "word"]
 
+_NAME = "twistd lbproxy: "
+
 
 def message_line(message: dict[str, Any]) -> bytes:
     """A message as it is sent: a line of JSON."""
@@ -65,10 +67,10 @@ def word() -> Word | None:
 
 
 def tell_predecessor(message: str) -> None:
-    """If there is one: why this program does not start."""
+    """If there is one: why this program does not start, without what only who has typed its command line wants to read."""
     given = word()
     if given is not None:
-        given.say(error=message)
+        given.say(error=message.removeprefix(_NAME).partition("\nAll options: ")[0])
 
 
 def give_up(message: str) -> NoReturn:
@@ -77,4 +79,4 @@ def give_up(message: str) -> NoReturn:
     :raises SystemExit: always.
     """
     tell_predecessor(message)
-    sys.exit(f"twistd lbproxy: {message}")
+    sys.exit(f"{_NAME}{message}")
