@@ -9,7 +9,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from .drain import Drain
+from .drain import NEXT_REQUEST, Drain
 from .listeners import close_all
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class ServiceLife(MultiService):
 
     def hand_over(self) -> None:
         """Listen nowhere any more, for another process has the sockets, and goes on with what waits there. The connections that
-        there are go on until :meth:`stopService`, which is to follow; its drain has no ``drain_delay`` then."""
+        there are go on until :meth:`stopService`, which is to follow; its drain has no ``drain_delay`` then, and
+        lets idle connections have one more request."""
         self.role.handed_over = True
         self.listeners.hand_over()
 
@@ -149,10 +150,10 @@ class ServiceLife(MultiService):
         drain.start()
 
     def _own_drain(self) -> Drain:
-        settings, close = self.site.settings, self.listeners.close_clients
+        settings, close, patience = self.site.settings, self.listeners.close_clients, 0.0
         if self.role.handed_over:
-            settings = attrs.evolve(settings, drain_delay=0.0)
-        return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close)
+            settings, patience = attrs.evolve(settings, drain_delay=0.0), NEXT_REQUEST
+        return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close, patience)
 
     def _close(self, _: object) -> None:
         """Close what is not a listener or a client's connection, unless it was started again meanwhile."""

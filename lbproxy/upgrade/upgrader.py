@@ -159,7 +159,10 @@ class Upgrader:
 
     def _fail(self, why: str) -> None:
         self._try("put back", self._pidfile.put_back)
-        _log.error("not upgraded, this program goes on:\n{why}", why=why)
+        if self._refused:
+            _log.info("not upgraded: {why}", why=why)
+        else:
+            _log.error("not upgraded, this program goes on:\n{why}", why=why)
         self._decide(UpgradeResult(self._clock.seconds(), False, why))
 
     def _succeed(self, pid: int) -> None:

@@ -197,6 +197,8 @@ class Worker(amp.AMP):
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
+        if self._running and not last:
+            self.service.hand_over()
         self._end()
         return {}
 
