@@ -19,6 +19,7 @@ from .errors import ConfigurationError, ListenError
 from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
+from .role import Role
 from .tls.store import CertificateStore
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ def places_of(configuration: Configuration) -> Places:
     )
 
 
-def check_places(configuration: Configuration, reactor: Any) -> None:
+def check_places(configuration: Configuration, reactor: Any, role: Role | None = None) -> None:
     """Whether all descriptions can be read.
 
+    :param role: where it has inherited sockets, some descriptions mean nothing but one of these.
     :raises ConfigurationError: names those that cannot.
     """
     places = places_of(configuration)
     acceptor: Any = configuration.certificates  # nothing listens
-    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor)
+    inherits = role is not None and role.inherited is not None
+    role = role if inherits else None
+    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor, role=role)
 
 
 def log_of(configuration: Configuration, clock: IReactorTime) -> AccessLog | None:
@@ -175,7 +179,7 @@ class _Change:
 
     def _prepare_listeners(self) -> None:
         """After all else has gone well: whoever connects to a new port is to be served."""
-        check_places(self._new, self._service.reactor)
+        check_places(self._new, self._service.reactor, self._service.role)
         if not self._problems:
             self._made.opening = self._open()
 

@@ -7,6 +7,7 @@ import http.client
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -68,7 +69,7 @@ class UpgradeCase(IntegrationTestCase):
         self.config = self.folder / "lb.toml"
         self.lines = [
             f"workers = {workers}",
-            f"listen = 'tcp:{self.port}:interface={LOOPBACK}'",
+            self.listen(),
             f"admin = 'tcp:{self.admin_port}:interface={LOOPBACK}'",
             "admin-writable = true",
             f"backends = {[backend.place for backend in self.app]}",
@@ -77,10 +78,18 @@ class UpgradeCase(IntegrationTestCase):
         self.write()
         self.pid = 0
         self.addCleanup(self.end)
-        self.process = Process(self, [*TWISTD, *twistd, "lbproxy", "--config", str(self.config)])
+        self.process = Process(self, [*self.launch(), *twistd, "lbproxy", "--config", str(self.config)])
         if "-n" in twistd:
             self.pid = self.process.pid
         eventually(f"it answers: {self.process.output}", self.answers)
+
+    def launch(self) -> list[str]:
+        """How twistd is run."""
+        return TWISTD
+
+    def listen(self) -> str:
+        """Where the file has clients connect."""
+        return f"listen = 'tcp:{self.port}:interface={LOOPBACK}'"
 
     def write(self, *more: str) -> None:
         """The file, with further lines."""
@@ -372,13 +381,88 @@ class DaemonTests(UpgradeCase):
         """A program that has changed its user is upgraded without being root."""
         if os.geteuid():
             self.skipTest("only root can do that")
-        if subprocess.run([sys.executable, "-c", ""], user=65534, group=65534, capture_output=True).returncode:
-            self.skipTest("nobody may not run this Python")
+        try:
+            subprocess.run([sys.executable, "-c", ""], user=65534, group=65534, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("another user may not run this Python")
         self.folder.chmod(0o777)
         self.daemon("--uid=65534", "--gid=65534", "-l", str(self.folder / "twistd.log"))
+        (self.folder / "twistd.log").chmod(0o666)
         self.gone(self.next())
         self.assertIn("Uid:\t65534", Path(f"/proc/{self.pid}/status").read_text())
         self.assertTrue(self.answers())
 
 
-__all__ = ["DaemonTests", "FailureTests", "LossTests", "StateTests"]
+#: Runs a program as systemd does: with a listening socket as descriptor 3, and a socket to be told things.
+AS_SYSTEMD = """\
+import os, socket, sys
+port, notify, *command = sys.argv[1:]
+opened = socket.create_server(("127.0.0.1", int(port)))
+opened.setblocking(False)
+os.dup2(opened.fileno(), 3)
+more = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "NOTIFY_SOCKET": notify, "WATCHDOG_USEC": "200000"}
+os.execve(command[0], command, {**os.environ, **more, "WATCHDOG_PID": str(os.getpid())})
+"""
+
+
+class SystemdTests(UpgradeCase):
+    """Under something that does as systemd does."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard: list[tuple[int, str]] = []
+        self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.systemd.close)
+        self.systemd.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.systemd.bind(str(self.folder / "notify"))
+        self.systemd.setblocking(False)
+
+    def launch(self) -> list[str]:
+        """How a program is run."""
+        return [sys.executable, "-c", AS_SYSTEMD, str(self.port), str(self.folder / "notify"), *TWISTD]
+
+    def listen(self) -> str:
+        """The socket that is there already."""
+        return "listen = 'systemd:domain=INET:index=0'"
+
+    def says(self, pid: int, what: str) -> None:
+        """Wait until a process says something; what was heard before that is forgotten."""
+
+        def said() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data, ancillary, _, _ = self.systemd.recvmsg(4096, 256)
+                    self.heard.append((struct.unpack("3i", ancillary[0][2])[0], data.decode()))
+            while self.heard:
+                who, text = self.heard.pop(0)
+                if who == pid and text.startswith(what):
+                    return True
+            return False
+
+        eventually(f"{pid} says {what}", said)
+
+    def test_activation_and_notification(self) -> None:
+        """The socket goes from program to program; systemd is told who it is that serves, by whom it listens to at the time. A
+        reload finds the socket as well."""
+        self.start()
+        self.says(self.pid, "READY=1\nSTATUS=serving systemd:")
+        self.says(self.pid, "WATCHDOG=1")
+        for _ in range(2):
+            before = self.next()
+            self.says(before, f"MAINPID={self.pid}")
+            self.says(self.pid, "READY=1\nSTATUS=serving systemd:")
+            self.says(self.pid, "WATCHDOG=1")
+            self.gone(before)
+            self.assertTrue(self.answers())
+            self.write("retries = 4")
+            self.assertAnswered(ask(self.admin_port, "/reload", "POST"))
+            self.says(self.pid, "RELOADING=1")
+            self.says(self.pid, "READY=1")
+            self.write()
+        pid = self.pid
+        self.end()
+        self.says(pid, "STOPPING=1")
+        self.assertQuiet()
+
+
+__all__ = ["DaemonTests", "FailureTests", "LossTests", "StateTests", "SystemdTests"]
