@@ -21,6 +21,7 @@ from .backend_status import backend_status, tier_name
 from .reload import reload_status
 from .route_status import route_status, unrouted_status
 from .tls_status import tls_status
+from .upgrade import upgrade_status
 from .worker_status import worker_status
 
 __all__ = ["ROUTES_SHOWN", "pool_status", "status"]
@@ -69,6 +70,7 @@ def status(running: Running, now: float, *, draining: bool = False, listed: List
         "reload": None if running.reloader is None else reload_status(running.reloader),
         "state_file": None if running.state_file is None else _state_file(running.state_file),
         **worker_status(running.processes(), now),
+        "upgrade": upgrade_status(running.upgrader()),
     }
 
 
