@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,35 @@ def environment(directory: Path, notes: Path) -> dict[str, str]:
 
 
 def install() -> None:
-    """Make notes in this process from now on, if they are wanted: when, which process, of whom, up or not, and whether the pool
-    was told by another process (1) or has learnt it here."""
+    """Make notes in this process from now on, if they are wanted."""
     path = os.environ.get(VARIABLE)
     if not path:
         return
     from lbproxy.balance.pool import Pool
 
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
-    apply = Pool.apply
+    for name in ("apply", "know"):  # a verdict; what another process has made of one
+        if hasattr(Pool, name):
+            setattr(Pool, name, noting(getattr(Pool, name), file))
 
-    def noting(self: Pool, verdict: Any) -> None:
-        if verdict.source == "traffic":
-            parts = (time.monotonic_ns(), os.getpid(), verdict.address, int(verdict.up), int(by_another(sys._getframe(1))))
+
+def noting(method: Callable[[Any, Any], None], file: int) -> Callable[[Any, Any], None]:
+    """Return a method of a pool that does the same, and makes a note: when, which process, of whom, up or not then, and whether
+    the pool was told by another process (1) or has learnt it here.
+
+    What was learnt here counts from before it was gone by, what was told from after.
+    """
+
+    def noted(self: Any, what: Any) -> None:
+        told, before = by_another(sys._getframe(1)), time.monotonic_ns()
+        method(self, what)
+        member = self.members.get(what.address)
+        if member is not None:
+            when = time.monotonic_ns() if told else before
+            parts = (when, os.getpid(), what.address, int(member.up), int(told))
             os.write(file, (" ".join(map(str, parts)) + "\n").encode())
-        apply(self, verdict)
 
-    Pool.apply = noting  # type: ignore[method-assign]
+    return noted
 
 
 def by_another(frame: Any) -> bool:

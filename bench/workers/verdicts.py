@@ -1,26 +1,27 @@
 """How long a verdict is on its way: from the worker whose traffic taught it until every other process goes by it.
 
-One of the backends takes connections, and ends each without an answer. Under a light load a worker notices, and takes it out for
-a moment (an ejection); when that is over it lets it in again: both are verdicts of which the others are told. Each process notes
-when it goes by one (:mod:`bench.workers.tap`).
+Some of the backends take connections, and end each without an answer. Under a light load a worker notices, and one is taken out
+for a moment (an ejection): a verdict of which the others are told. When that is over it is let in again, and the next worker
+notices. Each process notes when it goes by a verdict (:mod:`bench.workers.tap`).
 """
 
 from __future__ import annotations
 
-import os
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.clients.paced import percentile
+from bench.clients.paced import PACE, percentile
 from bench.connecting import HOST
-from bench.processes import Cores, FreePorts, Invalid, run_client
+from bench.processes import Cores, FreePorts, Invalid
 from bench.workers.entrants import running_lbproxy
-from bench.workers.looking import admin_status, members
+from bench.workers.looking import LONGEST_ANSWER, SUPERVISOR, admin_status, members
 from bench.workers.tap import environment
 
 # Verdicts that are wanted at least, and how long the load may last for them. Seconds.
@@ -29,7 +30,10 @@ WANTED, LONGEST = 200, 120.0
 # Seconds of light load at a time, and its connections: paced, 50 requests a second each.
 STRETCH, CONNECTIONS = 5, 8
 
-# Seconds for which a backend is taken out: two verdicts each time. The share says that all may be.
+# Backends that end each connection.
+HANGING = 3
+
+# Seconds for which one is taken out. The share says that all may be.
 OPTIONS = ("--eject-failures=1", "--eject-time=0.2", "--eject-limit=0.2", "--eject-share=100")
 
 # ms that a verdict's way may take.
@@ -60,26 +64,32 @@ def parse_notes(text: str) -> list[Note]:
     return sorted(notes, key=lambda note: note.when)
 
 
-def ways(notes: Sequence[Note], pids: Iterable[int]) -> list[float]:
-    """Return for each verdict that a process learnt from its own traffic how long it took, in ms, until the last of the others
-    was told the same; those at the end are left out that somebody has not been told yet.
+def ways(notes: Sequence[Note], supervisor: int, workers: Iterable[int]) -> list[float]:
+    """Return for each verdict that a worker learnt from its own traffic how long it took, in ms, until the last of the other
+    processes was told the same.
 
-    What a process has learnt by itself meanwhile is no answer: it must be told.
+    What another worker has learnt by itself meanwhile is no answer: it must be told. What somebody knew already, or learns while
+    another's word of the same is on its way, is no news; and what is overruled on its way is left out.
     """
-    everybody = frozenset(pids)
-    waiting: list[tuple[Note, set[int]]] = []
+    origins = frozenset(workers)
+    everybody = origins | {supervisor}
+    up: dict[tuple[int, str], bool] = {}
+    waiting: dict[str, tuple[Note, set[int]]] = {}
     found = []
-    for note in notes:
-        if note.pid not in everybody:
-            continue
-        if not note.told:
-            waiting.append((note, set(everybody - {note.pid})))
-            continue
-        for origin, others in waiting:
-            if (origin.address, origin.up) == (note.address, note.up):
-                others.discard(note.pid)
-        found += [(note.when - origin.when) / 1e6 for origin, others in waiting if not others]
-        waiting = [(origin, others) for origin, others in waiting if others]
+    for note in (note for note in notes if note.pid in everybody):
+        first, others = waiting.get(note.address, (note, set()))
+        if first.up != note.up:
+            del waiting[note.address]
+        elif note.told and others:
+            others.discard(note.pid)
+            if not others:
+                found.append((note.when - first.when) / 1e6)
+                del waiting[note.address]
+        if not note.told and note.pid in origins and note.address not in waiting:
+            others = set(everybody - {note.pid})
+            if all(up.get((pid, note.address), True) != note.up for pid in others):
+                waiting[note.address] = (note, others)
+        up[note.pid, note.address] = note.up
     return found
 
 
@@ -124,27 +134,45 @@ def hanging(port: int) -> Iterator[str]:
         backend.close()
 
 
-def measure_verdicts(workers: int, backends: Sequence[str], ports: FreePorts, directory: Path, cores: Cores, wanted: int) -> list[float]:
+def measure_verdicts(
+    workers: int, backends: Sequence[str], ports: FreePorts, directory: Path, cores: Cores, wanted: int
+) -> list[float]:
     """Return how long each verdict was on its way, in ms; at least so many as are wanted."""
     notes = directory / "notes"
     tapped = environment(directory, notes)
-    with (
-        hanging(ports.take(1)[0]) as bad,
-        running_lbproxy(workers, [*backends, bad], ports, directory, cores, *OPTIONS, **tapped) as balancer,
-    ):
-        pids = members(balancer.pid, admin_status(balancer.admin_port)).values()
+    with ExitStack() as stack:
+        bad = [stack.enter_context(hanging(port)) for port in ports.take(HANGING)]
+        running = running_lbproxy(workers, [*backends, *bad], ports, directory, cores, *OPTIONS, **tapped)
+        balancer = stack.enter_context(running)
+        processes = members(balancer.pid, admin_status(balancer.admin_port))
+        supervisor = processes.pop(SUPERVISOR)
         deadline = time.monotonic() + LONGEST
         while time.monotonic() < deadline:
             light_load(balancer.port)
-            found = ways(parse_notes(notes.read_text() if notes.exists() else ""), pids)
+            found = ways(parse_notes(notes.read_text() if notes.exists() else ""), supervisor, processes.values())
             if len(found) >= wanted:
                 return found
-    raise Invalid(f"only {len(found)} verdicts in {LONGEST:.0f} s; processes {sorted(pids)}, of which this one is {os.getpid()}")
+    raise Invalid(f"only {len(found)} verdicts in {LONGEST:.0f} s")
 
 
 def light_load(port: int) -> None:
-    """Ask at a modest pace for a while."""
-    run_client("lbproxy", "paced", [f"--port={port}", f"--connections={CONNECTIONS}", f"--seconds={STRETCH}"], STRETCH)
+    """Ask at a modest pace for a while, whatever the answers are: with several backends at fault some are a 502."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for asking in [pool.submit(_ask_on, port) for _ in range(CONNECTIONS)]:
+            asking.result()
+
+
+def _ask_on(port: int) -> None:
+    connection = http.client.HTTPConnection(HOST, port, timeout=LONGEST_ANSWER)
+    end = time.monotonic() + STRETCH
+    while time.monotonic() < end:
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+        time.sleep(PACE)
+    connection.close()
 
 
 def verdict_rows(found: Sequence[float]) -> list[list[str]]:
