@@ -42,7 +42,7 @@ class _Transport(FakeTransport):
     """Carries descriptors too, which come before the bytes that are written after them."""
 
     def __init__(self, protocol: Any, *, isServer: bool) -> None:
-        super().__init__(protocol, isServer=isServer)  # type: ignore[no-untyped-call]
+        super().__init__(protocol, isServer=isServer)
         self.to: Any = None
 
     def sendFileDescriptor(self, fd: int) -> None:
@@ -56,14 +56,14 @@ class Linked:
     def __init__(self, upper: Any, lower: Any) -> None:
         above, below = _Transport(upper, isServer=True), _Transport(lower, isServer=False)
         above.to, below.to = lower, upper
-        self._pump = IOPump(lower, upper, below, above, debug=False)  # type: ignore[no-untyped-call]
+        self._pump = IOPump(lower, upper, below, above, debug=False)
         self._ends = [(upper, above), (lower, below)]
         for protocol, transport in self._ends:
             protocol.makeConnection(transport)
 
     def flush(self) -> None:
         """Carry all that was written, either way."""
-        self._pump.flush()  # type: ignore[no-untyped-call]
+        self._pump.flush()
 
     def cut(self) -> None:
         """One end is gone: both hear it."""
@@ -87,7 +87,7 @@ class FakeWorker(Link):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.said: list[str] = []
         self.told: list[Any] = []
         self.holds: set[str] = set()
@@ -160,11 +160,11 @@ class FakeWorker(Link):
 
     def leave(self) -> None:
         """It was told by a signal to end."""
-        self.callRemote(Leaving)  # type: ignore[no-untyped-call]
+        self.callRemote(Leaving)
 
     def farewell(self, sheet: Any) -> None:
         """Its last report."""
-        self.callRemote(Farewell, sheet=sheet)  # type: ignore[no-untyped-call]
+        self.callRemote(Farewell, sheet=sheet)
 
 
 class FakeProcess:
@@ -198,7 +198,7 @@ class FakeProcess:
             return
         self.ended = True
         self.link.cut()
-        end = ProcessTerminated(status, by, None) if by or status else ProcessDone(0)  # type: ignore[no-untyped-call]
+        end = ProcessTerminated(status, by, None) if by or status else ProcessDone(0)
         self._protocol.processExited(Failure(end))
         self._protocol.processEnded(Failure(end))
 
@@ -266,7 +266,7 @@ class Reactor(MemoryReactorClock):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         Clock.advance(self, START)
         self.processes: list[FakeProcess] = []
         self.prepare: Callable[[FakeWorker], object] = lambda worker: None
@@ -279,7 +279,7 @@ class Reactor(MemoryReactorClock):
         self._upper.made = linked(self._upper, FakeWorker())  # until there is one
         return _Adopted(self._upper)
 
-    def spawnProcess(self, protocol: Any, executable: Any, args: Any = (), env: Any = {}, **more: Any) -> Any:
+    def spawnProcess(self, protocol: Any, executable: Any, args: Any = (), env: Any = None, **more: Any) -> Any:
         """Start one."""
         if self.broken is not None:
             raise self.broken

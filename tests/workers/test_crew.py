@@ -41,8 +41,9 @@ class CrewCase(SynchronousTestCase):
         self.patch(lbproxy.service, "in_thread_of", lambda reactor, job: self.threads(job))
         self.failed: list[Failure] = []
         self.logged: list[Any] = []
-        globalLogPublisher.addObserver(self.logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+        observer: Any = self.logged.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.service = supervised(self.configured(), reactor=self.reactor, cannot_start=self.failed.append)
         role: Any = self.service.role
         self.crew = role.crew
@@ -428,7 +429,7 @@ class EndTests(CrewCase):
 
     def test_started_again_others_serve(self) -> None:
         """Those that were told to end do, and are not waited for."""
-        first, second = self.start()
+        self.start()
         stopped = self.service.stopService()
         self.reactor.go(1.0)
         self.service.startService()
@@ -465,7 +466,12 @@ class SlowEndTests(CrewCase):
         """And only once."""
         closed: list[float] = []
         ordinary = self.service.listeners.close_clients
-        self.patch(self.service.listeners, "close_clients", lambda: closed.append(self.reactor.seconds()) or ordinary())
+
+        def close() -> Deferred[Any]:
+            closed.append(self.reactor.seconds())
+            return ordinary()
+
+        self.patch(self.service.listeners, "close_clients", close)
         self.start()
         self.service.stopService()
         self.reactor.go(1.0)
