@@ -186,7 +186,7 @@ class LoadBalancerService(ServiceLife):
         self.counters = resource.counters
         self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site, role)
-        self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
+        self.limit = (role.make_limit or ConnectionLimit)(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
         self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
         self.reloader.silent = not role.tells_changes

@@ -35,13 +35,14 @@ def main(reactor_module: str) -> None:
     from twisted.internet.protocol import Factory
     from twisted.logger import globalLogBeginner
 
+    from .board import Board
     from .logs import LogWriter
     from .worker import Worker
 
     any_reactor: Any = reactor
     writer = LogWriter(_LOG_FD, lambda flush: any_reactor.callFromThread(any_reactor.callLater, _AGAIN, flush))
     globalLogBeginner.beginLoggingTo([writer], redirectStandardIO=False)
-    worker = Worker(reactor)
+    worker = Worker(reactor, Board(BOARD_FD))
     signal.signal(signal.SIGTERM, lambda *_: any_reactor.callFromThread(worker.leave))
     factory = Factory.forProtocol(lambda: worker)
     factory.noisy = False

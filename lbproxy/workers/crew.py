@@ -17,18 +17,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend_values import backend_text
+from ..balance.pool import Pool
 from ..config.model import Configuration
 from .agreement import Agreement
-from .calls import snapshot, tell
+from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
-from .messages import Begin, Certificates, Report, Socket, Tell
+from .messages import Begin, Certificates, Report, Share, Socket, Tell
 from .process import WorkerProcess
-from .state import packed, worker_configuration
+from .sharing import Entry, Sharing
+from .slots import Slots
+from .state import State, packed, worker_configuration
+from .verdicts import Verdicts
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -51,6 +55,10 @@ class Crew(Lives):
         super().__init__(service, count)
         self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
         self._agreement: Agreement | None = None
+        self._verdicts = Verdicts(lambda: service.site.balancers)
+        self.slots = Slots(self.board, count)
+        self.sharing = Sharing(service.clock, self._share)
+        self.on_end.append(lambda worker: self.sharing.ended(worker.row))
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
@@ -68,7 +76,11 @@ class Crew(Lives):
         if self._agreement is not None:
             self._give_sockets(worker, self._agreement.opened)
             self._agreement.ask(worker)
-        return beginning
+        return beginning.addCallback(self._begun, worker)
+
+    def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
+        self.sharing.begun(worker.row)
+        return answer
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
         for listener in listeners:
@@ -79,23 +91,29 @@ class Crew(Lives):
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        return {
-            "workers": self.count,
-            "random_key": self._service.site.router.random_key.hex(),
-            "backends": {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools},
-            "calls": [call for pool in pools for call in snapshot(pool)],
-        }
+        state = State(
+            workers=self.count,
+            random_key=self._service.site.router.random_key.hex(),
+            backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
+            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
+        )
+        return attrs.asdict(state, recurse=False)
 
     # What they say.
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """What traffic has taught one of them is told to the supervisor's pools, and by these to all workers."""
-        pools: Any = {name: balancer.pool for name, balancer in self._service.site.balancers.items()}
-        for call in calls:
-            tell(pools, call)
+        answers = self._verdicts.told(worker.number, calls)
+        if answers:
+            worker.call(Tell, calls=answers)
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
+        self.sharing.heard(worker.row, given)
+
+    def _share(self, row: int, entries: list[Entry]) -> None:
+        for worker in (one for post in self.posts for one in post.processes if one.row == row):
+            worker.call(Share, given=entries)
 
     def report(self) -> Deferred[None]:
         """Ask all that serve, or drain, what they have counted.
@@ -125,8 +143,11 @@ class Crew(Lives):
 
     # What is said to all.
 
-    def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
+    def tell(self, pool: Pool, call: list[Any]) -> None:
+        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
+        balancer = self._service.site.balancers.get(pool.name)
+        if balancer is None or balancer.pool is not pool:
+            return
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
@@ -158,6 +179,7 @@ class Crew(Lives):
         calls = self._state()["calls"]
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
+        self.sharing.anew()
 
     def abandon(self) -> None:
         """All stay with what they have."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from secrets import token_bytes
 from typing import Any
 
@@ -12,6 +13,8 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..admission import ConnectionLimit
+from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..role import Role
@@ -19,6 +22,7 @@ from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
 from .ending import CrewDrain
+from .slots import SlotTeller
 from .sockets import Holding
 
 __all__ = ["SupervisorRole", "supervised"]
@@ -38,6 +42,7 @@ class SupervisorRole(Role):
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
+        self.make_limit = partial(ConnectionLimit, processes=count)
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
@@ -45,12 +50,17 @@ class SupervisorRole(Role):
         return endpoint
 
     def welcome(self, pool: Pool) -> None:
-        """What this pool is told is told to all workers."""
-        pool.followers.append(Sender(pool.name, self._send))
+        """What becomes of this pool becomes of it in all workers."""
+        pool.followers.append(SlotTeller(pool.name, partial(self._tell_slots, pool)))
+        pool.followers.append(Sender(pool, partial(self._send, pool)))
 
-    def _send(self, call: list[Any]) -> None:
+    def _tell_slots(self, pool: Pool, name: str, backends: Iterable[Backend]) -> None:
         if hasattr(self, "crew"):
-            self.crew.tell(call)
+            self.crew.tell(pool, self.crew.slots.call(name, backends))
+
+    def _send(self, pool: Pool, call: list[Any]) -> None:
+        if hasattr(self, "crew"):
+            self.crew.tell(pool, call)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""

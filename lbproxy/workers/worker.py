@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,14 +16,17 @@ from twisted.python.failure import Failure
 
 from .. import __version__
 from ..balance.backend import Backend
-from ..balance.backend_values import backend_of
 from ..balance.pool import Pool
-from ..balance.state import Verdict
+from ..balance.state import BackendState
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..proxy.balancer import Balancer
 from ..role import Role
 from ..service import LoadBalancerService
-from .calls import Sender, tell
+from .board import Board
+from .calls import read_backends, tell
+from .connections import SharedConnectionLimit
+from .limits import Limits
 from .link import Link
 from .messages import (
     Abandon,
@@ -39,8 +43,10 @@ from .messages import (
     Socket,
     Tell,
 )
+from .sharing import Shares
 from .sockets import Given
 from .state import unpacked
+from .verdicts import Learnt
 
 __all__ = ["Worker", "WorkerRole"]
 
@@ -50,12 +56,12 @@ _log = Logger()
 class _Members:
     """Pools consist of those whom the supervisor says."""
 
-    def __init__(self, backends: dict[str, list[str]]) -> None:
+    def __init__(self, backends: dict[str, list[dict[str, Any]]]) -> None:
         self.backends = backends
 
     def read(self, configuration: PoolConfiguration) -> Iterable[Backend]:
         """These."""
-        return tuple(map(backend_of, self.backends.get(configuration.name, ()))) or configuration.backends
+        return tuple(read_backends(self.backends.get(configuration.name, ()))) or configuration.backends
 
     def configure(self, pool: Pool, backends: Iterable[Backend], file: str) -> None:
         """The supervisor says it to the pool itself."""
@@ -65,14 +71,20 @@ class _Members:
 
 
 class WorkerRole(Role):
-    """:param worker: whose role it is."""
+    """:param worker: whose role it is; *number*: its own.
+
+    :ivar limits: what it may have of what is limited for all workers together.
+    """
 
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any]) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
+        self.workers = state["workers"]
+        self.limits = Limits(board, number, self.workers)
+        self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
         self._worker = worker
         self._waiting: Deferred[None] | None = None
 
@@ -84,7 +96,19 @@ class WorkerRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(_Upward(pool.name, self._worker.learnt))
+        pool.followers.append(Learnt(pool, partial(self._worker.learnt, pool)))
+
+    def make_state(self, pool: str) -> Callable[..., BackendState]:
+        """Backends' limits are all workers'."""
+        return self.limits.make_state(pool)
+
+    def attend(self, balancer: Balancer) -> None:
+        """Who waits here learns of places that other workers leave."""
+        self.limits.attend(balancer)
+
+    def applied(self) -> None:
+        """There are other filters, perhaps."""
+        self._worker.shares.look()
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -102,32 +126,18 @@ class WorkerRole(Role):
             waiting.callback(None) if failure is None else waiting.errback(failure)
 
 
-class _Upward(Sender):
-    """Says what was learnt from traffic, and nothing else: all other things come from above."""
-
-    def set_backends(self, backends: Iterable[Backend], source: str = "configuration") -> None:
-        """This comes from above."""
-
-    def wish(self, wish: Any) -> None:
-        """So does this."""
-
-    def apply(self, verdict: Verdict) -> None:
-        """Say it if it was learnt here."""
-        if verdict.source == "traffic":
-            super().apply(verdict)
-
-
 class Worker(Link):
     """The worker's end of the link."""
 
     role: WorkerRole
     service: LoadBalancerService
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
+        self._board = board
+        self.shares = Shares(reactor, self._filters, self._share)
         self._sockets: list[tuple[str, int, int]] = []
-        self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
         self._running = self._ending = self._over = False
@@ -148,10 +158,11 @@ class Worker(Link):
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         try:
-            self.role = WorkerRole(self, state)
+            self.role = WorkerRole(self, row, self._board, state)
             self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
             self._hear(state["calls"])
             self.service.startService()
+            self.shares.look()
         except LBProxyError as error:
             raise Refused(str(error)) from error
         except Exception as error:
@@ -168,16 +179,16 @@ class Worker(Link):
 
     def _hear(self, calls: list[Any]) -> None:
         pools: Any = {name: balancer.pool for name, balancer in self.service.site.balancers.items()}
-        self._listening = True
-        try:
-            for call in calls:
+        for call in calls:
+            if call[1] == "slots":
+                self.role.limits.told(call[0], call[2])
+            else:
                 tell(pools, call)
-        finally:
-            self._listening = False
 
-    def learnt(self, call: list[Any]) -> None:
-        """Traffic has taught something."""
-        if not self._listening:
+    def learnt(self, pool: Pool, call: list[Any]) -> None:
+        """Traffic has taught something. Of a pool that is leaving nothing is said: there may be another one of its name."""
+        balancer = self.service.site.balancers.get(pool.name)
+        if balancer is not None and balancer.pool is pool:
             self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
@@ -239,7 +250,14 @@ class Worker(Link):
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
+        self.shares.hear(given)
         return {}
+
+    def _share(self, given: Any) -> None:
+        self.callRemote(Share, given=given)  # type: ignore[no-untyped-call]
+
+    def _filters(self) -> list[tuple[str, Any]]:
+        return [(one.name, one.filter) for one in self.service.site.filters]
 
     # Its end.
 
@@ -257,6 +275,7 @@ class Worker(Link):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: bring what runs to its end, and end."""
         super().connectionLost(reason)
+        self.shares.stop()
         self._end()
 
     def _end(self, now: bool = False) -> None:
