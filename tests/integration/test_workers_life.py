@@ -197,7 +197,8 @@ class FirstStartTests(IntegrationTestCase):
     def begin(self, what: str) -> Any:
         """Run a load balancer of two workers, whose Python does this first, to its end."""
         (self.folder / "sitecustomize.py").write_text(_ONLY_WORKERS + what)
-        self.patch(os, "environ", {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])})
+        paths = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": paths})
         listen = ["--listen", f"tcp:{free_port()}:interface={LOOPBACK}", "--backends", f"{LOOPBACK}:{free_port()}"]
         return self.run_twistd("--workers", "2", *listen, twistd=("-n", "--pidfile=a.pid"))
 

@@ -28,6 +28,7 @@ from lbproxy.workers.messages import (
     Prepare,
     Refused,
     Report,
+    Share,
     Socket,
     Tell,
 )
@@ -156,6 +157,10 @@ class FakeWorker(Link):
     @Tell.responder
     def tell(self, calls: Any) -> Any:
         self.told += calls
+        return {}
+
+    @Share.responder
+    def share(self, given: Any) -> Any:
         return {}
 
     def leave(self) -> None:

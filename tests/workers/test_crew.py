@@ -17,6 +17,7 @@ from lbproxy.config.model import Configuration
 from lbproxy.errors import LBProxyError
 from lbproxy.workers import lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
+from lbproxy.workers.board import ROWS_EACH
 from lbproxy.workers.heartbeat import HEARTBEAT
 from lbproxy.workers.supervisor import SupervisorRole, supervised
 
@@ -355,14 +356,18 @@ class LeaveTests(CrewCase):
         self.assertIn({"answered": 9}, taken)
 
     def test_many_in_a_row_are_no_early_deaths(self) -> None:
-        """Somebody wants it so."""
+        """Somebody wants it so. With more of them than the board has rows, one must have ended before the next one begins."""
         self.start()
         for _ in range(8):
             self.reactor.processes[-1].worker.leave()
             self.reactor.go()
-        self.assertEqual(self.crew.described()[0]["next_try"], None)
         rows = [worker.row for post in self.crew.posts for worker in post.processes]
         self.assertEqual(len(set(rows)), len(rows))
+        self.assertEqual(self.states()[1:], [(1, "waiting"), *[(1, "draining")] * ROWS_EACH])
+        self.assertEqual(self.crew.described()[1]["next_try"], None)
+        self.reactor.processes[1].die(status=0)
+        self.reactor.go()
+        self.assertEqual(self.states()[1:], [(1, "serving"), *[(1, "draining")] * (ROWS_EACH - 1)])
 
 
 class EndTests(CrewCase):

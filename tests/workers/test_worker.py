@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import lbproxy.service
 from lbproxy import __version__
 from lbproxy.config.model import Configuration
+from lbproxy.workers.board import Board
 from lbproxy.workers.link import Link
 from lbproxy.workers.messages import (
     Abandon,
@@ -83,7 +84,7 @@ class WorkerCase(SynchronousTestCase):
         self.patch(HeldEndpoint, "ports", self.ports)
         self.patch(WorkerRole, "endpoint", lambda role, reactor, description: self.endpoint(description))
         self.upper = _Upper()
-        self.worker = Worker(self.reactor)
+        self.worker = Worker(self.reactor, Board())
         self.link = linked(self.upper, self.worker)
 
     def endpoint(self, description: str) -> Any:
@@ -113,7 +114,7 @@ class WorkerCase(SynchronousTestCase):
 
     def state(self) -> dict[str, Any]:
         """What is not in a configuration."""
-        return {"workers": 2, "random_key": "00" * 32, "backends": {"default": ["http://10.0.0.1:80"]}, "calls": []}
+        return {"workers": 2, "random_key": "00" * 32, "backends": {}, "calls": []}
 
     def prepare(self, data: bytes) -> Deferred[Any]:
         """Have it prepare."""
