@@ -43,9 +43,9 @@ def status(running: Running, now: float, *, draining: bool = False, listed: List
         :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
         (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
         (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
-        reads the configuration anew), ``state_file`` (null: there is none) and ``upgrade`` (:func:`.upgrade.upgrade_status`; null:
-        there was none). Connections are clients', with ``limits`` (what is allowed; null: anything) and what limits, strictness
-        and time-outs did.
+        reads the configuration anew), ``state_file`` (null: there is none) and ``upgrade`` (:func:`.upgrade.upgrade_status`;
+        null: there was none). Connections are clients', with ``limits`` (what is allowed; null: anything) and what limits,
+        strictness and time-outs did.
     """
     site, listener = running.site, running.listener
     return {
