@@ -6,6 +6,8 @@ help and for a shell's completion, and which reactor it is to be is twistd's aff
 
 from __future__ import annotations
 
+import atexit
+import os
 import resource
 import signal
 import sys
@@ -18,6 +20,7 @@ import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from .balance.backend import Backend
@@ -162,6 +165,25 @@ class _UnderTwistd(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
 
 
+def _end_unstarted(reactor: Any, failure: Failure) -> None:
+    """What it is to serve with cannot begin: end, with a message and status 1."""
+    CannotStart(failure.getErrorMessage())  # which says it; raised in here, it would only be logged
+    end_with_status(reactor, 1)
+
+
+def end_with_status(reactor: Any, status: int) -> None:
+    """Stop in order, with another exit status than twistd's 0: it returns from ``reactor.run()``, removes its pidfile and ends,
+    and nothing of that can be told a status."""
+
+    def end() -> None:
+        atexit.unregister(end)
+        atexit._run_exitfuncs()
+        os._exit(status)
+
+    atexit.register(end)
+    reactor.callWhenRunning(reactor.stop)
+
+
 class Options(OptionsAlone):
     """The options, and what is asked instead of to serve. That is answered as soon as they are parsed, wherever one that serves
     may have its pidfile."""
@@ -209,7 +231,7 @@ def makeService(options: Options) -> IService:
         if before is not None:
             before.prepare(role)
         certificates = options["certificates"]  # which are read already, unless a file names them
-        make: Any = supervised if several else LoadBalancerService.of
+        make: Any = partial(supervised, cannot_start=partial(_end_unstarted, reactor)) if several else LoadBalancerService.of
         made: LoadBalancerService = make(
             configuration, reactor=reactor, certificates=certificates, source=options.file, role=role
         )
