@@ -17,9 +17,11 @@ from ..balance.backend import Backend
 from ..balance.known import Known
 from ..balance.pool import Pool
 from ..balance.state import Verdict, Wish
+from ..config.model import Configuration
+from ..discovery.listing import read_members
 from ..interfaces import IPoolControl
 
-__all__ = ["Call", "Sender", "known_call", "plain_backends", "read_backends", "snapshot", "tell"]
+__all__ = ["Call", "Sender", "backends_by_pool", "known_call", "plain_backends", "read_backends", "snapshot", "tell"]
 
 _log = Logger()
 
@@ -35,6 +37,17 @@ def plain_backends(backends: Iterable[Backend]) -> list[dict[str, Any]]:
 def read_backends(values: Iterable[Mapping[str, Any]]) -> list[Backend]:
     """The same backends again."""
     return [Backend(**value) for value in values]
+
+
+def backends_by_pool(pools: Iterable[Pool], configuration: Configuration) -> dict[str, list[dict[str, Any]]]:
+    """Whom each pool consists of that there is, and each that is to be by a file: workers read none. Blocking, where there are
+    such.
+
+    :raises ConfigurationError: for a file with mistakes, or that cannot be read.
+    """
+    there = {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools}
+    new = [pool for pool in configuration.pools if pool.backends_file and pool.name not in there]
+    return {**there, **{pool.name: plain_backends(read_members(pool.backends_file)) for pool in new}}
 
 
 def known_call(pool: str, known: Known) -> Call:

@@ -10,11 +10,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..errors import ConfigurationError
 from .board import Board
-from .calls import plain_backends, snapshot
+from .calls import backends_by_pool, snapshot
 from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
 from .process import WorkerProcess
 from .state import State, packed, worker_configuration
@@ -66,7 +65,7 @@ class Crew(Service):
             number=worker.number,
             version=__version__,
             configuration=packed(worker_configuration(configuration, self.count)),
-            state=self._state(),
+            state=self._state(configuration),
         )
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
@@ -76,13 +75,12 @@ class Crew(Service):
             for fd, family in mine:
                 worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, configuration: Configuration) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        backends = {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools}
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends,
+            backends=backends_by_pool(pools, configuration),
             calls=[call for pool in pools for call in snapshot(pool)],
         )
         return {"workers": state.workers, "random_key": state.random_key, "backends": state.backends, "calls": state.calls}
@@ -118,11 +116,8 @@ class Crew(Service):
 
     # What is said to all.
 
-    def tell(self, pool: Pool, call: list[Any]) -> None:
-        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
-        balancer = self._service.site.balancers.get(pool.name)
-        if balancer is None or balancer.pool is not pool:
-            return
+    def tell(self, call: list[Any]) -> None:
+        """The control plane says this to a pool."""
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
@@ -131,7 +126,7 @@ class Crew(Service):
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        data, state = packed(worker_configuration(configuration, self.count)), self._state()
+        data, state = packed(worker_configuration(configuration, self.count)), self._state(configuration)
         self._prepared = list(self.workers.values())
         asking = []
         for worker in self._prepared:
@@ -148,7 +143,8 @@ class Crew(Service):
 
     def commit(self) -> None:
         """All go by it from now on."""
-        calls = self._state()["calls"]
+        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
+        calls = [call for pool in pools for call in snapshot(pool)]
         for worker in self._prepared:
             worker.call(Commit).addErrback(_gone)
             worker.call(Tell, calls=calls)

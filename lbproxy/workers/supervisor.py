@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from secrets import token_bytes
 from typing import Any
 
@@ -39,11 +38,11 @@ class SupervisorRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
-        pool.followers.append(Sender(pool, partial(self._send, pool)))
+        pool.followers.append(Sender(pool, self._send))
 
-    def _send(self, pool: Pool, call: list[Any]) -> None:
+    def _send(self, call: list[Any]) -> None:
         if hasattr(self, "crew"):
-            self.crew.tell(pool, call)
+            self.crew.tell(call)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""

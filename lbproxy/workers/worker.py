@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -69,7 +68,7 @@ class WorkerRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(Learnt(pool, partial(self._worker.learnt, pool)))
+        pool.followers.append(Learnt(pool, self._worker.learnt))
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -133,11 +132,9 @@ class Worker(amp.AMP):
         for call in calls:
             tell(pools, call)
 
-    def learnt(self, pool: Pool, call: list[Any]) -> None:
-        """Traffic has taught something. Of a pool that is leaving nothing is said: there may be another one of its name."""
-        balancer = self.service.site.balancers.get(pool.name)
-        if balancer is not None and balancer.pool is pool:
-            self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
+    def learnt(self, call: list[Any]) -> None:
+        """Traffic has taught something."""
+        self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
     def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]]:
