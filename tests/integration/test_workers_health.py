@@ -116,15 +116,19 @@ class OperatorTests(WorkersCase):
         trap = Trap(c.place)
         self.addCleanup(trap.close)
         for worker in children(balancer.process.pid):
-            os.kill(worker, signal.SIGKILL)
-            eventually("another one serves", lambda: self.others(balancer, worker))
+            self.kill(balancer, worker)
             self.assertEqual(reached(balancer.port), {"d"})
         self.assertEqual(trap.caught(), 0)
 
-    def others(self, balancer: LoadBalancer, gone: int) -> bool:
-        """Whether all are there, and that one is not."""
-        found = children(balancer.process.pid)
-        return gone not in found and len(found) == 2
+    def kill(self, balancer: LoadBalancer, worker: int) -> None:
+        """Another one takes its place."""
+
+        def replaced() -> bool:
+            found = children(balancer.process.pid)
+            return worker not in found and len(found) == 2
+
+        os.kill(worker, signal.SIGKILL)
+        eventually("there is another one", replaced)
 
     def test_a_file_of_backends_and_pools_that_come_and_go(self) -> None:
         """A change of the file is every worker's; so is a pool that a reload brings, whose backends a file names, and takes."""

@@ -19,7 +19,7 @@ from lbproxy.workers.state import unpacked
 
 from ..support import request
 
-__all__ = ["KEYS", "said"]
+__all__ = ["KEYS", "said", "said_by"]
 
 #: How many keys are looked up.
 KEYS = 1000
@@ -41,6 +41,11 @@ def said(configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
     pools = {name: balancer.pool for name, balancer in site.balancers.items()}
     for call in state["calls"]:
         tell(pools, call)
+    return said_by(site)
+
+
+def said_by(site: Site) -> dict[str, Any]:
+    """The same of any site."""
     found: dict[str, Any] = {}
     for name, balancer in site.balancers.items():
         assert balancer.sticky is not None

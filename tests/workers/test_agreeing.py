@@ -23,7 +23,7 @@ from lbproxy.site import Site
 from lbproxy.workers.calls import snapshot
 from lbproxy.workers.state import packed, worker_configuration
 
-from .agreeing import said
+from .agreeing import said, said_by
 
 POLICIES = {"rendezvous": "hash:key=header:x-key", "ring": "hash:key=header:x-key,method=ring"}
 
@@ -68,9 +68,18 @@ class AgreeingTests(SynchronousTestCase):
         self.assertEqual(len(set(first["ring"][0])), 9)
         self.assertNotEqual(first["ring"][1], first["rendezvous"][1])
 
-    def test_they_know_the_supervisors_cookie(self) -> None:
-        """Where no key was given either."""
-        sticky = self.site.balancers["ring"].sticky
-        assert sticky is not None
-        tokens = [sticky.token(f"b{number}:80").decode() for number in range(9)]
-        self.assertEqual(said(self.packed, self.state)["ring"][0], tokens)
+    def test_they_say_what_the_supervisor_would(self) -> None:
+        """Where no key was given for cookies either."""
+        self.assertEqual(said(self.packed, self.state), said_by(self.site))
+
+    def test_a_worker_that_comes_late_agrees_with_those_that_saw_it_all(self) -> None:
+        """How a key is looked up comes of a pool's past too: it was larger once, so that there is a ring, and the first weights
+        settled how many points that has."""
+        for balancer in self.site.balancers.values():
+            first = [member.backend for member in balancer.pool.members.values()]
+            balancer.pool.set_backends([Backend(f"other{number}", 80, weight=9) for number in range(20)])
+            balancer.pool.set_backends([*(member.backend for member in balancer.pool.members.values()), *first])
+            for backend in first:
+                balancer.pool.apply(Verdict(backend.address, True, "", "probe"))
+            balancer.pool.set_backends(first)
+        self.assertEqual(said(self.packed, self.state), said_by(self.site))
