@@ -1,0 +1,95 @@
+"""Limits that are the machine's, with real workers."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections import Counter
+from typing import Any
+
+from .support import LOOPBACK, PATIENCE, IntegrationTestCase, Load, LoadBalancer, eventually, send, settled
+
+WORKERS = 2
+
+
+class WorkersLimitsTests(IntegrationTestCase):
+    """Two workers keep to what one would, within what is said."""
+
+    def workers(self, *options: str, text: str = "", backends: Any) -> LoadBalancer:
+        """Two of them, with what further stands in the file."""
+        path = self.folder / "lbproxy.toml"
+        path.write_text(f"workers = {WORKERS}\n{text}")
+        return self.balancer("--config", str(path), *options, backends=backends)
+
+    def spread(self, balancer: LoadBalancer, count: int) -> list[http.client.HTTPConnection]:
+        """So many connections, which the system spreads over the workers."""
+        connections = [self.connection(balancer.port) for _ in range(count)]
+        for connection in connections:
+            connection.connect()
+        return connections
+
+    def test_attempts_in_flight(self) -> None:
+        """A backend that may have three never has more than one more for the second worker, and all that it may; who waits is
+        served, whichever worker it came to."""
+        backend = self.backend()
+        balancer = self.workers(backends=[f"{backend.place}:max-in-flight=3"])
+        load = Load(self, balancer.port, clients=20)
+        load.wait_for(300)
+        load.stop()
+        self.assertEqual(load.failed, [])
+        self.assertIn(backend.seen()["most"], (3, 3 + WORKERS - 1))
+
+    def test_a_rate(self) -> None:
+        """A client that comes over twenty connections gets the burst and what has come meanwhile, and once more what is asked
+        within 100 ms, at most."""
+        rate, burst = 5.0, 20
+        filters = f'[filters.rate]\ntype = "rate-limit"\nrate = {rate}\nburst = {burst}\n'
+        text = filters + '[[routes]]\nname = "all"\npool = "default"\nfilters = ["rate"]\n'
+        backend = self.backend()
+        balancer = self.workers(text=text, backends=[backend])
+        connections = self.spread(balancer, 20)
+        answers: Counter[int] = Counter()
+        began = time.monotonic()
+        for number in range(100):
+            answers[send(connections[number % 20], "/").status] += 1
+            time.sleep(0.01)  # a client that takes its time: more than a second, so that workers hear of each other
+        passed = time.monotonic() - began
+        within = 0.1 / 0.01
+        self.assertLessEqual(answers[200], burst + rate * passed + min(within, burst))
+        self.assertGreaterEqual(answers[200], burst)
+        self.assertEqual(answers[200] + answers[429], 100)
+
+    def test_connections(self) -> None:
+        """There are no more than may be, but for what one worker accepts before it looks; the others wait and come in when there
+        is room."""
+        most = 6
+        backend = self.backend()
+        balancer = self.workers("--max-connections", str(most), backends=[backend])
+        asking = [socket.create_connection((LOOPBACK, balancer.port), timeout=PATIENCE) for _ in range(20)]
+        for one in asking:
+            self.addCleanup(one.close)
+            one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            one.setblocking(False)
+
+        def answered() -> list[socket.socket]:
+            return [one for one in asking if _here(one)]
+
+        eventually("as many are served as may be", lambda: len(answered()) >= most)
+        count = settled(lambda: len(answered()))
+        self.assertLessEqual(count, most + WORKERS * max(1, most // WORKERS))
+        served = 0
+        while asking:
+            here = eventually("the next ones come in", answered)
+            served += len(here)
+            for one in here:
+                asking.remove(one)
+                one.close()
+        self.assertEqual(served, 20)
+
+
+def _here(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
