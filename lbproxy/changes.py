@@ -162,7 +162,11 @@ class _Change:
             self._abandon()
             self._service.role.withdrawn()
             _refuse("it is stopping")
-        self._apply()
+        try:
+            self._apply()
+        except Exception:
+            self._service.role.withdrawn()
+            raise
         self._service.role.applied()
         return tuple(self._made.differences)
 

@@ -79,6 +79,16 @@ class Role:
     def withdrawn(self) -> None:
         """After it was agreed, it turned out that it cannot be gone by."""
 
+    def serving(self, say: Callable[[], object]) -> None:
+        """The service has been started.
+
+        :param say: writes to the log that it serves.
+        """
+        say()
+
+    def certificates_read(self) -> None:
+        """Other certificates than before are served from now on: their files were read anew."""
+
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).
 

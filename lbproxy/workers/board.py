@@ -48,14 +48,9 @@ class Board:
         return sum(words[worker * _COLUMNS + place] for worker in range(workers))
 
     def column(self, place: int, workers: int) -> Row:
-        """The numbers of the first so many workers at one place, as they are whenever they are read."""
-        return self._words[place : workers * _COLUMNS : _COLUMNS]
-
-    def release(self, worker: int) -> None:
-        """A worker has ended: what limits have given it is free. What it has counted stays to be read."""
-        row = self.row(worker)
-        row[CONNECTIONS] = 0
-        row[FIRST_SLOT:] = memoryview(bytes(SLOTS * _WORD)).cast("q")
+        """The numbers at one place of all rows that so many workers may have, as they are whenever they are read: of each worker
+        that serves, and of three that drain meanwhile."""
+        return self._words[place : min(4 * workers, ROWS) * _COLUMNS : _COLUMNS]
 
     def clear(self, worker: int) -> None:
         """Set a row to zeros: its worker has ended."""

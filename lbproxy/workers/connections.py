@@ -32,7 +32,7 @@ class SharedConnectionLimit(ConnectionLimit):
 
     Beside that each worker keeps to the files that it may open itself.
 
-    :param number: the worker's.
+    :param row: the worker's own.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class SharedConnectionLimit(ConnectionLimit):
         clock: IReactorTime,
         *,
         board: Board,
-        number: int,
+        row: int,
         workers: int,
         random: Random | None = None,
     ) -> None:
         super().__init__(counters, ports, clock, processes=workers)
-        self._row = board.row(number)
+        self._row = board.row(row)
         self._all = board.column(CONNECTIONS, workers)
         self._own = inf
         self._random = Random() if random is None else random

@@ -34,25 +34,28 @@ _log = Logger()
 
 
 class Sharing:
-    """The supervisor's part: who has said what is told to all others.
+    """The supervisor's part: who has said what is told to all others. Workers are known by their rows of the board, for one that
+    drains and its successor have the same number."""
 
-    :param send: tells a worker, by its number, some entries.
-    """
-
-    def __init__(self, clock: IReactorTime, send: Callable[[int, list[Entry]], None]) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._send = send
-        self._untold: dict[int, list[Entry]] = {}  # by whom it is to be told to, those who hear alone
+        self._send: dict[int, Callable[[list[Entry]], object]] = {}
+        self._untold: dict[int, list[Entry]] = {}  # by whom it is to be told to
         self._timer: IDelayedCall | None = None
 
-    def begun(self, worker: int) -> None:
-        """From now on it hears what the others say; they say anew what it must know."""
+    def begun(self, worker: int, send: Callable[[list[Entry]], object]) -> None:
+        """From now on it hears what the others say; they say anew what it must know.
+
+        :param send: tells it some entries.
+        """
         self._tell_others(worker, [["begun", worker]])
+        self._send[worker] = send
         self._untold[worker] = []
 
     def ended(self, worker: int) -> None:
         """What is known of it does not hold any more."""
-        if self._untold.pop(worker, None) is not None:
+        if self._send.pop(worker, None) is not None:
+            del self._untold[worker]
             self._tell_others(worker, [["ended", worker]])
 
     def anew(self) -> None:
@@ -77,7 +80,7 @@ class Sharing:
         before, self._untold = self._untold, {worker: [] for worker in self._untold}
         for worker, entries in before.items():
             if entries:
-                self._send(worker, entries)
+                self._send[worker](entries)
 
 
 class Shares:

@@ -22,13 +22,13 @@ class State:
 
     :ivar workers: how many there are in all.
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
-    :ivar backends: whom each pool consists of, by its name.
+    :ivar backends: whom each pool consists of, by its name (:func:`lbproxy.workers.calls.plain_backends`).
     :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
     """
 
     workers: int
     random_key: str
-    backends: dict[str, list[str]]
+    backends: dict[str, list[dict[str, Any]]]
     calls: list[list[Any]]
 
 

@@ -30,7 +30,7 @@ class Worker:
         self.port = Port()
         ports: Any = [self.port]
         self.limit = SharedConnectionLimit(
-            self.counters, lambda: ports, self.clock, board=board, number=number, workers=workers, random=Random(number)
+            self.counters, lambda: ports, self.clock, board=board, row=number, workers=workers, random=Random(number)
         )
 
     def start(self, limit: int) -> None:
@@ -119,7 +119,7 @@ class SharedLimitTests(SynchronousTestCase):
             worker.accept(1)
         a.look()
         self.assertEqual(self.paused(a, b), [True, True])
-        self.board.release(0)
+        self.board.clear(0)
         b.look()
         self.assertEqual(self.paused(b), [False])
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import attrs
 from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -61,7 +60,7 @@ class Fleet:
 
     def __init__(self, *filters: dict[str, Any], clock: Clock | None = None) -> None:
         self.clock = Clock() if clock is None else clock
-        self.sharing = Sharing(self.clock, self._down)
+        self.sharing = Sharing(self.clock)
         self.filters = dict(enumerate(filters))
         self.workers: dict[int, Shares] = {}
         self.sent: list[str] = []
@@ -73,7 +72,7 @@ class Fleet:
     def begin(self, number: int) -> None:
         self.workers[number] = Shares(self.clock, lambda: self.filters[number].items(), lambda said: self._up(number, said))
         self.workers[number].look()
-        self.sharing.begun(number)
+        self.sharing.begun(number, lambda entries: self._down(number, entries))
 
     def kill(self, number: int) -> None:
         self.workers.pop(number).stop()
@@ -283,19 +282,20 @@ class LimitsTests(SynchronousTestCase):
         fleet.advance(0.2)
         for number, filter in enumerate(filters):
             known = Counter[bytes]()
-            for other in set(range(3)) - {number}:
-                known.update(filters[other].running)
+            for sibling in set(range(3)) - {number}:
+                known.update(filters[sibling].running)
             self.assertEqual(filter._elsewhere.running, dict(known))
             self.assertEqual(filter.given(10), {})
 
     def test_a_reload_keeps_what_is_known(self) -> None:
         """Of buckets, and of requests that run."""
-        for spec, other in ((RateLimit(rate=1, burst=3), {"burst": 4}), (InFlight(limit=3), {"limit": 4})):
+        changes = ((RateLimit(rate=1, burst=3), RateLimit(rate=1, burst=4)), (InFlight(limit=3), InFlight(limit=4)))
+        for spec, other in changes:
             fleet, (a, b) = self.fleet(spec)
             self.ask(a, count=2)
             fleet.advance()
             context = FilterContext(reactor=fleet.clock, clock=fleet.clock, random=Random(1), workers=2)
-            new = attrs.evolve(spec, **other).make(context)
+            new: Any = other.make(context)
             new.take_over(b)
             self.assertEqual(len(self.ask(new, count=5)), 2)
 
