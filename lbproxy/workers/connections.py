@@ -32,7 +32,7 @@ class SharedConnectionLimit(ConnectionLimit):
 
     Beside that each worker keeps to the files that it may open itself.
 
-    :param row: the worker's own.
+    :param number: the worker's.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class SharedConnectionLimit(ConnectionLimit):
         clock: IReactorTime,
         *,
         board: Board,
-        row: int,
+        number: int,
         workers: int,
         random: Random | None = None,
     ) -> None:
         super().__init__(counters, ports, clock, processes=workers)
-        self._row = board.row(row)
+        self._row = board.row(number)
         self._all = board.column(CONNECTIONS, workers)
         self._own = inf
         self._random = Random() if random is None else random

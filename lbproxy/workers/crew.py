@@ -14,14 +14,14 @@ What others may use:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
 from .agreement import Agreement
@@ -29,9 +29,9 @@ from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
 from .messages import Begin, Certificates, Report, Share, Socket, Tell
 from .process import WorkerProcess
-from .sharing import Sharing
+from .sharing import Entry, Sharing
 from .slots import Slots
-from .state import packed, worker_configuration
+from .state import State, packed, worker_configuration
 from .verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Crew(Lives):
         self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
         self._agreement: Agreement | None = None
         self._verdicts = Verdicts(lambda: service.site.balancers)
-        self._slots = Slots(self.board)
-        self._sharing = Sharing(service.clock)
-        self.on_end.append(lambda worker: self._sharing.ended(worker.row))
+        self.slots = Slots(self.board, count)
+        self.sharing = Sharing(service.clock, self._share)
+        self.on_end.append(lambda worker: self.sharing.ended(worker.row))
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
@@ -76,7 +76,11 @@ class Crew(Lives):
         if self._agreement is not None:
             self._give_sockets(worker, self._agreement.opened)
             self._agreement.ask(worker)
-        return beginning
+        return beginning.addCallback(self._begun, worker)
+
+    def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
+        self.sharing.begun(worker.row)
+        return answer
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
         for listener in listeners:
@@ -87,12 +91,13 @@ class Crew(Lives):
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        return {
-            "workers": self.count,
-            "random_key": self._service.site.router.random_key.hex(),
-            "backends": {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
-            "calls": [*self._slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
-        }
+        state = State(
+            workers=self.count,
+            random_key=self._service.site.router.random_key.hex(),
+            backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
+            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
+        )
+        return attrs.asdict(state, recurse=False)
 
     # What they say.
 
@@ -104,11 +109,11 @@ class Crew(Lives):
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
-        self._sharing.heard(worker.row, given)
+        self.sharing.heard(worker.row, given)
 
-    def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        super()._serves(_, worker)
-        self._sharing.begun(worker.row, lambda entries: worker.call(Share, given=entries))
+    def _share(self, row: int, entries: list[Entry]) -> None:
+        for worker in (one for post in self.posts for one in post.processes if one.row == row):
+            worker.call(Share, given=entries)
 
     def report(self) -> Deferred[None]:
         """Ask all that serve, or drain, what they have counted.
@@ -140,16 +145,12 @@ class Crew(Lives):
 
     def tell(self, pool: Pool, call: list[Any]) -> None:
         """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
-        if self._is_here(pool):
+        if self.speaks_of(pool):
             for worker in self.workers.values():
                 worker.call(Tell, calls=[call])
 
-    def tell_slots(self, pool: Pool, backends: Iterable[Backend]) -> None:
-        """A pool is about to consist of these: where those that have a limit are counted."""
-        if self._is_here(pool):
-            self.tell(pool, self._slots.call(pool.name, backends))
-
-    def _is_here(self, pool: Pool) -> bool:
+    def speaks_of(self, pool: Pool) -> bool:
+        """Whether it is there, and not leaving."""
         balancer = self._service.site.balancers.get(pool.name)
         return balancer is not None and balancer.pool is pool
 
@@ -181,7 +182,7 @@ class Crew(Lives):
         calls = self._state()["calls"]
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
-        self._sharing.anew()
+        self.sharing.anew()
 
     def abandon(self) -> None:
         """All stay with what they have."""

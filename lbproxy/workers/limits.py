@@ -44,14 +44,14 @@ _log = Logger()
 class Limits:
     """A worker's part in the limits of all.
 
-    :param row: the worker's own; *workers*: how many there are.
+    :param number: the worker's; *workers*: how many there are.
     :ivar looking: whether those who wait are called because it is time to look, not because an attempt here has ended.
     """
 
-    def __init__(self, board: Board, row: int, workers: int) -> None:
+    def __init__(self, board: Board, number: int, workers: int) -> None:
         self.board = board
         self.workers = workers
-        self.row = board.row(row)
+        self.row = board.row(number)
         self.looking = False
         self._slots: dict[str, dict[str, int]] = {}
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from .backoff import AT_MOST
-from .board import ROWS, Board
+from .board import ROWS_EACH, Board
 from .first_start import FirstStart
 from .heartbeat import HEARTBEAT, Heartbeat
 from .messages import Drain, Refused
@@ -114,7 +114,7 @@ class Lives(Service):
 
     def _start(self, post: Post) -> None:
         post.call_off()
-        row = free_row(self.posts, post.number, self.count, ROWS)
+        row = free_row(self.posts, post.number, self.count, self.count * ROWS_EACH)
         post.worker = worker = WorkerProcess(post.number, self, self._service.reactor, self._service.clock, row)
         try:
             worker.start(self.board.fd)

@@ -35,27 +35,25 @@ _log = Logger()
 
 class Sharing:
     """The supervisor's part: who has said what is told to all others. Workers are known by their rows of the board, for one that
-    drains and its successor have the same number."""
+    drains and its successor have the same number.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    :param send: tells one of them some entries.
+    """
+
+    def __init__(self, clock: IReactorTime, send: Callable[[int, list[Entry]], None]) -> None:
         self._clock = clock
-        self._send: dict[int, Callable[[list[Entry]], object]] = {}
-        self._untold: dict[int, list[Entry]] = {}  # by whom it is to be told to
+        self._send = send
+        self._untold: dict[int, list[Entry]] = {}  # by whom it is to be told to, those who hear alone
         self._timer: IDelayedCall | None = None
 
-    def begun(self, worker: int, send: Callable[[list[Entry]], object]) -> None:
-        """From now on it hears what the others say; they say anew what it must know.
-
-        :param send: tells it some entries.
-        """
+    def begun(self, worker: int) -> None:
+        """From now on it hears what the others say; they say anew what it must know."""
         self._tell_others(worker, [["begun", worker]])
-        self._send[worker] = send
         self._untold[worker] = []
 
     def ended(self, worker: int) -> None:
         """What is known of it does not hold any more."""
-        if self._send.pop(worker, None) is not None:
-            del self._untold[worker]
+        if self._untold.pop(worker, None) is not None:
             self._tell_others(worker, [["ended", worker]])
 
     def anew(self) -> None:
@@ -80,7 +78,7 @@ class Sharing:
         before, self._untold = self._untold, {worker: [] for worker in self._untold}
         for worker, entries in before.items():
             if entries:
-                self._send[worker](entries)
+                self._send(worker, entries)
 
 
 class Shares:

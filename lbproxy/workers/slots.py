@@ -13,7 +13,7 @@ from ..balance.known import Known
 from ..balance.pool import Pool
 from ..balance.state import Verdict, Wish
 from ..interfaces import IPoolControl
-from .board import FIRST_SLOT, ROWS, SLOTS, Board
+from .board import FIRST_SLOT, SLOTS, Board
 from .calls import Call
 
 __all__ = ["SlotTable", "SlotTeller", "Slots"]
@@ -70,10 +70,13 @@ class SlotTable:
 
 
 class Slots:
-    """The supervisor's: says to the workers which backend has which place, always before they hear of the backends themselves."""
+    """The supervisor's: says to the workers which backend has which place, always before they hear of the backends themselves.
 
-    def __init__(self, board: Board) -> None:
-        self._table = SlotTable(SLOTS, lambda slot: board.sum(FIRST_SLOT + slot, ROWS) != 0)
+    :param workers: how many there are.
+    """
+
+    def __init__(self, board: Board, workers: int) -> None:
+        self._table = SlotTable(SLOTS, lambda slot: board.sum(FIRST_SLOT + slot, workers) != 0)
         self._complained = False
 
     def call(self, pool: str, backends: Iterable[Backend]) -> Call:
@@ -101,10 +104,10 @@ class Slots:
 class SlotTeller:
     """Follows a pool, and is told before those who tell the workers.
 
-    :param tell: is called with the pool and its backends.
+    :param tell: is called with the pool's name and its backends.
     """
 
-    def __init__(self, pool: Pool, tell: Callable[[Pool, Iterable[Backend]], Any]) -> None:
+    def __init__(self, pool: str, tell: Callable[[str, Iterable[Backend]], Any]) -> None:
         self._pool = pool
         self._tell = tell
 
@@ -119,4 +122,4 @@ class SlotTeller:
         """Nor does this."""
 
     def know(self, known: Known) -> None:
-        """Nor this."""
+        """Nor does this."""

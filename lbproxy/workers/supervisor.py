@@ -41,8 +41,8 @@ class SupervisorRole(Role):
 
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
-        self.make_limit = partial(ConnectionLimit, processes=count)
         self._count = count
+        self.make_limit = partial(ConnectionLimit, processes=count)
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
@@ -51,12 +51,12 @@ class SupervisorRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
-        pool.followers.append(SlotTeller(pool, self._tell_slots))
+        pool.followers.append(SlotTeller(pool.name, partial(self._tell_slots, pool)))
         pool.followers.append(Sender(pool, partial(self._send, pool)))
 
-    def _tell_slots(self, pool: Pool, backends: Iterable[Backend]) -> None:
-        if hasattr(self, "crew"):
-            self.crew.tell_slots(pool, backends)
+    def _tell_slots(self, pool: Pool, name: str, backends: Iterable[Backend]) -> None:
+        if hasattr(self, "crew") and self.crew.speaks_of(pool):
+            self.crew.tell(pool, self.crew.slots.call(name, backends))
 
     def _send(self, pool: Pool, call: list[Any]) -> None:
         if hasattr(self, "crew"):

@@ -71,7 +71,7 @@ class _Members:
 
 
 class WorkerRole(Role):
-    """:param worker: whose role it is; *row*: its own of the board.
+    """:param worker: whose role it is; *number*: its own.
 
     :ivar limits: what it may have of what is limited for all workers together.
     """
@@ -79,12 +79,12 @@ class WorkerRole(Role):
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, board: Board, row: int, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any]) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
         self.workers = state["workers"]
-        self.limits = Limits(board, row, self.workers)
-        self.make_limit = partial(SharedConnectionLimit, board=board, row=row, workers=self.workers)
+        self.limits = Limits(board, number, self.workers)
+        self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
         self._worker = worker
         self._waiting: Deferred[None] | None = None
 
@@ -134,9 +134,9 @@ class Worker(Link):
 
     def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.shares = Shares(reactor, self._filters, self._share)
         self._reactor = reactor
         self._board = board
+        self.shares = Shares(reactor, self._filters, self._share)
         self._sockets: list[tuple[str, int, int]] = []
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
@@ -158,7 +158,7 @@ class Worker(Link):
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         try:
-            self.role = WorkerRole(self, self._board, row, state)
+            self.role = WorkerRole(self, row, self._board, state)
             self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
             self._hear(state["calls"])
             self.service.startService()
@@ -250,8 +250,7 @@ class Worker(Link):
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
-        if self._running:
-            self.shares.hear(given)
+        self.shares.hear(given)
         return {}
 
     def _share(self, given: Any) -> None:

@@ -49,7 +49,7 @@ class WorkersCase(SynchronousTestCase):
 
     def work(self, wanted: Any, workers: int = 2) -> list[SiteRig]:
         """Have so many workers go by it."""
-        self.slots = Slots(self.board)
+        self.slots = Slots(self.board, workers)
         self.roles = [LimitedRole(self.board, number, workers) for number in range(workers)]
         self.sites = [SiteRig(wanted, role=role) for role in self.roles]
         for number, site in enumerate(self.sites):

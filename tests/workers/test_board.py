@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.workers.board import CONNECTIONS, FIRST_SLOT, ROWS, SLOTS, Board
+from lbproxy.workers.board import ACCEPTED, CONNECTIONS, FIRST_SLOT, ROWS, SLOTS, Board
 
 
 class BoardTests(SynchronousTestCase):
@@ -20,10 +20,10 @@ class BoardTests(SynchronousTestCase):
         """By the descriptor alone."""
         other = Board(os.dup(self.board.fd))
         self.addCleanup(os.close, other.fd)
-        column = other.column(CONNECTIONS, 3)
+        column = other.column(CONNECTIONS, 1)
         self.board.row(0)[CONNECTIONS] = 5
         self.board.row(2)[CONNECTIONS] = 7
-        self.assertEqual((other.row(2)[CONNECTIONS], other.sum(CONNECTIONS, 2), list(column)), (7, 5, [5, 0, 7, *[0] * 9]))
+        self.assertEqual((other.row(2)[CONNECTIONS], other.sum(CONNECTIONS, 1), list(column)), (7, 12, [5, 0, 7]))
 
     def test_rows_do_not_touch(self) -> None:
         """The last place of one, and the first of the next."""
@@ -31,15 +31,11 @@ class BoardTests(SynchronousTestCase):
         self.board.row(ROWS - 2)[last] = 1
         self.assertEqual([self.board.row(ROWS - 1)[0], self.board.row(ROWS - 2)[last]], [0, 1])
 
-    def test_what_one_has_left_is_cleared(self) -> None:
-        """And nothing else."""
+    def test_what_limits_gave_to_one_that_ended_is_free(self) -> None:
+        """And what it has counted is told elsewhere by then; the others' rows stay."""
         for worker in range(2):
-            for place in (CONNECTIONS, FIRST_SLOT + SLOTS - 1):
+            for place in (CONNECTIONS, ACCEPTED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1):
                 self.board.row(worker)[place] = 4
         self.board.clear(0)
-        self.assertEqual([self.board.sum(place, 2) for place in (CONNECTIONS, FIRST_SLOT + SLOTS - 1)], [4, 4])
-
-    def test_those_who_drain_count(self) -> None:
-        """In the rows after those of the workers that serve; but there are no more than there are."""
-        self.board.row(7)[CONNECTIONS] = 3
-        self.assertEqual([sum(self.board.column(CONNECTIONS, workers)) for workers in (1, 2, ROWS)], [0, 3, 3])
+        sums = [self.board.sum(place, 2) for place in (CONNECTIONS, ACCEPTED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1)]
+        self.assertEqual(sums, [4, 4, 4, 4])

@@ -30,7 +30,7 @@ class Worker:
         self.port = Port()
         ports: Any = [self.port]
         self.limit = SharedConnectionLimit(
-            self.counters, lambda: ports, self.clock, board=board, row=number, workers=workers, random=Random(number)
+            self.counters, lambda: ports, self.clock, board=board, number=number, workers=workers, random=Random(number)
         )
 
     def start(self, limit: int) -> None:

@@ -60,7 +60,7 @@ class Fleet:
 
     def __init__(self, *filters: dict[str, Any], clock: Clock | None = None) -> None:
         self.clock = Clock() if clock is None else clock
-        self.sharing = Sharing(self.clock)
+        self.sharing = Sharing(self.clock, self._down)
         self.filters = dict(enumerate(filters))
         self.workers: dict[int, Shares] = {}
         self.sent: list[str] = []
@@ -72,7 +72,7 @@ class Fleet:
     def begin(self, number: int) -> None:
         self.workers[number] = Shares(self.clock, lambda: self.filters[number].items(), lambda said: self._up(number, said))
         self.workers[number].look()
-        self.sharing.begun(number, lambda entries: self._down(number, entries))
+        self.sharing.begun(number)
 
     def kill(self, number: int) -> None:
         self.workers.pop(number).stop()

@@ -82,12 +82,12 @@ class SlotsTests(SynchronousTestCase):
     def test_those_with_a_limit_have_a_place(self) -> None:
         """Others need none."""
         pool = self.pool("10.0.0.1:8000:max-in-flight=3,10.0.0.2:8000,10.0.0.3:8000:max-in-flight=1")
-        self.assertEqual(Slots(self.board).calls([pool]), [["default", "slots", {"10.0.0.1:8000": 0, "10.0.0.3:8000": 1}]])
+        self.assertEqual(Slots(self.board, 2).calls([pool]), [["default", "slots", {"10.0.0.1:8000": 0, "10.0.0.3:8000": 1}]])
 
     def test_too_many_are_said_once(self) -> None:
         """By the name of one that has none."""
         self.patch(slots, "SLOTS", 1)
-        given = Slots(self.board)
+        given = Slots(self.board, 2)
         with capturedLogs() as events:
             for _ in range(2):
                 given.calls([self.pool("10.0.0.1:8000:max-in-flight=3,10.0.0.2:8000:max-in-flight=3")])
@@ -96,7 +96,7 @@ class SlotsTests(SynchronousTestCase):
     def test_a_place_at_which_something_runs_is_nobody_elses(self) -> None:
         """Not before the last worker has ended it there."""
         self.patch(slots, "SLOTS", 1)
-        given = Slots(self.board)
+        given = Slots(self.board, 2)
         given.calls([self.pool("10.0.0.1:8000:max-in-flight=3")])
         self.board.row(1)[FIRST_SLOT] = 2
         self.assertEqual(given.calls([self.pool("10.0.0.2:8000:max-in-flight=3")])[0][2], {})
@@ -107,7 +107,7 @@ class SlotsTests(SynchronousTestCase):
         """The pool's followers are told in their order."""
         told = []
         pool = self.pool("10.0.0.1:8000")
-        pool.followers.append(SlotTeller(pool, lambda whose, backends: told.append((whose, list(backends)))))
+        pool.followers.append(SlotTeller("default", lambda name, backends: told.append((name, list(backends)))))
         backends = parse_backends(["10.0.0.1:8000:max-in-flight=2"])
         pool.set_backends(backends)
-        self.assertEqual(told, [(pool, backends)])
+        self.assertEqual(told, [("default", backends)])
