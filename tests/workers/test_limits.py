@@ -94,6 +94,27 @@ class StateTests(WorkersCase):
         self.assertEqual([self.board.sum(FIRST_SLOT + slot, 3) for slot in (7, 8)], [0, 2])
         self.assertEqual((a.in_flight, b.limit), (2, 5))
 
+    def test_a_pool_that_left_is_not_one_of_its_name_that_comes(self) -> None:
+        """Its places may be others' by then: the new one is told its own."""
+        self.states()
+        for kept, kind in ((["default"], LimitedState), (["other"], WorkerState)):
+            self.limits[0].keep(kept)
+            self.assertIs(type(self.limits[0].make_state("default")(backend(5), 0.0)), kind)
+
+    def test_a_state_that_is_made_writes_nothing(self) -> None:
+        """It is made in a thread, when a reload is prepared, while attempts are counted."""
+
+        class Read:
+            def __setitem__(self, place: int, number: int) -> None:
+                raise AssertionError("it has written")
+
+            def __getitem__(self, place: Any) -> Any:
+                return 0
+
+        self.limits[0].told("default", {ONE: 7})
+        self.limits[0].row = Read()  # type: ignore[assignment]
+        self.assertIs(type(self.limits[0].make_state("default")(backend(5), 0.0)), LimitedState)
+
     def test_without_a_place_the_limit_is_divided(self) -> None:
         """Rounded up, so that nobody has none."""
         (state, *_) = self.states(7, {})
