@@ -19,7 +19,9 @@ from lbproxy.testing import StubPassage
 from lbproxy.workers import sharing
 from lbproxy.workers.sharing import BATCH, EVERY, Shares, Sharing
 
-from ..support import given
+from ..sites import configuration, route
+from ..support import GET, OK, given, status
+from .limited import WorkersCase
 
 
 class Teller(Filter):
@@ -307,3 +309,64 @@ class LimitsTests(SynchronousTestCase):
             filter: Any = spec.make(context)
             self.ask(filter)
             self.assertEqual(filter.given(10), {})
+
+
+class SitesTests(WorkersCase):
+    """On the sites of two workers."""
+
+    def work_with(self, *filters: Any, named: Any = None) -> None:
+        """Have them share what the filters say, with a supervisor between them."""
+        self.work(self.wanted(*filters, named=named))
+        clock = self.sites[0].reactor
+        self.sharing = Sharing(clock, lambda worker, entries: self.shares[worker].hear(json.loads(json.dumps(entries))))
+        self.shares = [self.share(number) for number in range(2)]
+        self.look()
+        for number in range(2):
+            self.sharing.begun(number)
+
+    def share(self, number: int) -> Shares:
+        site = self.sites[number].site
+        return Shares(
+            self.sites[number].reactor,
+            lambda: [(one.name, one.filter) for one in site.filters],
+            lambda said: self.sharing.heard(number, json.loads(json.dumps(said))),
+        )
+
+    def look(self) -> None:
+        for shares in self.shares:
+            shares.look()
+
+    def wanted(self, *filters: Any, named: Any = None) -> Any:
+        return configuration("10.0.0.1:8000", routes=(route("all", "default", *filters),), filters=named or {})
+
+    def statuses(self, number: int, count: int) -> Counter[int]:
+        """Of so many requests of one client to a worker."""
+        site = self.sites[number]
+        clients = self.ask(site, GET, count)
+        for _ in range(len(site.connects)):
+            site.accept().send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        return Counter(status(client.received()) for client in clients)
+
+    def test_a_client_has_one_rate(self) -> None:
+        """Whichever worker it comes to; a filter of a route's own is known by the route's name."""
+        self.work_with(RateLimit(rate=0.01, burst=4))
+        self.assertEqual(self.statuses(0, 3), {200: 3})
+        self.advance(0.1)
+        self.assertEqual(self.statuses(1, 3), {200: 1, 429: 2})
+
+    def test_after_a_reload_as_well(self) -> None:
+        """A filter that is new is asked too, and one that stays has what it had."""
+        self.work_with("one", named={"one": RateLimit(rate=0.01, burst=4)})
+        self.assertEqual(self.statuses(0, 3), {200: 3})
+        self.advance(0.1)
+        limit = InFlight(limit=1)
+        for site in self.sites:
+            site.change(self.wanted("one", limit, named={"one": RateLimit(rate=0.01, burst=5)}))
+        self.look()
+        self.sharing.anew()
+        self.advance(0.1)
+        self.ask(self.sites[0], GET)
+        self.advance(0.1)
+        self.assertEqual(self.statuses(1, 2), {429: 2})
+        counted = [{one.name: one.counts for one in site.site.filters} for site in self.sites]
+        self.assertEqual(counted[1], {"one": {"limited": 1}, "all/in-flight": {"refused": 1}})
