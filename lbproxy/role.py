@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from .balance.backend import Backend
     from .balance.pool import Pool
     from .config.model import Configuration
+    from .observe.access_log import AccessLog
+    from .observe.processes import Workers
     from .proxy.balancer import Balancer
+    from .proxy.exchange import Exchange
 
 __all__ = ["Role"]
 
@@ -88,6 +91,21 @@ class Role:
 
     def certificates_read(self) -> None:
         """Other certificates than before are served from now on: their files were read anew."""
+
+    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """What each of the clients' exchanges is handed to, instead of *forward*, to which it goes on."""
+        return forward
+
+    def log_made(self, log: AccessLog) -> None:
+        """There is to be this access log; it is not open yet."""
+
+    def refresh(self) -> Deferred[None]:
+        """Fires, in a second at most, when what is counted here has come up to now."""
+        return succeed(None)
+
+    def processes(self) -> Workers | None:
+        """The other processes that carry exchanges; None: this one does."""
+        return None
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).

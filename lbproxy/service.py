@@ -18,7 +18,7 @@ from .admission import ConnectionLimit
 from .balance.backend import Backend
 from .balance.pool import Pool
 from .changes import change, log_of, places_of, store_of
-from .config.in_python import completed
+from .config.in_python import alone, completed
 from .config.model import Configuration
 from .explaining import explained
 from .http1.factory import ServerFactory
@@ -139,11 +139,13 @@ class LoadBalancerService(ServiceLife):
         :param role: what this process has to do of it, where several are one load balancer; by default all.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
+        configuration = completed(alone(configuration) if role is None else configuration)
         role = Role() if role is None else role
-        configuration = completed(configuration)
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
+        if log is not None:
+            role.log_made(log)
         members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
@@ -240,6 +242,8 @@ class LoadBalancerService(ServiceLife):
             explain=None if configuration is None else partial(explained, self.site, configuration),
             started=self._made,
             configuration=self.printed,
+            refresh=self.role.refresh,
+            processes=self.role.processes,
         ).resource
 
     def keep_state(self, path: str) -> None:

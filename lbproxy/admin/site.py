@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 from twisted.web.resource import Resource
@@ -19,6 +20,7 @@ from ..members import Memberships
 from ..membership import Members
 from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
+from ..observe.processes import Workers
 from ..observe.running import Reloader, Running
 from ..proxy.counters import ListenerCounters
 from ..site import Site
@@ -27,7 +29,7 @@ from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
 from .health import health
 from .json_parts import Lazily, json_parts
-from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer
+from .pages import CONTENTS, JSON, Answer, Fresh, Node, Page, PartsPage, json_answer
 from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
@@ -53,6 +55,8 @@ def admin_site(
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
     started: float | None = None,
+    refresh: Callable[[], Deferred[None]] = lambda: succeed(None),
+    processes: Callable[[], Workers | None] = lambda: None,
 ) -> AdminSite:
     """The administration of a site and of the listeners whose connections are counted in *counters*.
 
@@ -70,6 +74,9 @@ def admin_site(
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
     :param started: when serving began, in seconds since the epoch; None: just now.
+    :param refresh: fires when the figures are those of now; whoever asks for a page of figures waits for it. By default they
+        always are.
+    :param processes: gives the other processes that carry exchanges; None: this one does.
     """
     running = Running(
         site=site,
@@ -80,20 +87,22 @@ def admin_site(
         memberships=memberships,
         state_file=state_file,
         reloader=reloader,
+        processes=processes,
     )
     pages = _Pages(running, seconds)
     registry = metrics_registry(running)
     root = Node()
     root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
-    root.putChild(b"status", PartsPage(lambda: pages.status(draining()), JSON, reactor))
-    root.putChild(b"routes", PartsPage(pages.routes, JSON, reactor))
+    root.putChild(b"status", Fresh(refresh, PartsPage(lambda: pages.status(draining()), JSON, reactor)))
+    root.putChild(b"routes", Fresh(refresh, PartsPage(pages.routes, JSON, reactor)))
     root.putChild(b"events", Page(lambda request: _events(events, request)))
-    root.putChild(b"metrics", PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor))
+    root.putChild(b"metrics", Fresh(refresh, PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor)))
     root.putChild(b"healthz", Page(lambda request: health(running, draining(), request)))
     root.putChild(b"config", Page(lambda request: _configuration(configuration)))
     root.putChild(b"explain", Page(lambda request: _explain(explain, request)))
     root.putChild(b"backends", WishPages(pages.all_members, pages.backend, writable))
-    root.putChild(b"pools", PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable))
+    pools = PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable)
+    root.putChild(b"pools", Fresh(refresh, pools))
     root.putChild(b"reload", ReloadPage(reloader, writable))
     return AdminSite(root, reactor)
 
