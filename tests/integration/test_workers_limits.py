@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
+import signal
 import socket
 import time
 from collections import Counter
 from typing import Any
 
-from .support import LOOPBACK, PATIENCE, IntegrationTestCase, Load, LoadBalancer, eventually, send, settled
+from .support import LOOPBACK, PATIENCE, Answer, IntegrationTestCase, Load, LoadBalancer, ask, eventually, send, settled
 
 WORKERS = 2
 
@@ -39,6 +41,33 @@ class WorkersLimitsTests(IntegrationTestCase):
         load.stop()
         self.assertEqual(load.failed, [])
         self.assertIn(backend.seen()["most"], (3, 3 + WORKERS - 1))
+
+    def test_places_of_workers_that_were_killed(self) -> None:
+        """They are free at once: for the others, and for those that take the place of the dead."""
+        backend = self.backend()
+        balancer = self.workers(backends=[f"{backend.place}:max-in-flight=2"])
+        for connection in self.spread(balancer, 2):
+            connection.request("GET", "/hold")
+        eventually("both places are taken", lambda: backend.seen()["active"] == 2)
+        waiting = self.at_once(1, lambda: ask(balancer.port, "/waits"))[0]
+        eventually("somebody waits", lambda: balancer.pool()["queue"]["waiting"] == 1)
+        before = {worker["pid"] for worker in balancer.admin("/status").json()["workers"]}
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        self.assertIsNotNone(waiting.exception(PATIENCE))  # it was in the hands of one of them
+        for _ in range(10):
+            self.assertAnswered(self.ask_again(balancer))
+
+    def ask_again(self, balancer: LoadBalancer) -> Answer:
+        """On a connection of its own, as soon as there is a worker that takes it."""
+
+        def answer() -> Answer | None:
+            try:
+                return ask(balancer.port)
+            except (OSError, http.client.HTTPException):
+                return None  # it came to a worker that was about to be killed
+
+        return eventually("an answer", answer)
 
     def test_a_rate(self) -> None:
         """A client that comes over twenty connections gets the burst and what has come meanwhile, and once more what is asked
@@ -77,6 +106,7 @@ class WorkersLimitsTests(IntegrationTestCase):
 
         eventually("as many are served as may be", lambda: len(answered()) >= most)
         count = settled(lambda: len(answered()))
+        self.assertEqual(balancer.metrics()("lbproxy_frontend_connections_limit"), most)
         self.assertLessEqual(count, most + WORKERS * max(1, most // WORKERS))
         served = 0
         while asking:
