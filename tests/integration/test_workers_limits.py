@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -19,10 +20,16 @@ class WorkersLimitsTests(IntegrationTestCase):
     """Two workers keep to what one would, within what is said."""
 
     def workers(self, *options: str, text: str = "", backends: Any) -> LoadBalancer:
-        """Two of them, with what further stands in the file."""
+        """Two of them that serve, with what further stands in the file."""
         path = self.folder / "lbproxy.toml"
         path.write_text(f"workers = {WORKERS}\n{text}")
-        return self.balancer("--config", str(path), *options, backends=backends)
+        balancer = self.balancer("--config", str(path), *options, backends=backends)
+        eventually("both serve", lambda: self.serving(balancer) == WORKERS, 2 * PATIENCE)
+        return balancer
+
+    def serving(self, balancer: LoadBalancer) -> int:
+        """How many workers do."""
+        return sum(worker["state"] == "serving" for worker in balancer.admin("/status").json()["workers"])
 
     def spread(self, balancer: LoadBalancer, count: int) -> list[http.client.HTTPConnection]:
         """So many connections, which the system spreads over the workers."""
@@ -70,24 +77,23 @@ class WorkersLimitsTests(IntegrationTestCase):
         return eventually("an answer", answer)
 
     def test_a_rate(self) -> None:
-        """A client that comes over twenty connections gets the burst and what has come meanwhile, and once more what is asked
-        within 100 ms, at most."""
+        """A client that comes over twenty connections gets the burst and what has come meanwhile. What both workers gave before
+        they knew of each other is made good by then; each may have given a token or two in the last moment."""
         rate, burst = 5.0, 20
         filters = f'[filters.rate]\ntype = "rate-limit"\nrate = {rate}\nburst = {burst}\n'
         text = filters + '[[routes]]\nname = "all"\npool = "default"\nfilters = ["rate"]\n'
         backend = self.backend()
         balancer = self.workers(text=text, backends=[backend])
-        connections = self.spread(balancer, 20)
+        connections = itertools.cycle(self.spread(balancer, 20))
         answers: Counter[int] = Counter()
-        began = time.monotonic()
-        for number in range(100):
-            answers[send(connections[number % 20], "/").status] += 1
-            time.sleep(0.01)  # a client that takes its time: more than a second, so that workers hear of each other
-        passed = time.monotonic() - began
-        within = 0.1 / 0.01
-        self.assertLessEqual(answers[200], burst + rate * passed + min(within, burst))
+        began, passed = time.monotonic(), 0.0
+        while passed < 3.0:
+            answers[send(next(connections), "/").status] += 1
+            passed = time.monotonic() - began
+            time.sleep(0.01)  # a client that takes its time
+        self.assertLessEqual(answers[200], burst + rate * passed + rate)
         self.assertGreaterEqual(answers[200], burst)
-        self.assertEqual(answers[200] + answers[429], 100)
+        self.assertEqual(answers.keys(), {200, 429})
 
     def test_connections(self) -> None:
         """There are no more than may be, but for what one worker accepts before it looks; the others wait and come in when there
