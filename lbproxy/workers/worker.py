@@ -110,7 +110,8 @@ class WorkerRole(Role):
         self.limits.attend(balancer)
 
     def applied(self) -> None:
-        """There are other filters, perhaps."""
+        """There are other filters, perhaps, and pools."""
+        self.limits.keep(self._worker.service.site.balancers)
         self._worker.shares.look()
 
     def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
