@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .balance.backend import Backend
     from .balance.pool import Pool
     from .config.model import Configuration
+    from .proxy.balancer import Balancer
 
 __all__ = ["Role"]
 
@@ -27,12 +28,17 @@ class Role:
     :ivar tells_changes: whether changes of backends' states are written to the log here.
     :ivar members: tells the site's pools whom they consist of; None: the service's own
         :class:`~lbproxy.members.Memberships`.
+    :ivar workers: processes that carry exchanges, this one among them.
+    :ivar make_limit: makes what keeps the number of clients' connections, as :class:`~lbproxy.admission.ConnectionLimit` is
+        made; None: one of those.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
     """
 
     probes = True
     tells_changes = True
     members: Any = None
+    workers: int = 1
+    make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -55,6 +61,9 @@ class Role:
     def welcome(self, pool: Pool) -> None:
         """There is this pool from now on."""
 
+    def attend(self, balancer: Balancer) -> None:
+        """There is this balancer from now on, of a pool that has been welcomed."""
+
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
 
@@ -64,11 +73,25 @@ class Role:
         """
         return succeed(None)
 
-    def applied(self) -> None:
-        """It is gone by from now on."""
+    def applied(self) -> Deferred[Any] | None:
+        """It is gone by from now on.
+
+        :return: fires when that is so for all processes, and never fails; None: it is so already.
+        """
+        return None
 
     def withdrawn(self) -> None:
         """After it was agreed, it turned out that it cannot be gone by."""
+
+    def serving(self, say: Callable[[], object]) -> None:
+        """The service has been started.
+
+        :param say: writes to the log that it serves.
+        """
+        say()
+
+    def certificates_read(self) -> None:
+        """Other certificates than before are served from now on: their files were read anew."""
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).

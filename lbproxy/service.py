@@ -186,9 +186,10 @@ class LoadBalancerService(ServiceLife):
         self.counters = resource.counters
         self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site, role)
-        self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
+        self.limit = (role.make_limit or ConnectionLimit)(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
         self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
+        self.reloader.silent = not role.tells_changes
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -216,6 +217,7 @@ class LoadBalancerService(ServiceLife):
         watch = self.watch
         if watch is None and (certificates is not None or backends):
             self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
+            self.watch.on_read = self.role.certificates_read
             if self.running:
                 self.watch.start()
         elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):

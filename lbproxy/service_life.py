@@ -99,6 +99,9 @@ class ServiceLife(MultiService):
         if self.state_file is not None:
             self.state_file.start()
         self.reloader.start()
+        self.role.serving(self._say_serving)
+
+    def _say_serving(self) -> None:
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
             listen=self.listeners.described(),

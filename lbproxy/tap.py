@@ -6,17 +6,21 @@ help and for a shell's completion, and which reactor it is to be is twistd's aff
 
 from __future__ import annotations
 
+import atexit
+import os
 import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from .balance.backend import Backend
 from .config.model import Configuration
@@ -149,6 +153,25 @@ class _UnderTwistd(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
 
 
+def _end_unstarted(reactor: Any, failure: Failure) -> None:
+    """What it is to serve with cannot begin: end, with a message and status 1."""
+    CannotStart(failure.getErrorMessage())  # which says it; raised in here, it would only be logged
+    end_with_status(reactor, 1)
+
+
+def end_with_status(reactor: Any, status: int) -> None:
+    """Stop in order, with another exit status than twistd's 0: it returns from ``reactor.run()``, removes its pidfile and ends,
+    and nothing of that can be told a status."""
+
+    def end() -> None:
+        atexit.unregister(end)
+        atexit._run_exitfuncs()
+        os._exit(status)
+
+    atexit.register(end)
+    reactor.callWhenRunning(reactor.stop)
+
+
 class Options(OptionsAlone):
     """The options, and what is asked instead of to serve. That is answered as soon as they are parsed, wherever one that serves
     may have its pidfile."""
@@ -182,7 +205,8 @@ def makeService(options: Options) -> IService:
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
         certificates = options["certificates"]  # which are read already, unless a file names them
-        make = supervised if configuration.workers > 1 else LoadBalancerService.of
+        several = partial(supervised, cannot_start=partial(_end_unstarted, reactor))
+        make: Callable[..., LoadBalancerService] = several if configuration.workers > 1 else LoadBalancerService.of
         made = make(configuration, reactor=reactor, certificates=certificates, source=options.file)
         made.printed = None if options["demo"] else options.printed
         service.balancers.append(made)

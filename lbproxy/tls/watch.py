@@ -69,6 +69,7 @@ class CertificateWatch:
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
+    :ivar on_read: is called when other certificates are served than before.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class CertificateWatch:
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
+        self.on_read: Callable[[], object] = lambda: None
         self._clock = clock
         self._in_thread = partial(in_thread_of, clock) if in_thread is None else in_thread
         self.interval = interval
@@ -185,6 +187,7 @@ class CertificateWatch:
         self.read_at = self._clock.seconds()
         self._say_what_was_read([source for source, _ in loaded])
         self._say_what_is_served()
+        self.on_read()
         return self._count(Reload(self.read_at, True))
 
     def _fail(self, failure: Failure, life: int) -> Reload | None:

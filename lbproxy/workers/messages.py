@@ -7,7 +7,23 @@ from typing import Any
 
 from twisted.protocols import amp
 
-__all__ = ["Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket", "Tell"]
+__all__ = [
+    "Abandon",
+    "Begin",
+    "Certificates",
+    "Commit",
+    "Drain",
+    "Farewell",
+    "Json",
+    "Large",
+    "Leaving",
+    "Prepare",
+    "Refused",
+    "Report",
+    "Share",
+    "Socket",
+    "Tell",
+]
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
 PIECE = 0xFFFF
@@ -75,10 +91,12 @@ class Socket(amp.Command):
 class Begin(amp.Command):
     """Serve.
 
-    ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is answered when it listens.
+    ``row`` is the worker's own on the board; ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is
+    answered when it listens.
     """
 
-    arguments = [(b"number", amp.Integer()), (b"version", amp.Unicode()), (b"configuration", Large()), (b"state", Json())]
+    arguments = [(b"number", amp.Integer()), (b"row", amp.Integer()), (b"version", amp.Unicode())]
+    arguments += [(b"configuration", Large()), (b"state", Json())]
     errors = {Refused: b"REFUSED"}
 
 
@@ -90,11 +108,17 @@ class Prepare(amp.Command):
 
 
 class Commit(amp.Command):
-    """Go by what was prepared."""
+    """Go by what was prepared. A worker that cannot, after all, is of no use any more."""
+
+    errors = {Refused: b"REFUSED"}
 
 
 class Abandon(amp.Command):
     """Forget what was prepared."""
+
+
+class Certificates(amp.Command):
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log."""
 
 
 class Report(amp.Command):
@@ -111,6 +135,21 @@ class Drain(amp.Command):
     """
 
     arguments = [(b"last", amp.Boolean()), (b"now", amp.Boolean())]
+
+
+# To the supervisor.
+
+
+class Farewell(amp.Command):
+    """The worker's last report, before it ends in order. It ends when it is answered."""
+
+    arguments = [(b"sheet", Json())]
+
+
+class Leaving(amp.Command):
+    """It was told by a signal to end, accepts nobody any more, and brings to its end what runs."""
+
+    requiresAnswer = False
 
 
 # Both ways.
