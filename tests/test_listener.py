@@ -249,6 +249,7 @@ class SharedSockets(ListeningCase):
         self.sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(2)]
         for one in self.sockets:
             one.setblocking(False)
+            self.addCleanup(one.close)
 
     def listener(self, *, held: bool = False) -> Listener:
         """One that has both sockets."""

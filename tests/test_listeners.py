@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.drain import FIRST_REQUEST
@@ -30,7 +30,7 @@ class ListenersCase(SynchronousTestCase):
         self.counters = ListenerCounters()
         self.book = ServerFactory(self.maker, Settings(), self.reactor.seconds, set(), self.counters)
         self.parent = MultiService()
-        self.listeners = Listeners(self.parent, self.reactor, self.reactor, self.book, Protocol)
+        self.listeners = Listeners(self.parent, self.reactor, self.reactor, self.book, Factory)
         self.parent.startService()
 
     def change(self, *plain: str, secure: tuple[str, ...] = (), admin: str | None = None, acceptor: Any = None) -> None:
