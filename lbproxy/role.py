@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from .balance.state import BackendState
+from .ports import server_endpoint
 
 if TYPE_CHECKING:
     from .balance.backend import Backend
@@ -46,13 +46,11 @@ class Role:
 
         :raises Exception: for what cannot be read.
         """
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return server_endpoint(reactor, description)
 
     def operators_endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The same of the operators' listener."""
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return server_endpoint(reactor, description)
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """What makes the states of a pool's members, of a :class:`~lbproxy.balance.backend.Backend`, the time, and ``up=``."""

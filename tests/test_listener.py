@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, cast
 from unittest.mock import patch
@@ -124,10 +125,11 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_a_socket_of_systemds(self) -> None:
         """Is one like any other."""
-        given = socket.socket().detach()  # the endpoint closes it
-        with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given])):
-            *place, factory = self.opened("haproxy:systemd:INET:index=0")
-        self.assertEqual(place, ["adopted", given, 2])
+        with socket.socket() as given, patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given.fileno()])):
+            for _ in range(2):  # it stays open for who is so described later
+                *place, factory = self.opened("haproxy:systemd:INET:index=0")
+                self.assertEqual(place, ["adopted", given.fileno(), 2])
+            self.assertTrue(os.fstat(given.fileno()))
         self.assertIsInstance(factory, ProxyProtocolFactory)
 
     def test_over_tls_the_header_comes_inside(self) -> None:

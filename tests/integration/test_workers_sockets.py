@@ -63,7 +63,7 @@ class WorkersCase(IntegrationTestCase):
         """
         process = Process(self, [*before, *TWISTD, "-n", "--pidfile=", "lbproxy", "--config", str(self.config)])
         self.addCleanup(self.end, process)
-        eventually("both serve", lambda: process.ended or (process.output.count("worker") and self.serving(process) == 2))
+        eventually("both serve", lambda: process.ended or self.serving(process) == 2, 3 * PATIENCE)
         self.assertFalse(process.ended, process.output)
         return process
 
@@ -143,7 +143,7 @@ class Kinds(WorkersCase):
         self.assertEqual([path for path in paths if path.exists() or os.path.lexists(f"{path}.lock")], [])
 
     def test_one_of_systemds(self) -> None:
-        """It is served by both, and a reload changes nothing about it."""
+        """It is served by both, and goes from one listener to another by reloads."""
         port, other = free_port(), free_port()
         given = "systemd:domain=INET:name=web"
         self.write(given)
@@ -152,6 +152,12 @@ class Kinds(WorkersCase):
         self.write(given, described(other))
         self.reload()
         self.assertEqual((ask(port, "/").status, ask(other, "/").status), (200, 200))
+        self.write(described(other), tls=[given])
+        self.reload()
+        self.assertEqual([self.over_tls(port) for _ in range(4)], [200] * 4)
+        self.write(given)
+        self.reload()
+        self.assertEqual([ask(port, "/").status for _ in range(4)], [200] * 4)
 
     def test_somebody_else_is_there(self) -> None:
         """Then it does not start, also if they would share."""
