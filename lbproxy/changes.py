@@ -163,8 +163,8 @@ class _Change:
         self._abandon()
         return failure
 
-    def _go_by(self) -> tuple[Any, ...]:
-        """All have agreed."""
+    def _go_by(self) -> Deferred[tuple[Any, ...]]:
+        """All have agreed. It is over when all go by it: the places that they have left are free then."""
         if self._service.draining:
             self._abandon()
             self._service.role.withdrawn()
@@ -174,8 +174,8 @@ class _Change:
         except Exception:
             self._service.role.withdrawn()
             raise
-        self._service.role.applied()
-        return tuple(self._made.differences)
+        differences = tuple(self._made.differences)
+        return maybeDeferred(self._service.role.applied).addCallback(lambda _: differences)
 
     def _prepare_log(self) -> None:
         if self._new.access_log != self._old.access_log:

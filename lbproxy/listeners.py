@@ -256,9 +256,14 @@ class Listeners:
         :param last: whether what waits in their queues is accepted before; otherwise other processes have the sockets, and go on
             with them. Sockets that are only held for others are closed at once: whoever accepts is to have the last one.
         """
-        for listener in self.clients:
-            listener.shared = listener.shared or not last
+        if not last:
+            self.leave_to_others()
         return DeferredList([listener.stopService() for listener in self.clients], consumeErrors=True)
+
+    def leave_to_others(self) -> None:
+        """Whenever those for clients are closed, other processes have their sockets and go on with them: what waits is theirs."""
+        for listener in self.clients:
+            listener.shared = True
 
     def hand_over(self) -> None:
         """Listen nowhere any more; another process has the sockets of all, the operators' too, and goes on with them: nothing

@@ -10,13 +10,24 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["AdoptedUnixPort", "PortGroup", "accepting", "adopt", "adopt_all", "descriptors", "let_go", "ports_of"]
+__all__ = [
+    "AdoptedUnixPort",
+    "PortGroup",
+    "accepting",
+    "adopt",
+    "adopt_all",
+    "descriptors",
+    "let_go",
+    "ports_of",
+    "server_endpoint",
+]
 
 _log = Logger()
 
@@ -72,6 +83,22 @@ class AdoptedUnixPort(unix.Port):
         with suppress(OSError):
             if os.readlink(lock) == b"%d" % os.getpid():
                 os.unlink(lock)
+
+
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """The endpoint of a description. What systemd has given stays open, for the next listener that is so described: Twisted would
+    close it after its first use, and take for it at the second one whatever has got its number meanwhile.
+
+    :raises Exception: for what cannot be read.
+    """
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        endpoint.__dict__["_close"] = _keep  # an attribute that Twisted has for its tests
+    return endpoint
+
+
+def _keep(fd: int) -> None:
+    """It is duplicated where it is used."""
 
 
 def adopt(reactor: Any, fd: int, family: int, factory: Any) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from .balance.state import BackendState
+from .ports import server_endpoint
 
 if TYPE_CHECKING:
     from .balance.backend import Backend
@@ -61,7 +61,7 @@ class Role:
         return self._endpoint(reactor, description)
 
     def _endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
-        make = serverFromString if self.inherited is None else self.inherited.endpoint
+        make = server_endpoint if self.inherited is None else self.inherited.endpoint
         endpoint: IStreamServerEndpoint = make(reactor, description)
         return endpoint
 
@@ -84,8 +84,12 @@ class Role:
         """
         return succeed(None)
 
-    def applied(self) -> None:
-        """It is gone by from now on."""
+    def applied(self) -> Deferred[Any] | None:
+        """It is gone by from now on.
+
+        :return: fires when that is so for all processes, and never fails; None: it is so already.
+        """
+        return None
 
     def withdrawn(self) -> None:
         """After it was agreed, it turned out that it cannot be gone by."""

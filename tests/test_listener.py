@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, cast
 from unittest.mock import patch
 
 from OpenSSL import crypto
+from twisted.internet.defer import succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
@@ -18,14 +20,17 @@ from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.errors import ConfigurationError
+from lbproxy.handover import Handover
 from lbproxy.http1.factory import ProxyProtocolFactory, ServerFactory
-from lbproxy.listener import BACKLOG, check_endpoints
+from lbproxy.listener import BACKLOG, Listener, check_endpoints, descriptors_of, place_of
+from lbproxy.ports import PortGroup, adopt_all, ports_of
 from lbproxy.proxy.counters import ListenerCounters
 from lbproxy.settings import Settings
 from lbproxy.tls.layer import Acceptor, TlsFactory
 from lbproxy.wire import Wire
 
 from .http1.support import FakeMaker
+from .listening import LOOPBACK, ListeningCase
 from .support import GET, ReactorCase
 from .test_promises_tls import certificate
 
@@ -120,10 +125,11 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_a_socket_of_systemds(self) -> None:
         """Is one like any other."""
-        given = socket.socket().detach()  # the endpoint closes it
-        with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given])):
-            *place, factory = self.opened("haproxy:systemd:INET:index=0")
-        self.assertEqual(place, ["adopted", given, 2])
+        with socket.socket() as given, patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given.fileno()])):
+            for _ in range(2):  # it stays open for who is so described later
+                *place, factory = self.opened("haproxy:systemd:INET:index=0")
+                self.assertEqual(place, ["adopted", given.fileno(), 2])
+            self.assertTrue(os.fstat(given.fileno()))
         self.assertIsInstance(factory, ProxyProtocolFactory)
 
     def test_over_tls_the_header_comes_inside(self) -> None:
@@ -223,3 +229,105 @@ class SocketTests(ReactorCase):
         maker.exchanges[0].respond()
         self.until(lambda: not factory.connections)
         self.assertTrue(client.recv(1000).startswith(b"HTTP/1.1 200 "))
+
+
+class Place:
+    """Where a listener of a test listens: at a port that was opened before."""
+
+    def __init__(self, port: Any) -> None:
+        self.port = port
+
+    def listen(self, protocolFactory: Any) -> Any:
+        """Have it."""
+        return succeed(self.port)
+
+
+class SharedSockets(ListeningCase):
+    """Who has connected is served: by this process, or by another one that has the sockets too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.turn)
+        self.sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(2)]
+        for one in self.sockets:
+            one.setblocking(False)
+            self.addCleanup(one.close)
+
+    def listener(self, *, held: bool = False) -> Listener:
+        """One that has both sockets."""
+        given = [(one.fileno(), one.family) for one in self.sockets]
+        group = PortGroup(adopt_all(Handover(self.reactor), given, self.clients), "tcp:0", held=held)
+        listener = Listener(cast(Any, Place(group)), "tcp:0", self.clients, self.reactor)
+        self.addCleanup(listener.stopService)
+        return listener
+
+    def waiting(self) -> list[socket.socket]:
+        """Clients, three at each, who have not been accepted."""
+        return [self.dial(one.getsockname()[1]) for one in self.sockets * 3]
+
+    def test_clients_are_accepted_when_the_service_has_started(self) -> None:
+        """Until then it may turn out that it is not to be."""
+        listener = self.listener()
+        listener.privilegedStartService()
+        self.waiting()
+        self.turn()
+        self.assertEqual(self.clients.served, 0)
+        listener.startService()
+        self.until(lambda: self.clients.served == 6)
+
+    def test_one_that_never_started_accepts_nobody(self) -> None:
+        """When it is closed, either."""
+        listener = self.listener()
+        listener.privilegedStartService()
+        self.waiting()
+        listener.stopService()
+        self.turn()
+        self.assertEqual(self.clients.served, 0)
+
+    def test_what_waits_is_accepted_before_all_is_closed(self) -> None:
+        """At each socket; the supervisor's are closed before, so that nobody waits there who is not served."""
+        held, listener = self.listener(held=True), self.listener()
+        for one in (held, listener):
+            one.startService()
+        for mine in self.sockets:
+            mine.close()
+        place = listener.address
+        for port in ports_of(listener.port):
+            port.numberAccepts = 1
+        clients = [self.dial(cast(Any, place).port) for _ in range(3)]
+        held.stopService()
+        listener.stopService()
+        self.turn()
+        self.assertEqual((self.clients.served, len(clients)), (3, 3))
+        self.assertRaises(ConnectionRefusedError, self.dial, cast(Any, place).port)
+
+    def test_what_others_go_on_with_is_theirs_to_accept(self) -> None:
+        """A worker that is replaced leaves what waits, and closes nothing for its successor."""
+        listener, successor = self.listener(), self.listener()
+        listener.startService()
+        self.waiting()
+        listener.shared = True
+        self.assertIsNone(self.successResultOf(listener.stopService()))
+        self.turn()
+        self.assertEqual(self.clients.served, 0)
+        successor.startService()
+        self.until(lambda: self.clients.served == 6)
+
+    def test_after_it_was_left_to_others(self) -> None:
+        """It is its own again when it listens anew."""
+        listener = self.listener()
+        listener.shared = True
+        listener.startService()
+        self.assertFalse(listener.shared)
+
+    def test_its_sockets(self) -> None:
+        """For another process: none while it does not listen."""
+        listener = self.listener()
+        self.assertEqual(descriptors_of(listener), [])
+        listener.startService()
+        self.assertEqual(descriptors_of(listener), [(port.fileno(), 2) for port in ports_of(listener.port)])
+
+    def test_by_what_it_is_known(self) -> None:
+        """The description of the plain endpoint."""
+        self.assertEqual(place_of("HAProxy:tcp:80"), "tcp:80:backlog=1024")
+        self.assertEqual(place_of(place_of("haproxy:unix:/x")), place_of("unix:/x"))

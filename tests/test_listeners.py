@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.drain import FIRST_REQUEST
@@ -30,7 +30,7 @@ class ListenersCase(SynchronousTestCase):
         self.counters = ListenerCounters()
         self.book = ServerFactory(self.maker, Settings(), self.reactor.seconds, set(), self.counters)
         self.parent = MultiService()
-        self.listeners = Listeners(self.parent, self.reactor, self.reactor, self.book, Protocol)
+        self.listeners = Listeners(self.parent, self.reactor, self.reactor, self.book, Factory)
         self.parent.startService()
 
     def change(self, *plain: str, secure: tuple[str, ...] = (), admin: str | None = None, acceptor: Any = None) -> None:
@@ -116,6 +116,17 @@ class Exchanging(ListenersCase):
         self.change("tcp:80")
         self.listeners.abandon(self.listeners.open(Places(("tcp:80", "tcp:81")), None))
         self.assertEqual(self.reactor.open_ports, [80])
+
+    def test_others_go_on_with_them(self) -> None:
+        """When those for clients are closed, and the operators' stays until all are handed over."""
+        self.change("tcp:80", admin="tcp:81")
+        self.listeners.close_clients(last=False)
+        self.assertEqual([(one.description, one.shared) for one in self.listeners.all], [("tcp:80", True), ("tcp:81", False)])
+        self.assertEqual(self.reactor.open_ports, [81])
+        self.listeners.hand_over()
+        self.assertEqual((self.reactor.open_ports, [one.shared for one in self.listeners.all]), ([], [True, True]))
+        self.parent.stopService()
+        self.listeners.end()
 
     def test_they_are_the_parents_children(self) -> None:
         """Which starts them, and stops them."""

@@ -156,7 +156,7 @@ class Groups(PortsCase):
         self.successResultOf(group.stopListening())
         self.served(1)
         self.assertFalse(os.path.exists(self.path) or os.path.lexists(self.path + ".lock"))
-        self.assertTrue(worker.connected)
+        self.assertRaises(BlockingIOError, worker.socket.accept)
 
     def test_one_that_cannot_be_opened(self) -> None:
         """Then none is."""

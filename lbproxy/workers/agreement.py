@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,11 +30,13 @@ class Agreement:
 
     :param question: what :class:`~lbproxy.workers.messages.Prepare` has.
     :param opened: the listeners that are new, whose sockets the workers need.
+    :ivar gone_by: fires when all go by it that were told to (:meth:`commit`).
     :ivar outcome: fires when all have answered; fails, with a :class:`~lbproxy.errors.ConfigurationError`, when one cannot.
     """
 
     def __init__(self, question: dict[str, Any], opened: Iterable[Any]) -> None:
         self.outcome: Deferred[None] = Deferred()
+        self.gone_by: Deferred[Any] = Deferred()
         self.opened = list(opened)
         self._question = question
         self._asked: list[WorkerProcess] = []
@@ -73,8 +75,8 @@ class Agreement:
 
         :return: who was told.
         """
-        for worker in self._asked:
-            worker.call(Commit).addErrback(self._cannot, worker)
+        answers = [worker.call(Commit).addErrback(self._cannot, worker) for worker in self._asked]
+        DeferredList(answers, consumeErrors=True).chainDeferred(self.gone_by)
         return self._asked
 
     def _cannot(self, failure: Failure, worker: WorkerProcess) -> None:

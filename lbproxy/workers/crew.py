@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.python.failure import Failure
 
 from .. import __version__
@@ -180,14 +180,18 @@ class Crew(Lives):
         self.abandon()
         return failure
 
-    def commit(self) -> None:
-        """All go by it from now on."""
+    def commit(self) -> Deferred[Any]:
+        """All go by it from now on.
+
+        :return: fires when all do, or have ended.
+        """
         agreement, self._agreement = self._agreement, None
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         calls = [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()
+        return succeed(None) if agreement is None else agreement.gone_by
 
     def abandon(self) -> None:
         """All stay with what they have."""

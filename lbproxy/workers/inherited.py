@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
 from ..listener import place_of
-from ..ports import AdoptedUnixPort, ports_of
+from ..ports import AdoptedUnixPort, ports_of, server_endpoint
 from .sockets import Descriptor, Given, close_all, given_endpoint, held_endpoint
 
 __all__ = ["Inherited"]
@@ -102,8 +101,7 @@ def _own(port: IListeningPort) -> None:
 def _ordinary(reactor: Any, description: str, hold: bool, count: int) -> IStreamServerEndpoint:
     if hold:
         return held_endpoint(reactor, description, count)
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    return endpoint
+    return server_endpoint(reactor, description)
 
 
 @implementer(IStreamServerEndpoint)

@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -28,7 +27,7 @@ from zope.interface import implementer
 
 from ..errors import ListenError
 from ..handover import Handover
-from ..ports import PortGroup, adopt_all
+from ..ports import PortGroup, adopt_all, server_endpoint
 from .messages import Socket
 
 __all__ = [
@@ -135,7 +134,7 @@ def held_endpoint(reactor: Any, description: str, count: int) -> IStreamServerEn
     """
     if description.lower().startswith("stdio"):
         raise ValueError("standard input cannot be shared out among workers; it needs --workers 1")
-    return _Held(serverFromString(Holding(reactor, count, description), description))
+    return _Held(server_endpoint(Holding(reactor, count, description), description))
 
 
 @implementer(IStreamServerEndpoint)
@@ -290,7 +289,7 @@ def given_endpoint(reactor: Any, description: str, take: Callable[[str], Sequenc
     :raises Exception: what parsers raise.
     """
     given = Given(reactor, description, partial(take, description))
-    return given if _PLACE.match(description) else serverFromString(given, description)
+    return given if _PLACE.match(description) else server_endpoint(given, description)
 
 
 @implementer(IStreamServerEndpoint)

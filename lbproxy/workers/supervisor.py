@@ -79,10 +79,10 @@ class SupervisorRole(Role):
         """The workers are to have it, open."""
         self._log_made = log
 
-    def applied(self) -> None:
+    def applied(self) -> Deferred[Any]:
         """All workers go by it."""
         record().keep()
-        self.crew.commit()
+        return self.crew.commit()
 
     def withdrawn(self) -> None:
         """None of them does."""

@@ -285,16 +285,14 @@ class Worker(Link):
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
-        if self._running and not last:
-            self.service.hand_over()
-        self._end(now)
+        self._end(now, last=last)
         return {}
 
     def leave(self) -> None:
         """It was told by a signal to end: another one takes its place while it drains."""
         if not self._ending and self.transport is not None:
             self.callRemote(Leaving)  # type: ignore[no-untyped-call]
-        self._end()
+        self._end(last=False)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: bring what runs to its end, and end."""
@@ -302,13 +300,18 @@ class Worker(Link):
         self.shares.stop()
         self._end()
 
-    def _end(self, now: bool = False) -> None:
-        """:param now: nothing is waited for."""
+    def _end(self, now: bool = False, *, last: bool = True) -> None:
+        """:param now: nothing is waited for.
+
+        :param last: nobody else goes on with the sockets.
+        """
         if not self._running:
             self._stop()
             return
         if not self._ending:
             self._ending = True
+            if not last:
+                self.service.hand_over()
             self.service.stopService().addBoth(lambda _: self._say_farewell())
         if now:
             self.service.stopService()

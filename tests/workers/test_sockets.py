@@ -196,9 +196,9 @@ class Held(ListeningCase):
             given = socket.socket(family)
             given.bind((LOOPBACK, 0) if domain == "INET" else self.path)
             given.listen()
-            with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given.detach()], ("web",))):
-                for description in (f"systemd:domain={domain}:index=0",):
-                    self.assertEqual(len(self.held(description, 2).ports), 1)
+            self.addCleanup(given.close)
+            with patch.object(systemdEndpointParser, "_sddaemon", ListenFDs([given.fileno()])):
+                self.assertEqual(len(self.held(f"systemd:domain={domain}:index=0").ports), 1)
 
     def test_with_twisteds_tls(self) -> None:
         """Workers speak it; the sockets are the same."""
@@ -235,7 +235,7 @@ class Held(ListeningCase):
 
         strange = Strange()
         strange.port = self.reactor.listenTCP(0, self.clients, interface=LOOPBACK)
-        with patch("lbproxy.workers.sockets.serverFromString", lambda *_: strange):
+        with patch("lbproxy.workers.sockets.server_endpoint", lambda *_: strange):
             failure = self.failureResultOf(held_endpoint(self.reactor, "strange:", 2).listen(self.clients), ListenError)
         self.assertIn("use tcp: or unix:, or --workers 1", str(failure.value))
         self.turn()
