@@ -162,7 +162,9 @@ class Counting:
             whole: Sheet = {}
         else:
             whole = self._whole_pool(pages, balancer, mark)
-        _turn(pages, "idle", balancer.upstreams, None, {GAUGES: balancer.upstreams.idle_counts()}, whole)
+        idle = balancer.upstreams.idle_counts()
+        if idle or "idle" in pages:
+            _turn(pages, "idle", balancer.upstreams, None, {GAUGES: idle}, whole)
         return whole
 
     def _whole_pool(self, pages: _Pages, balancer: Balancer, mark: Any) -> Sheet:
@@ -265,7 +267,7 @@ def _pool_mark(balancer: Balancer) -> Any:
 
 
 def _route_mark(route: LiveRoute) -> Any:
-    return route.taken, sum(route.statuses.values()), sum(route.filtered.values())
+    return route.target, route.taken, sum(route.statuses.values()), sum(route.filtered.values())
 
 
 def _turn(pages: _Pages, name: str, identity: Any, mark: Any, sheet: Sheet, made: Sheet) -> None:

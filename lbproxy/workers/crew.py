@@ -52,6 +52,7 @@ class Crew(Service):
         self._service = service
         self._prepared: list[WorkerProcess] = []
         self.log_made: AccessLog | None = None  # for what is being prepared
+        self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
         self.on_end: list[Callable[[WorkerProcess, str], object]] = []
 
     @property
@@ -126,6 +127,11 @@ class Crew(Service):
         pools: Any = {name: balancer.pool for name, balancer in self._service.site.balancers.items()}
         for call in calls:
             tell(pools, call)
+
+    def counted(self, worker: WorkerProcess, sheet: Any) -> None:
+        """One of them reports for the last time."""
+        for hook in self.on_report:
+            hook(worker, sheet)
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""

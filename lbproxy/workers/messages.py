@@ -11,6 +11,7 @@ __all__ = [
     "Abandon",
     "Begin",
     "Commit",
+    "Counted",
     "Drain",
     "Json",
     "Large",
@@ -129,6 +130,15 @@ class Drain(amp.Command):
     """
 
     arguments = [(b"last", amp.Boolean()), (b"now", amp.Boolean())]
+
+
+# To the supervisor.
+
+
+class Counted(amp.Command):
+    """What was counted since the last report, of a worker that is about to end in order. It waits for the answer."""
+
+    arguments = [(b"sheet", Json())]
 
 
 # Both ways.

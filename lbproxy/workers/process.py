@@ -14,7 +14,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .boot import BOARD_FD, LINK_FD
-from .messages import Share, Tell
+from .messages import Counted, Share, Tell
 from .sockets import connected_pair
 
 __all__ = ["WorkerProcess"]
@@ -29,6 +29,9 @@ class Overseer(Protocol):
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """A worker has learnt something from traffic."""
+
+    def counted(self, worker: WorkerProcess, sheet: Any) -> None:
+        """A worker that is about to end in order has counted this since its last report."""
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """A limit that is the machine's has given something."""
@@ -47,6 +50,11 @@ class _Link(amp.AMP):
     @Tell.responder
     def tell(self, calls: list[Any]) -> dict[str, Any]:
         self._worker.overseer.told(self._worker, calls)
+        return {}
+
+    @Counted.responder
+    def counted(self, sheet: Any) -> dict[str, Any]:
+        self._worker.overseer.counted(self._worker, sheet)
         return {}
 
     @Share.responder

@@ -115,6 +115,7 @@ def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> Lo
     service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
     role.crew = Crew(service, configuration.workers)
     role.reports = reports = Reports(service, role.crew)
+    role.crew.on_report.append(reports.take)
     role.crew.on_end.append(reports.ended)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
@@ -28,7 +28,7 @@ from ..service import LoadBalancerService
 from .board import Board
 from .calls import Sender, tell
 from .counting import Counting, Ledger
-from .messages import Abandon, Begin, Commit, Drain, Log, Prepare, Refused, Report, Share, Socket, Tell
+from .messages import Abandon, Begin, Commit, Counted, Drain, Log, Prepare, Refused, Report, Share, Socket, Tell
 from .sockets import Given
 from .state import unpacked
 
@@ -237,7 +237,12 @@ class Worker(amp.AMP):
         if not self._running:
             self._reactor.stop()
             return
-        self.service.stopService().addBoth(lambda _: self._stop())
+        stopping = self.service.stopService().addBoth(lambda _: self._report_last())
+        stopping.addBoth(lambda _: self._stop())
+
+    def _report_last(self) -> Deferred[Any]:
+        """What has ended since the last report is in all figures as well."""
+        return maybeDeferred(self.callRemote, Counted, sheet=self._counting.sheet())
 
     def _stop(self) -> None:
         if self._reactor.running:
