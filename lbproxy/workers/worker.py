@@ -124,7 +124,7 @@ class Worker(amp.AMP):
         self._reactor = reactor
         self._board = board
         self._sockets: list[tuple[str, int, int]] = []
-        self._logs: dict[str, tuple[str, int]] = {}
+        self._log: tuple[str, str, int] | None = None
         self._listening = False  # to the supervisor: what is told just now is not told back
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._running = False
@@ -142,14 +142,16 @@ class Worker(amp.AMP):
 
     @Log.responder
     def log(self, path: str, file: str, fd: int) -> dict[str, Any]:
-        if path in self._logs:
-            os.close(self._logs[path][1])
-        self._logs[path] = (file, fd)
+        if self._log is not None:
+            os.close(self._log[2])
+        self._log = path, file, fd
         return {}
 
     def share_log(self, log: AccessLog) -> None:
         """Write to an access log as one of several, to the one that was given if it cannot be opened here."""
-        file, fd = self._logs.pop(log.path, (log.path, -1))
+        file, fd = log.path, -1
+        if self._log is not None and self._log[0] == log.path:
+            (_, file, fd), self._log = self._log, None
         log.share(file, fd)
 
     @Begin.responder

@@ -233,6 +233,15 @@ class SharedTests(SynchronousTestCase):
         self.shared(self.mktemp(), other)
         self.assertRaises(OSError, os.fstat, other)
 
+    def test_what_was_given_is_closed_though_it_is_never_opened(self) -> None:
+        """A configuration that is not gone by leaves nothing behind."""
+        other, given = os.pipe()
+        self.addCleanup(os.close, other)
+        file = LogFile(self.mktemp())
+        file.share(file.path, given)
+        file.close()
+        self.assertRaises(OSError, os.fstat, given)
+
     def test_what_is_lent_is_the_file_that_has_the_name_now(self) -> None:
         """After a rotation, too."""
         path = Path(self.mktemp()).absolute()
