@@ -180,14 +180,15 @@ class Counting:
         return whole
 
     def _of_members(self, name: str, balancer: Balancer) -> Sheet:
-        """Those are looked at in full at which something runs, or whose mark is another one: of a thousand, few."""
+        """Those are looked at in full at which something runs, or ran the last time, or whose mark is another one: of a thousand,
+        few."""
         made: Sheet = {}
         before = self._members.get(name, {})
         after: _Pages = {}
         for address, member in balancer.pool.members.items():
             known = before.get(address)
             mark = (member.requests, member.failures, member.connects, member.failing, member.latency_sum)
-            if known is not None and not member.in_flight and known.mark == mark and known.identity is member:
+            if known is not None and known.mark == mark and known.identity is member:
                 after[address] = known
                 continue
             _turn(before, address, member, None if member.in_flight else mark, MEMBER.read(member), made)

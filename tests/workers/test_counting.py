@@ -110,6 +110,7 @@ class LedgerTests(FiguresCase):
         board = Board()
         rig = SiteRig(configuration("10.0.0.1:8000"), role=LedgerRole(Ledger(board.row(0))))
         rig.site.stop()
+        rig.change(configuration("10.0.0.2:8000"))
         rig.client().send(GET)
         self.assertEqual(board.row(0)[BEGUN], 1)
 

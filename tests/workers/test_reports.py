@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from lbproxy.balance.backend import parse_backends
+from lbproxy.balance.state import Verdict
 from lbproxy.config.model import Configuration
 from lbproxy.observe.processes import Loss
 from lbproxy.routing.model import Route, Split
@@ -16,7 +17,7 @@ from lbproxy.workers.figures import BALANCER, LISTENER, MEMBER, Kind
 from lbproxy.workers.reports import PATIENCE
 from lbproxy.workers.sheet import added
 
-from ..proxy.waiting import LONG
+from ..proxy.waiting import LONG, SWITCHING, UPGRADE
 from ..sites import configuration, pool, route
 from ..support import GET, OK, given
 from ..test_site import at
@@ -104,6 +105,19 @@ class SumTests(FiguresCase):
         self.assertEqual((mixed.taken, sum(mixed.target.taken.values())), (10, 10))
         self.assertEqual(self.service.access_log.dropped, 14)
 
+    def test_what_changes_while_an_exchange_runs_is_reported(self) -> None:
+        """Though nothing begins or ends: a response comes, a tunnel opens."""
+        self.start(configuration(ONE))
+        (worker,) = self.workers
+        worker.rig.client().send(UPGRADE)
+        backend = worker.rig.accept()
+        self.report()
+        backend.send(SWITCHING)
+        self.report()
+        counters, member = self.rig.balancer_of().counters, self.rig.balancer_of().pool.members[ONE]
+        self.assertEqual(member.statuses, {101: 1})
+        self.assertEqual((counters.tunnels, counters.tunnels_total, counters.in_flight), (1, 1, 1))
+
     def test_gauges_of_a_pool_have_every_workers_share(self) -> None:
         """Who waits in line anywhere is shown."""
         self.start(configuration(f"{ONE}:max-in-flight=1", queue=10), 2)
@@ -162,6 +176,36 @@ class ChangeTests(FiguresCase):
         self.report()
         self.assertEqual(self.rig.site.router.counters.in_flight, 0)
         self.assertFalse(any(one.counters.in_flight for one in self.rig.site.leaving))
+
+    def test_a_pool_that_has_left_is_seen_off(self) -> None:
+        """Here: in the workers, what runs in it goes on."""
+        self.start(self.two("a", "b"), 2)
+        for worker in self.workers:
+            self.begin(worker, "/a")
+        self.report()
+        self.change(self.two("b"))
+        self.assertEqual(len(self.rig.site.leaving), 1)
+        self.report()
+        self.rig.wait(1)
+        self.assertEqual(self.rig.site.leaving, [])
+        self.assertEqual([len(worker.rig.site.leaving) for worker in self.workers], [1, 1])
+
+    def test_what_ran_at_a_member_that_left_is_no_more(self) -> None:
+        """Nor is it when the member comes back later."""
+        self.start(configuration(f"{ONE},{TWO}"), 1)
+        (worker,) = self.workers
+        for _ in range(2):
+            self.begin(worker)
+        self.report()
+        self.change(configuration(TWO))
+        self.report()
+        self.change(configuration(f"{ONE},{TWO}"))
+        worker.rig.balancer_of().pool.apply(Verdict(ONE, True, "connected", "probe"))
+        for _ in range(2):
+            self.begin(worker)
+        self.report()
+        member = self.rig.balancer_of().pool.members[ONE]
+        self.assertEqual((member.in_flight, member.requests), (1, 1))
 
     def test_a_member_that_comes_back_is_another_one(self) -> None:
         """Its numbers begin at nought everywhere."""
