@@ -31,7 +31,7 @@ _METHODS = (b"GET", b"HEAD")
 _PHRASES = {422: b"Unprocessable Content"}
 
 CONTENTS = """\
-/status   the pools, their backends, routes, client connections and certificates, as JSON
+/status   the pools, their backends, routes, client connections, certificates and workers, as JSON
 /routes   all routes, and what came of the exchanges that took them, as JSON
 /pools    the names of the pools, as JSON; /pools/NAME is one of them
 /events   the last changes of state, oldest first, as JSON; ?since=N for those after number N

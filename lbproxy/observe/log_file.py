@@ -163,6 +163,9 @@ class LogFile:
 
     def close(self) -> None:
         """Close it; standard output stays open."""
+        given, self._given = self._given, -1
+        if given >= 0:
+            os.close(given)
         fd, self._fd = self._fd, -1
         if fd >= 0 and fd != _STDOUT:
             os.close(fd)

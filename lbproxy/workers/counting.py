@@ -162,7 +162,9 @@ class Counting:
             whole: Sheet = {}
         else:
             whole = self._whole_pool(pages, balancer, mark)
-        _turn(pages, "idle", balancer.upstreams, None, {GAUGES: balancer.upstreams.idle_counts()}, whole)
+        idle = balancer.upstreams.idle_counts()
+        if idle or "idle" in pages:
+            _turn(pages, "idle", balancer.upstreams, None, {GAUGES: idle}, whole)
         return whole
 
     def _whole_pool(self, pages: _Pages, balancer: Balancer, mark: Any) -> Sheet:
@@ -178,14 +180,15 @@ class Counting:
         return whole
 
     def _of_members(self, name: str, balancer: Balancer) -> Sheet:
-        """Those are looked at in full at which something runs, or whose mark is another one: of a thousand, few."""
+        """Those are looked at in full at which something runs, or ran the last time, or whose mark is another one: of a thousand,
+        few."""
         made: Sheet = {}
         before = self._members.get(name, {})
         after: _Pages = {}
         for address, member in balancer.pool.members.items():
             known = before.get(address)
             mark = (member.requests, member.failures, member.connects, member.failing, member.latency_sum)
-            if known is not None and not member.in_flight and known.mark == mark and known.identity is member:
+            if known is not None and known.mark == mark and known.identity is member:
                 after[address] = known
                 continue
             _turn(before, address, member, None if member.in_flight else mark, MEMBER.read(member), made)
@@ -265,7 +268,7 @@ def _pool_mark(balancer: Balancer) -> Any:
 
 
 def _route_mark(route: LiveRoute) -> Any:
-    return route.taken, sum(route.statuses.values()), sum(route.filtered.values())
+    return route.target, route.taken, sum(route.statuses.values()), sum(route.filtered.values())
 
 
 def _turn(pages: _Pages, name: str, identity: Any, mark: Any, sheet: Sheet, made: Sheet) -> None:

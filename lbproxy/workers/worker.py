@@ -150,7 +150,7 @@ class Worker(Link):
         self._board = board
         self.shares = Shares(reactor, self._filters, self._share)
         self._sockets = Waiting()
-        self._logs: dict[str, tuple[str, int]] = {}
+        self._log: tuple[str, str, int] | None = None
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
         self._running = self._ending = self._over = False
@@ -166,14 +166,16 @@ class Worker(Link):
 
     @Log.responder
     def log(self, path: str, file: str, fd: int) -> dict[str, Any]:
-        if path in self._logs:
-            os.close(self._logs[path][1])
-        self._logs[path] = (file, fd)
+        if self._log is not None:
+            os.close(self._log[2])
+        self._log = path, file, fd
         return {}
 
     def share_log(self, log: AccessLog) -> None:
         """Write to an access log as one of several, to the one that was given if it cannot be opened here."""
-        file, fd = self._logs.pop(log.path, (log.path, -1))
+        file, fd = log.path, -1
+        if self._log is not None and self._log[0] == log.path:
+            (_, file, fd), self._log = self._log, None
         log.share(file, fd)
 
     @Begin.responder

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.admin import AdminSite
-from lbproxy.admin.pages import Node, PartsPage
+from lbproxy.admin.pages import Answer, Fresh, Node, Page, PartsPage
 
 from ..support import split, status, values
 
@@ -84,3 +86,86 @@ class PartsPageTests(SynchronousTestCase):
         self.turns()
         self.assertEqual((status(self.transport.value()), b"part" in self.transport.value()), (500, False))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class FreshTests(SynchronousTestCase):
+    """``Fresh``: a page whose figures are brought up to now before it is made."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.refreshing: list[Deferred[None]] = []
+        self.at_once = False
+        self.made = 0
+
+    def refresh(self) -> Deferred[None]:
+        """As the test wants it."""
+        if self.at_once:
+            return succeed(None)
+        self.refreshing.append(Deferred())
+        return self.refreshing[-1]
+
+    def make(self, request: Any) -> Answer:
+        """The page."""
+        self.made += 1
+        return Answer(f"made {self.made}\n")
+
+    def ask(self, method: bytes = b"GET", page: Any = None) -> Any:
+        """Ask for it; gives the connection."""
+        root = Node()
+        root.putChild(b"page", Fresh(self.refresh, Page(self.make) if page is None else page))
+        channel: Any = AdminSite(root, self.clock).buildProtocol(None)
+        self.transport = StringTransport()
+        channel.makeConnection(self.transport)
+        channel.dataReceived(b"%b /page HTTP/1.1\r\nHost: x\r\n\r\n" % method)
+        return channel
+
+    def body(self) -> bytes:
+        """What has come of it."""
+        return split(self.transport.value())[2]
+
+    def test_it_is_made_when_the_figures_are_there(self) -> None:
+        """Not before."""
+        self.ask()
+        self.assertEqual((self.made, self.transport.value()), (0, b""))
+        self.refreshing[0].callback(None)
+        self.assertEqual((status(self.transport.value()), self.body()), (200, b"made 1\n"))
+
+    def test_nobody_waits_who_need_not(self) -> None:
+        """Where figures are those of now anyway, the page comes at once."""
+        self.at_once = True
+        self.ask()
+        self.assertEqual(self.body(), b"made 1\n")
+
+    def test_a_page_of_many_parts_is_whole(self) -> None:
+        """It is made in parts after that."""
+        self.ask(page=PartsPage(lambda: iter([b"a", b"b", b"c", b"d"]), "text/plain", self.clock))
+        self.refreshing[0].callback(None)
+        self.clock.pump([0] * 10)
+        self.assertEqual(self.body(), b"abcd")
+
+    def test_a_head_waits_as_well(self) -> None:
+        """Its length is that of the page."""
+        self.ask(b"HEAD")
+        self.refreshing[0].callback(None)
+        self.assertEqual((values(self.transport.value(), b"Content-Length"), self.body()), ([b"7"], b""))
+
+    def test_what_changes_something_does_not_wait(self) -> None:
+        """It is answered at once, here with a refusal."""
+        self.ask(b"POST")
+        self.assertEqual((status(self.transport.value()), self.refreshing), (405, []))
+
+    def test_figures_that_cannot_be_had_are_shown_as_they_are(self) -> None:
+        """The log says why."""
+        self.ask()
+        with capturedLogs() as events:
+            self.refreshing[0].errback(ZeroDivisionError())
+        self.assertEqual((self.body(), len(events)), (b"made 1\n", 1))
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_nothing_is_made_for_who_has_left(self) -> None:
+        """And nothing fails."""
+        channel = self.ask()
+        channel.connectionLost(Failure(ConnectionDone()))
+        with capturedLogs() as events:
+            self.refreshing[0].callback(None)
+        self.assertEqual((self.made, events), (0, []))

@@ -144,6 +144,12 @@ class Written(EventCase):
         line = "pool default: normal -> panic (pool): 1 of 3 backends are up: health is ignored"
         self.assertEqual(self.written(lambda: self.log(panic)), [(LogLevel.warn, line)])
 
+    def test_a_worker_is_of_no_pool(self) -> None:
+        """Its line reads like a backend's."""
+        ended = Change(START, "", "worker 0", "up", "down", "killed by SIGKILL; nothing was lost", "supervisor")
+        line = "worker 0: up -> down (supervisor): killed by SIGKILL; nothing was lost"
+        self.assertEqual(self.written(lambda: self.log(ended)), [(LogLevel.warn, line)])
+
     def test_evidence_cannot_forge_a_line(self) -> None:
         """Nor steer a terminal; letters of any language stay."""
         ((_, line),) = self.written(lambda: self.log(change(reason="x\r\ny\x1b[2J\x9b\u2028 größer {now}")))
