@@ -9,23 +9,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy import files
+from lbproxy import files, lending
 from lbproxy.errors import ConfigurationError
-from lbproxy.files import (
-    FileStamp,
-    exists,
-    is_directory,
-    lend,
-    lend_descriptor,
-    lent_descriptor,
-    names_in,
-    opened,
-    read_text,
-    record,
-    recording,
-    stamp,
-    write_whole,
-)
+from lbproxy.files import FileStamp, exists, is_directory, names_in, opened, read_text, stamp, write_whole
+from lbproxy.lending import lend, lend_descriptor, lent_descriptor, record, recording
 
 
 class FileCase(SynchronousTestCase):
@@ -147,7 +134,7 @@ class LendingTests(FileCase):
     def setUp(self) -> None:
         super().setUp()
         self.addCleanup(lend, {})
-        self.addCleanup(files._records.clear)
+        self.addCleanup(lending._records.clear)
 
     def read(self) -> bytes:
         """What it says."""
@@ -213,7 +200,7 @@ class LendingTests(FileCase):
         self.assertIsNone(lent_descriptor(path))
         for _ in range(2):
             lend_descriptor(path, os.open(path, os.O_RDONLY))
-        self.addCleanup(lambda: os.close(files._lent_descriptors.pop(path)))
+        self.addCleanup(lambda: os.close(lending._lent_descriptors.pop(path)))
         fd = lent_descriptor(path)
         assert fd is not None
         self.assertEqual(os.read(fd, 10), b"one\n")

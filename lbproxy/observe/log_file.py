@@ -7,7 +7,7 @@ import os
 from twisted.logger import Logger
 
 from ..errors import ConfigurationError
-from ..files import lent_descriptor
+from ..lending import lent_descriptor
 
 __all__ = ["STANDARD_OUTPUT", "LogFile"]
 

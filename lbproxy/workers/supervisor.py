@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from secrets import token_bytes
 from typing import Any
@@ -13,7 +14,8 @@ from twisted.internet.task import LoopingCall
 
 from ..balance.pool import Pool
 from ..config.model import Configuration
-from ..files import record
+from ..errors import ConfigurationError
+from ..lending import record
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
@@ -97,6 +99,8 @@ class _CrewDrain:
 def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
     :meth:`~lbproxy.service.LoadBalancerService.of`."""
+    if not hasattr(os, "memfd_create"):
+        raise ConfigurationError(f"workers: {configuration.workers} was given; several workers need Linux; allowed is 1")
     read = record()
     role = SupervisorRole(configuration.workers)
     service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)

@@ -20,7 +20,7 @@ from ..balance.pool import Pool
 from ..balance.state import Verdict
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
-from ..files import lend_descriptor
+from ..lending import lend_descriptor
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender, tell
