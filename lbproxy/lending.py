@@ -3,13 +3,11 @@ state that it has found to be good. It is one record, and one set of loans, a pr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from threading import Lock
 
 __all__ = [
-    "LENT_LIMIT", "Content", "Record", "lend", "lend_descriptor", "lend_in_need", "lent", "lent_descriptor", "lent_in_need",
-    "note", "record", "recording",
+    "LENT_LIMIT", "Content", "Record", "lend", "lend_in_need", "lent", "lent_in_need", "note", "record", "recording",
 ]  # fmt: skip
 
 #: Bytes of the largest file that is lent.
@@ -55,7 +53,6 @@ class Record:
 _records: list[Record] = []  # one at most
 _lent: dict[str, Content] = {}
 _in_need: dict[str, Content] = {}
-_lent_descriptors: dict[str, int] = {}
 
 
 def record() -> Record:
@@ -97,17 +94,3 @@ def lent(path: str) -> Content | None:
 def lent_in_need(path: str) -> Content | None:
     """What may be read of it in need."""
     return _in_need.get(path)
-
-
-def lend_descriptor(path: str, fd: int) -> None:
-    """Let this be the file for those who may not open it to write; it is closed when another one is lent."""
-    before = _lent_descriptors.pop(path, None)
-    if before is not None:
-        os.close(before)
-    _lent_descriptors[path] = fd
-
-
-def lent_descriptor(path: str) -> int | None:
-    """What was lent of it, duplicated."""
-    fd = _lent_descriptors.get(path)
-    return None if fd is None else os.dup(fd)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy import files, lending
 from lbproxy.errors import ConfigurationError
 from lbproxy.files import FileStamp, exists, is_directory, names_in, opened, read_text, stamp, write_whole
-from lbproxy.lending import lend, lend_descriptor, lent_descriptor, record, recording
+from lbproxy.lending import lend, record, recording
 
 
 class FileCase(SynchronousTestCase):
@@ -193,15 +193,3 @@ class LendingTests(FileCase):
         self.patch(files, "LENT_LIMIT", 3)
         kept = record()
         self.assertEqual((self.read(), kept.newest()), (b"one\n", {}))
-
-    def test_a_file_that_was_opened_for_others(self) -> None:
-        """Each gets a descriptor of its own; one that is lent anew takes the place of the one before."""
-        path = str(self.path)
-        self.assertIsNone(lent_descriptor(path))
-        for _ in range(2):
-            lend_descriptor(path, os.open(path, os.O_RDONLY))
-        self.addCleanup(lambda: os.close(lending._lent_descriptors.pop(path)))
-        fd = lent_descriptor(path)
-        assert fd is not None
-        self.assertEqual(os.read(fd, 10), b"one\n")
-        os.close(fd)

@@ -15,7 +15,6 @@ from lbproxy import lending
 from lbproxy.errors import ConfigurationError
 from lbproxy.files import names_in, opened
 from lbproxy.lending import lend, record
-from lbproxy.observe.log_file import LogFile
 from lbproxy.routing.filters.htpasswd import HtpasswdFile
 from lbproxy.tls.notices import say_unreadable
 from lbproxy.tls.store import CertificateStore
@@ -160,20 +159,3 @@ class LoansTests(SynchronousTestCase):
             with patch("lbproxy.routing.filters.htpasswd._log.error") as error:
                 self.assertEqual([*users.users()], [b"ann"])
             self.assertEqual(error.call_count, 0)
-
-    def test_the_access_log(self) -> None:
-        """Who may not open it writes to the one that was lent; who may opens it."""
-        path = str(self.folder / "access.log")
-        supervisor = LogFile(path)
-        supervisor.open()
-        self.addCleanup(supervisor.close)
-        lending.lend_descriptor(path, os.dup(supervisor.descriptor))
-        self.addCleanup(lambda: os.close(lending._lent_descriptors.pop(path)))
-        worker = LogFile(path)
-        with patch.object(LogFile, "_open", side_effect=PermissionError(13, "Permission denied")):
-            worker.open()
-            other = LogFile(f"{path}.other")
-            self.assertRaises(ConfigurationError, other.open)
-        worker.write(b"a line\n")
-        worker.close()
-        self.assertEqual(Path(path).read_bytes(), b"a line\n")
