@@ -16,7 +16,7 @@ from .config.keys import TOP_KEYS
 from .config.model import Certificates, Configuration
 from .config.problems import Mistaken, Problem, problems_of
 from .errors import ConfigurationError, ListenError
-from .files import recording
+from .lending import recording
 from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog

@@ -9,21 +9,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy import files
+from lbproxy import files, lending
 from lbproxy.errors import ConfigurationError
-from lbproxy.files import (
-    FileStamp,
-    exists,
-    is_directory,
-    lend,
-    names_in,
-    opened,
-    read_text,
-    record,
-    recording,
-    stamp,
-    write_whole,
-)
+from lbproxy.files import FileStamp, exists, is_directory, names_in, opened, read_text, stamp, write_whole
+from lbproxy.lending import lend, record, recording
 
 
 class FileCase(SynchronousTestCase):
@@ -145,7 +134,7 @@ class LendingTests(FileCase):
     def setUp(self) -> None:
         super().setUp()
         self.addCleanup(lend, {})
-        self.addCleanup(files._records.clear)
+        self.addCleanup(lending._records.clear)
 
     def read(self) -> bytes:
         """What it says."""

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from twisted.logger import Logger
 
-from ..files import lent
+from ..lending import lent
 from .certificates import Certificate
 
 __all__ = ["AGAIN", "AHEAD", "ExpiryNotices", "say_unreadable", "say_warnings", "whom_to_allow"]

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
-from ..files import recording
+from ..lending import recording
 from .backends import BackendTls
 from .certificates import Certificate
 from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 
-from ..files import lend, recording
+from ..lending import Content, lend, lend_in_need, recording
 
-__all__ = ["Loans", "packed_loans", "take_loans"]
+__all__ = ["Loans", "packed_loans", "take_loans", "take_loans_in_need"]
 
 #: By path: what is in a file, as base64; of a directory, the names in it.
 Loans = dict[str, "str | list[str]"]
@@ -28,5 +28,15 @@ def packed_loans(new: bool = False) -> Loans:
 
 
 def take_loans(loans: Loans) -> None:
-    """Have these lent in this process."""
-    lend({path: b64decode(one) if isinstance(one, str) else tuple(one) for path, one in loans.items()})
+    """Have these lent in this process, whatever is there."""
+    lend(_contents(loans))
+
+
+def take_loans_in_need(loans: Loans) -> None:
+    """Have these read in this process where what is there may not be: for a new program that takes over from a supervisor which
+    began as root, until its service is made; then there are to be none any more."""
+    lend_in_need(_contents(loans))
+
+
+def _contents(loans: Loans) -> dict[str, Content]:
+    return {path: b64decode(one) if isinstance(one, str) else tuple(one) for path, one in loans.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from secrets import token_bytes
@@ -16,7 +17,8 @@ from ..admission import ConnectionLimit
 from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
-from ..files import record
+from ..errors import ConfigurationError
+from ..lending import record
 from ..observe.access_log import AccessLog
 from ..observe.processes import Workers
 from ..role import Role
@@ -125,6 +127,8 @@ def supervised(
     :param cannot_start: is called when the workers cannot begin, with an :class:`~lbproxy.errors.LBProxyError`; the service
         should be stopped then. By default the log says so.
     """
+    if not hasattr(os, "memfd_create"):
+        raise ConfigurationError(f"workers: {configuration.workers} was given; several workers need Linux; allowed is 1")
     read = record()
     role = SupervisorRole(configuration.workers) if role is None else role
     role.service = service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)

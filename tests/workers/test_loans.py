@@ -11,13 +11,14 @@ from unittest.mock import patch
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy import files
+from lbproxy import lending
 from lbproxy.errors import ConfigurationError
-from lbproxy.files import lend, names_in, opened, record
+from lbproxy.files import names_in, opened
+from lbproxy.lending import lend, record
 from lbproxy.routing.filters.htpasswd import HtpasswdFile
 from lbproxy.tls.notices import say_unreadable
 from lbproxy.tls.store import CertificateStore
-from lbproxy.workers.loans import packed_loans, take_loans
+from lbproxy.workers.loans import packed_loans, take_loans, take_loans_in_need
 from tests.integration.certificates import certificate, write
 
 _HASH = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="  # password
@@ -30,12 +31,12 @@ class LoansTests(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.addCleanup(lend, {})
-        self.addCleanup(files._records.clear)
+        self.addCleanup(lending._records.clear)
 
     def hand_over(self, new: bool = False) -> None:
         """The supervisor's loans are the worker's; here, both are this process, so that recording ends."""
         loans = json.loads(json.dumps(packed_loans(new)))
-        files._records.clear()
+        lending._records.clear()
         take_loans(loans)
 
     def test_without_a_record_nothing_is_lent(self) -> None:
@@ -86,6 +87,34 @@ class LoansTests(SynchronousTestCase):
         self.assertTrue(store.changed())
         store.swap(store.load())
         self.assertEqual(store.certificates[0].names, ("two.example",))
+
+    def test_a_new_program_in_the_place_of_one_that_began_as_root(self) -> None:
+        """What it may not read it has from the old one, and lends it to its own workers; what it may read it reads; and what is
+        not there is not there."""
+        self.write("old")
+        (self.folder / "certs").mkdir()
+        self.write("listed", "certs/a.pem")
+        kept, paths = record(), [str(self.folder / "site.pem"), str(self.folder / "certs")]
+        CertificateStore(paths)
+        kept.keep()
+        loans = packed_loans()
+        lending._records.clear()
+        self.write("new")
+        take_loans_in_need(loans)
+        self.addCleanup(take_loans_in_need, {})
+        self.assertEqual(CertificateStore(paths[:1]).certificates[0].names, ("new.example",))
+        refused: dict[str, Any] = {"side_effect": PermissionError(13, "Permission denied")}
+        kept = record()
+        with patch("lbproxy.files._opened", **refused), patch("os.scandir", **refused):
+            names = [one.names for one in CertificateStore(paths).certificates]
+            self.assertEqual(names, [("old.example",), ("listed.example",)])
+            self.assertEqual(sorted(kept.newest()), sorted(loans))
+            take_loans_in_need({})
+            self.assertRaises(ConfigurationError, CertificateStore, paths)
+        os.remove(paths[0])
+        take_loans_in_need(loans)
+        error = self.assertRaises(ConfigurationError, CertificateStore, paths[:1])
+        self.assertIn("No such file", str(error))
 
     def write(self, name: str, path: str = "site.pem") -> None:
         leaf = certificate(f"{name}.example")

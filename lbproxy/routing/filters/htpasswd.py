@@ -16,7 +16,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import ConfigurationError
-from ...files import lent, opened, opened_anew
+from ...files import opened, opened_anew
+from ...lending import lent
 
 __all__ = ["HtpasswdChecker", "HtpasswdFile", "Password", "read_htpasswd"]
 
