@@ -35,6 +35,9 @@ class Role:
     :ivar make_limit: makes what keeps the number of clients' connections, as :class:`~lbproxy.admission.ConnectionLimit` is
         made; None: one of those.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
+    :ivar inherited: listening sockets that a program before this one has handed on
+        (:class:`lbproxy.workers.inherited.Inherited`); None: there are none.
+    :ivar handed_over: whether this process has handed on its own: another one accepts what waits in their queues.
     """
 
     probes = True
@@ -43,18 +46,23 @@ class Role:
     workers: int = 1
     make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
+    inherited: Any = None
+    handed_over = False
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The endpoint of a clients' listener, without ``haproxy:`` before it.
 
         :raises Exception: for what cannot be read.
         """
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return self._endpoint(reactor, description)
 
     def operators_endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The same of the operators' listener."""
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return self._endpoint(reactor, description)
+
+    def _endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
+        make = serverFromString if self.inherited is None else self.inherited.endpoint
+        endpoint: IStreamServerEndpoint = make(reactor, description)
         return endpoint
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:

@@ -71,6 +71,7 @@ class LoadBalancerService(ServiceLife):
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
     :ivar printed: gives the configuration as a file, without secrets, for ``/config``; None: there is none to be shown.
+    :ivar upgrader: goes over to a new program, where there is somebody who can; for ``/upgrade``.
     :ivar configuration: what it was made of, or changed to since; None: it was not made of any.
     :ivar site: what stands behind the listeners.
     :ivar listeners: where it listens.
@@ -178,6 +179,7 @@ class LoadBalancerService(ServiceLife):
         self.site = site = resource.site
         self.configuration: Configuration | None = None
         self.printed: Callable[[], str] | None = None
+        self.upgrader: Any = None
         self.access_log = access_log
         self.certificates: CertificateStore | None = None
         self.watch: CertificateWatch | None = None
@@ -240,6 +242,7 @@ class LoadBalancerService(ServiceLife):
             state_file=self.state_file,
             reloader=None if configuration is None else self.reloader,
             explain=None if configuration is None else partial(explained, self.site, configuration),
+            upgrader=lambda: self.upgrader,
             started=self._made,
             configuration=self.printed,
             refresh=self.role.refresh,

@@ -38,6 +38,7 @@ from lbproxy.option_help import EXAMPLES, GROUPS
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
 from lbproxy.tls.backends import BackendTls
+from lbproxy.upgrade.program import Program
 
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
@@ -844,7 +845,7 @@ class SignalTests(SynchronousTestCase):
 
     def test_what_stops_at_once_needs_none(self) -> None:
         """Handlers are set while something is waited for, and at no other time."""
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         service.startService()
         self.successResultOf(service.stopService())
 
@@ -857,7 +858,7 @@ class SignalTests(SynchronousTestCase):
                 stops.append(Deferred())
                 return stops[-1]
 
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         Slow().setServiceParent(service)
         service.startService()
         stopping = service.stopService()
@@ -880,7 +881,7 @@ class SignalTests(SynchronousTestCase):
             def reload(self) -> None:
                 case.acted.append("read")
 
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         balancer: Any = Balancer()
         balancer.setServiceParent(service)
         service.balancers.append(balancer)

@@ -52,7 +52,10 @@ class SupervisorRole(Role):
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
-        return held_endpoint(reactor, description, self._count)
+        if self.inherited is None:
+            return held_endpoint(reactor, description, self._count)
+        inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, hold=True, count=self._count)
+        return inherited
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
@@ -104,11 +107,17 @@ class SupervisorRole(Role):
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""
+        self.crew.last = not self.handed_over
         return CrewDrain(self.crew, self.service)
 
 
 def supervised(
-    configuration: Configuration, *, reactor: Any, cannot_start: Callable[[Failure], object] | None = None, **more: Any
+    configuration: Configuration,
+    *,
+    reactor: Any,
+    role: SupervisorRole | None = None,
+    cannot_start: Callable[[Failure], object] | None = None,
+    **more: Any,
 ) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
     :meth:`~lbproxy.service.LoadBalancerService.of`.
@@ -117,7 +126,7 @@ def supervised(
         should be stopped then. By default the log says so.
     """
     read = record()
-    role = SupervisorRole(configuration.workers)
+    role = SupervisorRole(configuration.workers) if role is None else role
     role.service = service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
     read.keep()
     role.crew = Crew(service, configuration.workers)

@@ -287,6 +287,8 @@ class Worker(Link):
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
+        if self._running and not last:
+            self.service.hand_over()
         self._end(now)
         return {}
 
