@@ -48,6 +48,7 @@ class Schedule:
 
     :ivar warm_up: for so long memory is not looked at.
     :ivar reload_every: from one reload to the next; a third of it is before the first.
+    :ivar settling: the age from which on a worker's memory is looked at.
     :ivar kill_every: likewise of kills. It is always the last worker, so that the others live as long as the soak.
     """
 
@@ -56,6 +57,7 @@ class Schedule:
     warm_up: float = 60
     reload_every: float = 10
     kill_every: float = 60
+    settling: float = 15
 
 
 @dataclass
@@ -170,7 +172,10 @@ class Soak:
         return members(self._pid, admin_status(self._admin_port))
 
     def _look(self, began: float) -> None:
-        self.story.samples += look(began, self._processes())
+        status = admin_status(self._admin_port)
+        young = {f"worker {one['number']}" for one in status.get("workers") or () if (one.get("age") or 0) < self._schedule.settling}
+        processes = members(self._pid, status)
+        self.story.samples += look(began, {name: pid for name, pid in processes.items() if name not in young})
 
     def _reload(self) -> None:
         self.story.reloads += 1
@@ -200,7 +205,8 @@ class Soak:
     def _progress(self, began: float, ledger: Ledger) -> str:
         latest: dict[str, Sample] = {sample.name: sample for sample in self.story.samples}
         sizes = ", ".join(f"{name} {sample.rss / 1024:.1f} MiB" for name, sample in latest.items())
-        counts = f"{ledger.total} answered, {len(ledger.failures)} failed, {len(self.story.kills)} kills, {self.story.reloads} reloads"
+        disturbed = f"{len(self.story.kills)} kills, {self.story.reloads} reloads"
+        counts = f"{ledger.total} answered, {len(ledger.failures)} failed, {disturbed}"
         return f"{time.monotonic() - began:.0f} of {self._schedule.seconds:.0f} s: {counts}; {sizes}"
 
     def _judge(self, ledger: Ledger, log: Path) -> None:

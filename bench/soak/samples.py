@@ -75,11 +75,12 @@ def median_of(samples: Iterable[Sample], name: str, value: str) -> float | None:
 
 
 def files_of(samples: Iterable[Sample]) -> float:
-    """Return the descriptors of all processes together, the median of the looks."""
-    looks: dict[float, int] = {}
+    """Return the descriptors of all processes together, the median of the looks at which none was missing."""
+    looks: dict[float, list[int]] = {}
     for sample in samples:
-        looks[sample.when] = looks.get(sample.when, 0) + sample.files
-    return median(looks.values()) if looks else 0.0
+        looks.setdefault(sample.when, []).append(sample.files)
+    most = max(map(len, looks.values()), default=0)
+    return median(sum(files) for files in looks.values() if len(files) == most) if looks else 0.0
 
 
 def level_rows(samples: Sequence[Sample], warm_up: float, seconds: float) -> list[list[str]]:

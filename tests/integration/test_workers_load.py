@@ -45,7 +45,8 @@ class KillTests(IntegrationTestCase):
         """Clients at work."""
         crowd = Crowd(port, list(makers(LASTING)))
         self.addCleanup(crowd.stop)
-        eventually("all kinds of clients are at work", lambda: crowd.ledger.answered["get"] > 50 and crowd.ledger.answered["upload"])
+        answered = crowd.ledger.answered
+        eventually("clients are at work", lambda: answered["get"] > 50 and answered["upload"] > 0)
         return crowd
 
     def wait_connected(self, balancer: LoadBalancer) -> Any:
@@ -62,13 +63,13 @@ class KillTests(IntegrationTestCase):
         return eventually("all clients are connected and all workers run", connected)
 
     def test_what_is_lost_is_what_killed_workers_had_in_hand(self) -> None:
-        """Connections that broke are exactly those that ``/status`` says were lost. Clients close none themselves while workers are
-        killed, and all are connected when one is, so none is on its way in or out; and those that wait in a dead worker's queue
-        belong to its successor.
+        """Connections that broke are exactly those that ``/status`` says were lost. Clients close none themselves while workers
+        are killed, and all are connected when one is, so none is on its way in or out; and those that wait in a dead worker's
+        queue belong to its successor.
 
-        Requests that failed are those that were lost, but for what cannot be known on both sides. One that no backend has seen may
-        have been waiting for the worker to read it: it failed, and had not begun. And a worker may be killed between sending the
-        end of an answer and counting it, once each time. All else succeeded: what failed did so when a worker was killed.
+        Requests that failed are those that were lost, but for what cannot be known on both sides. One that no backend has seen
+        may have been waiting for the worker to read it: it failed, and had not begun. And a worker may be killed between sending
+        the end of an answer and counting it, once each time. All else succeeded: what failed did so when a worker was killed.
         """
         backends = self.backends("abc")
         balancer = self.balancer("--workers", str(WORKERS), backends=backends)
@@ -173,8 +174,8 @@ class UntroubledTests(UntroubledCase):
         self.assertNotRegex(self.process.output, "Traceback|Unhandled")
 
     def test_upgrades_lose_nothing(self) -> None:
-        """A process that is replaced ends idle connections, as any server does, and a client may have been about to use one: such a
-        request is sent again. Nothing else fails, no tunnel breaks, and each time there is another process afterwards."""
+        """A process that is replaced ends idle connections, as any server does, and a client may have been about to use one: such
+        a request is sent again. Nothing else fails, no tunnel breaks, and each time there is another process afterwards."""
         for _ in range(UPGRADES):
             before = self.pid()
             os.kill(before, signal.SIGUSR2)
