@@ -173,7 +173,8 @@ class Soak:
 
     def _look(self, began: float) -> None:
         status = admin_status(self._admin_port)
-        young = {f"worker {one['number']}" for one in status.get("workers") or () if (one.get("age") or 0) < self._schedule.settling}
+        ages = {f"worker {one['number']}": one.get("age") or 0 for one in status.get("workers") or ()}
+        young = {name for name, age in ages.items() if age < self._schedule.settling}
         processes = members(self._pid, status)
         self.story.samples += look(began, {name: pid for name, pid in processes.items() if name not in young})
 

@@ -49,14 +49,14 @@ class KillTests(IntegrationTestCase):
         eventually("clients are at work", lambda: answered["get"] > 50 and answered["upload"] > 0)
         return crowd
 
-    def wait_connected(self, balancer: LoadBalancer) -> Any:
-        """Wait until each client has its connection again, and both workers run; what ``/status`` says then."""
+    def wait_connected(self, balancer: LoadBalancer, restarts: int) -> Any:
+        """Wait until so many workers have been replaced, and each client has its connection again; what ``/status`` says then."""
         clients = sum(count for _, count, *_ in LASTING)
 
         def connected() -> Any:
             status = balancer.admin("/status").json()
-            running = [worker for worker in status["workers"] if worker["pid"]]
-            if len(running) < WORKERS:
+            workers = status["workers"]
+            if sum(worker["restarts"] for worker in workers) < restarts or not all(worker["pid"] for worker in workers):
                 return None
             return status if sum(connections_of(balancer.process.pid, balancer.port, status)) == clients else None
 
@@ -77,11 +77,10 @@ class KillTests(IntegrationTestCase):
         ledger, kills, began = crowd.ledger, [], time.monotonic()
         for turn in range(int(SECONDS / EVERY)):
             time.sleep(max(0.0, began + turn * EVERY - time.monotonic()))
-            status = self.wait_connected(balancer)
+            status = self.wait_connected(balancer, turn)
             kills.append(time.monotonic())
             os.kill(status["workers"][turn % WORKERS]["pid"], signal.SIGKILL)
-            eventually("the clients notice", lambda turn=turn: len(ledger.broken) > turn)  # type: ignore[misc]
-        status = self.wait_connected(balancer)
+        status = self.wait_connected(balancer, len(kills))
         time.sleep(max(0.0, kills[-1] + NOTICED - time.monotonic()))
         failures, broken = list(ledger.failures), len(ledger.broken)
         crowd.stop()
