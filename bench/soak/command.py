@@ -85,7 +85,7 @@ def text(story: Story, where: dict[str, Any]) -> str:
         f"{len(story.kills)} workers killed, {story.reloads} reloads; {story.failed} requests failed",
         f"/status says that was lost: {lost or '–'}",
         "",
-        *aligned(level_rows(story.samples, schedule.warm_up, schedule.seconds)),
+        *aligned(level_rows(story.samples, schedule.warm_up)),
         "",
         *(f"NOT PASSED: {problem}" for problem in story.problems),
     ]
