@@ -265,7 +265,7 @@ class ScheduleTests(SynchronousTestCase):
         story = Story(Schedule(90, warm_up=9), samples, [1.0], 3, {"get": 1000}, 2, {"exchanges": 2, "connections": 3})
         told = text(story, {"cores": 2})
         self.assertTrue(told.endswith("\npassed\n"))
-        self.assertIn("lost exchanges 2, connections 3", told)
+        self.assertIn("was lost: exchanges 2, connections 3", told)
         story.problems.append("this is wrong")
         self.assertTrue(text(story, {}).endswith("NOT PASSED: this is wrong\n"))
 
