@@ -24,6 +24,9 @@ PATIENCE = 20.0
 UPLOAD, PART, REST = 200_000, 20_000, 0.002
 DOWNLOAD = 400_000
 
+# Of every handshake (RFC 6455 section 4.1); nobody looks at what is made of it.
+KEY = "c29hayBzb2FrIHNvYWs="
+
 # Seconds between two messages through a tunnel.
 BETWEEN_MESSAGES = 0.03
 
@@ -46,7 +49,13 @@ class Client:
     kind = "get"
 
     def __init__(
-        self, port: int, number: int, ledger: Ledger, stopping: threading.Event, life: tuple[int, int] = (0, 0), rest: float = 0.005
+        self,
+        port: int,
+        number: int,
+        ledger: Ledger,
+        stopping: threading.Event,
+        life: tuple[int, int] = (0, 0),
+        rest: float = 0.005,
     ) -> None:
         self._port, self._ledger, self._stopping = port, ledger, stopping
         self._random = random.Random(f"{self.kind} {number}")
@@ -221,6 +230,10 @@ class Anew(Client):
     def parts(self, target: str) -> Iterator[bytes]:
         yield f"GET {target} HTTP/1.1\r\nHost: soak.example\r\nConnection: close\r\n\r\n".encode()
 
+    def _exchange(self, connection: socket.socket, target: str) -> None:
+        super()._exchange(connection, target)
+        self._leave()
+
 
 class Tunnel(Client):
     """Has messages come back through a WebSocket's tunnel. *life* is how many; 0: until the other side ends it."""
@@ -235,7 +248,7 @@ class Tunnel(Client):
             self._leave()
 
     def _exchange(self, connection: socket.socket, target: str) -> None:
-        fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c29hayBzb2FrIHNvYWs="
+        fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY
         try:
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: soak.example\r\n{fields}\r\n\r\n".encode())
             head = b""

@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,9 @@ TO_SPARE = 120
 # Seconds between two looks, and between two lines of progress.
 BETWEEN_LOOKS, BETWEEN_LINES = 1.0, 10.0
 
+# Seconds, at most a quarter of all, for which it goes on after the last reload or kill.
+LATEST = 10.0
+
 # How many of each kind of client, how long a connection of theirs lasts (requests, messages), and seconds between two requests.
 CLIENTS: tuple[tuple[type[Client], int, tuple[int, int], float], ...] = (
     (Client, 12, (50, 300), 0.05),
@@ -48,6 +52,7 @@ class Schedule:
 
     :ivar warm_up: for so long memory is not looked at.
     :ivar reload_every: from one reload to the next; a third of it is before the first.
+    :ivar settling: the age from which on a worker's memory is looked at.
     :ivar kill_every: likewise of kills. It is always the last worker, so that the others live as long as the soak.
     """
 
@@ -56,6 +61,7 @@ class Schedule:
     warm_up: float = 60
     reload_every: float = 10
     kill_every: float = 60
+    settling: float = 15
 
 
 @dataclass
@@ -151,26 +157,47 @@ class Soak:
     def _disturb(self, ledger: Ledger) -> None:
         schedule, began = self._schedule, time.monotonic()
         end = began + schedule.seconds
-        acts: list[tuple[Iterator[float], Callable[[], None]]] = [
-            (due(schedule.reload_every, began, end), self._reload),
-            (due(schedule.kill_every, began, end - 2 * NOTICED), self._kill),
-            (due(BETWEEN_LOOKS, began, end), lambda: self._look(began)),
-            (due(BETWEEN_LINES, began, end), lambda: self._tell(self._progress(began, ledger))),
-        ]
-        waiting = [(next(times, None), times, act) for times, act in acts]
-        while left := [when for when, _, _ in waiting if when is not None]:
-            time.sleep(max(0.0, min(left) - time.monotonic()))
-            for place, (when, times, act) in enumerate(waiting):
-                if when is not None and when <= time.monotonic():
-                    act()
-                    waiting[place] = (next(times, None), times, act)
-        time.sleep(max(0.0, end - time.monotonic()))
+        over = threading.Event()
+        looking = threading.Thread(target=self._look_on, args=(began, ledger, over))
+        looking.start()
+        try:
+            self._act(began, end)
+            time.sleep(max(end - time.monotonic(), min(schedule.seconds / 4, LATEST)))
+        finally:
+            over.set()
+            looking.join()
+
+    def _act(self, began: float, end: float) -> None:
+        """Reload and kill when it is due: one after the other, so that what is slow is late, and not left out."""
+        reloads = due(self._schedule.reload_every, began, end)
+        kills = due(self._schedule.kill_every, began, end - 2 * NOTICED)
+        acts = [(when, self._reload) for when in reloads] + [(when, self._kill) for when in kills]
+        for when, act in sorted(acts, key=lambda one: one[0]):
+            time.sleep(max(0.0, when - time.monotonic()))
+            act()
+
+    def _look_on(self, began: float, ledger: Ledger, over: threading.Event) -> None:
+        told = began
+        while not over.wait(BETWEEN_LOOKS):
+            try:
+                self._look(began)
+            except OSError as error:
+                self.story.problems.append(f"no status: {error!r}")
+            if time.monotonic() - told >= BETWEEN_LINES:
+                told = time.monotonic()
+                self._tell(self._progress(began, ledger))
 
     def _processes(self) -> dict[str, int]:
         return members(self._pid, admin_status(self._admin_port))
 
     def _look(self, began: float) -> None:
-        self.story.samples += look(began, self._processes())
+        status = admin_status(self._admin_port)
+        young = {f"worker {one['number']}" for one in status.get("workers") or () if not self._has_settled(one)}
+        processes = members(self._pid, status)
+        self.story.samples += look(began, {name: pid for name, pid in processes.items() if name not in young})
+
+    def _has_settled(self, worker: Mapping[str, Any]) -> bool:
+        return worker.get("state") == "serving" and worker["age"] >= self._schedule.settling
 
     def _reload(self) -> None:
         self.story.reloads += 1
@@ -200,7 +227,8 @@ class Soak:
     def _progress(self, began: float, ledger: Ledger) -> str:
         latest: dict[str, Sample] = {sample.name: sample for sample in self.story.samples}
         sizes = ", ".join(f"{name} {sample.rss / 1024:.1f} MiB" for name, sample in latest.items())
-        counts = f"{ledger.total} answered, {len(ledger.failures)} failed, {len(self.story.kills)} kills, {self.story.reloads} reloads"
+        disturbed = f"{len(self.story.kills)} kills, {self.story.reloads} reloads"
+        counts = f"{ledger.total} answered, {len(ledger.failures)} failed, {disturbed}"
         return f"{time.monotonic() - began:.0f} of {self._schedule.seconds:.0f} s: {counts}; {sizes}"
 
     def _judge(self, ledger: Ledger, log: Path) -> None:
@@ -217,7 +245,7 @@ class Soak:
             story.problems.append("/status has no workers_lost")
         elif wrong := not_owned_up(ledger.failures, len(story.kills), story.lost, self._seen()):
             story.problems.append(wrong)
-        story.problems += not_level(story.samples, schedule.warm_up, schedule.seconds)
+        story.problems += not_level(story.samples, schedule.warm_up)
         if "Traceback" in log.read_text(errors="replace"):
             story.problems.append(f"a traceback in the log, which ends:\n{tail(log)}")
 

@@ -43,52 +43,51 @@ def look(began: float, processes: Mapping[str, int]) -> list[Sample]:
     return found
 
 
-def thirds(samples: Iterable[Sample], warm_up: float, seconds: float) -> tuple[list[Sample], list[Sample]]:
-    """Return the first third and the last of what came after the warm-up."""
-    third = (seconds - warm_up) / 3
-    kept = [sample for sample in samples if warm_up <= sample.when <= seconds]
-    return [one for one in kept if one.when < warm_up + third], [one for one in kept if one.when >= seconds - third]
+def thirds(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the medians of the first third and of the last; None: there are too few."""
+    part = len(values) // 3
+    return (median(values[:part]), median(values[-part:])) if part else None
 
 
-def not_level(samples: Sequence[Sample], warm_up: float, seconds: float) -> list[str]:
-    """Say which process has grown, and whether descriptors have; nothing: all is level."""
-    first, last = thirds(samples, warm_up, seconds)
+def of_process(samples: Iterable[Sample], name: str, warm_up: float, value: str) -> list[float]:
+    """Return a process's values in their order, from the end of the warm-up on."""
+    return [getattr(sample, value) for sample in samples if sample.name == name and sample.when >= warm_up]
+
+
+def not_level(samples: Sequence[Sample], warm_up: float) -> list[str]:
+    """Say which process has grown from the first third of its samples to the last, and whether descriptors have; nothing: all is
+    level."""
     problems = []
     for name in sorted({sample.name for sample in samples}):
         for value in ("rss", "pss"):
-            before, after = (median_of(part, name, value) for part in (first, last))
-            if before is None or after is None:
-                problems.append(f"{name}: there are no samples of it to compare")
+            medians = thirds(of_process(samples, name, warm_up, value))
+            if medians is None:
+                problems.append(f"{name}: there are not enough samples of it")
                 break
+            before, after = medians
             if after > before + max(KIB, PART * before):
                 problems.append(f"{name}: {value.upper()} has grown from {before / 1024:.1f} to {after / 1024:.1f} MiB")
-    files = [files_of(part) for part in (first, last)]
-    if files[1] > files[0] + max(FILES, PART * files[0]):
-        problems.append(f"descriptors have grown from {files[0]:.0f} to {files[1]:.0f}")
+    before, after = thirds(all_files(samples, warm_up)) or (0.0, 0.0)
+    if after > before + max(FILES, PART * before):
+        problems.append(f"descriptors have grown from {before:.0f} to {after:.0f}")
     return problems
 
 
-def median_of(samples: Iterable[Sample], name: str, value: str) -> float | None:
-    """Return the median of a process's samples; None: there are none."""
-    values = [getattr(sample, value) for sample in samples if sample.name == name]
-    return median(values) if values else None
-
-
-def files_of(samples: Iterable[Sample]) -> float:
-    """Return the descriptors of all processes together, the median of the looks."""
-    looks: dict[float, int] = {}
+def all_files(samples: Iterable[Sample], warm_up: float) -> list[float]:
+    """Return the descriptors of all processes together, at each look at which none of them was missing."""
+    looks: dict[float, list[int]] = {}
     for sample in samples:
-        looks[sample.when] = looks.get(sample.when, 0) + sample.files
-    return median(looks.values()) if looks else 0.0
+        if sample.when >= warm_up:
+            looks.setdefault(sample.when, []).append(sample.files)
+    most = max(map(len, looks.values()), default=0)
+    return [float(sum(files)) for files in looks.values() if len(files) == most]
 
 
-def level_rows(samples: Sequence[Sample], warm_up: float, seconds: float) -> list[list[str]]:
+def level_rows(samples: Sequence[Sample], warm_up: float) -> list[list[str]]:
     """Return the cells of a table, its heading first: MiB."""
-    first, last = thirds(samples, warm_up, seconds)
     rows = [["MiB, medians", "RSS first third", "RSS last third", "PSS first third", "PSS last third", "files last third"]]
     for name in sorted({sample.name for sample in samples}):
-        cells = [median_of(part, name, value) for value in ("rss", "pss") for part in (first, last)]
-        files = median_of(last, name, "files")
-        shown = ["–" if cell is None else f"{cell / 1024:.1f}" for cell in cells]
-        rows.append([name, *shown, "–" if files is None else f"{files:.0f}"])
+        medians = [thirds(of_process(samples, name, warm_up, value)) for value in ("rss", "pss", "files")]
+        shown = [f"{size / 1024:.1f}" for pair in medians[:2] for size in pair or ()]
+        rows.append([name, *shown, f"{medians[2][1]:.0f}"] if medians[2] else [name, *"–" * 5])
     return rows

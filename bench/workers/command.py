@@ -113,6 +113,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nbench: interrupted; all servers were stopped, no results written", file=sys.stderr)
         return 130
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing runs any more that would have to be stopped
     write(found, options)
     return int(options.check_goals and not all(goal.met for goal in goals(found)))
 

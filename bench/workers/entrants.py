@@ -17,7 +17,9 @@ from bench.scenarios import Scenario
 
 # Everything is on the same cores: as many as there are workers.
 SHARED = Scenario(
-    "shared", "small GETs kept alive, 64 connections, 3 backends; balancer, load and backends on the same cores", servers_only=True
+    "shared",
+    "small GETs kept alive, 64 connections, 3 backends; balancer, load and backends on the same cores",
+    servers_only=True,
 )
 
 # What others call a worker.

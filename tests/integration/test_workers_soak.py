@@ -17,9 +17,11 @@ class SoakTests(IntegrationTestCase):
     def test_nothing_is_lost_and_memory_is_level(self) -> None:
         """No request fails but those that a killed worker had in hand, reloads go well meanwhile, and no process grows."""
         told: list[str] = []
-        schedule = Schedule(SECONDS, workers=2, warm_up=SECONDS / 5, reload_every=SECONDS / 5, kill_every=SECONDS / 3)
+        schedule = Schedule(
+            SECONDS, workers=2, warm_up=SECONDS / 5, reload_every=SECONDS / 5, kill_every=SECONDS / 3, settling=SECONDS / 15
+        )
         story = Soak(schedule, self.folder, told.append).run()
         self.assertEqual(story.problems, [], told)
-        self.assertEqual((story.reloads, len(story.kills)), (5, 3))
+        self.assertEqual((story.reloads, len(story.kills)), (5, 2))
         self.assertEqual({sample.name for sample in story.samples}, {"supervisor", "worker 0", "worker 1"})
         self.assertGreater(min(story.answered.values()), 0)
