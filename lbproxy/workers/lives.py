@@ -46,7 +46,7 @@ class Lives(Service):
         self.board = Board()
         self.posts = [Post(number) for number in range(count)]
         self.last = True
-        self.on_end: list[Callable[[WorkerProcess], object]] = []
+        self.on_end: list[Callable[[WorkerProcess, str], object]] = []
         self._service = service
         self._first = FirstStart(count)
         self._gone: list[Deferred[None]] = []
@@ -174,7 +174,7 @@ class Lives(Service):
     def ended(self, worker: WorkerProcess, reason: str) -> None:
         """One of them has ended: another one takes its place."""
         for hook in self.on_end:
-            hook(worker)
+            hook(worker, reason)
         self.board.clear(worker.row)
         post = self.posts[worker.number]
         if worker in post.leaving:
