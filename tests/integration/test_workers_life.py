@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .support import LOOPBACK, IntegrationTestCase, Load, LoadBalancer, ask, eventually, free_port, read_all
+from .test_tls_reload import TlsReloadCase
 
 _SLOW = b"GET /slow?seconds=%g HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -217,6 +218,21 @@ class FirstStartTests(IntegrationTestCase):
         self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
         (message,) = [line for line in ended.stderr.splitlines() if line.startswith("twistd lbproxy: ")]
         self.assertIn("no room for me", message)
+
+
+class CertificatesTests(TlsReloadCase):
+    """Promises on certificates that are shown by several processes."""
+
+    def test_all_workers_show_what_was_read_anew(self) -> None:
+        """Soon after the supervisor was told to read it."""
+        old = self.replace()
+        balanced = self.start("--workers", "2", "--certificate-check", "0")
+        eventually("both workers serve", lambda: "] serving " in balanced.process.output)
+        self.assertEqual({self.shown() for _ in range(20)}, {old})
+        new = self.replace()
+        balanced.process.signal(signal.SIGHUP)
+        eventually("all have read it", lambda: balanced.process.output.count("certificates were read anew") == 3)
+        self.assertEqual({self.shown() for _ in range(20)}, {new})
 
 
 def _rest(connected: socket.socket) -> bytes:

@@ -71,6 +71,16 @@ class LookingTests(WatchCase):
         self.assertEqual((self.watch.reloads, self.watch.read_at), ({"failure": 0, "success": 1}, START + 10))
         self.assertEqual(logged, [(LogLevel.info, "certificates were read anew, 2 in all")])
 
+    def test_who_else_is_to_know_is_told(self) -> None:
+        """When other certificates are served than before, and not when a look finds them as they were."""
+        told: list[float] = []
+        self.watch.on_read = lambda: told.append(self.clock.seconds())
+        self.pass_time(10)
+        self.store.put(NEW)
+        self.pass_time(10)
+        self.pass_time(10)
+        self.assertEqual(told, [START + 20])
+
     def test_warnings(self) -> None:
         """What the store finds odd and can serve nevertheless is said at the start, and of all that is read anew."""
         self.watch.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -47,8 +48,8 @@ class _Transport(FakeTransport):
         self.to: Any = None
 
     def sendFileDescriptor(self, fd: int) -> None:
-        """The same number arrives, for nobody uses it."""
-        self.to.fileDescriptorReceived(fd)
+        """Another one of the same arrives."""
+        self.to.fileDescriptorReceived(os.dup(fd))
 
 
 class Linked:
@@ -139,7 +140,7 @@ class FakeWorker(Link):
         return self._do("Abandon")
 
     @Certificates.responder
-    def certificates(self) -> Any:
+    def certificates(self, files: Any) -> Any:
         return self._do("Certificates")
 
     @Report.responder
@@ -151,7 +152,8 @@ class FakeWorker(Link):
         return self._do("Drain now" if now else "Drain")
 
     @Socket.responder
-    def socket(self, description: str, family: int, fd: int) -> Any:
+    def socket(self, listener: int, description: str, family: int, fd: int) -> Any:
+        os.close(fd)
         return self._do(f"Socket {description}")
 
     @Tell.responder
@@ -226,13 +228,14 @@ class HeldPort:
     def __init__(self, description: str) -> None:
         self.description = description
         self.open = True
+        self._file = open(os.devnull)  # noqa: SIM115 - it is closed with the last reference to it
 
     def startListening(self) -> None:
         """They do."""
 
     def descriptors(self) -> list[tuple[int, int]]:
         """One for each of two workers."""
-        return [(50, 2), (51, 2)]
+        return [(self._file.fileno(), 2)] * 2
 
     def getHost(self) -> IPv4Address:
         """Where they listen."""

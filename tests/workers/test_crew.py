@@ -238,7 +238,7 @@ class DeathTests(CrewCase):
         first, _ = self.start()
         self.crew.board.row(0)[1] = 7
         seen: list[Any] = []
-        self.crew.on_end.append(lambda worker: seen.append((worker.number, self.crew.board.row(worker.row)[1])))
+        self.crew.on_end.insert(0, lambda worker, reason: seen.append((worker.number, self.crew.board.row(worker.row)[1])))
         first.die(signal.SIGKILL)
         self.assertEqual(seen, [(0, 7)])
         self.assertEqual(self.crew.board.row(0)[1], 0)

@@ -93,6 +93,11 @@ class WorkerCase(SynchronousTestCase):
             os.close(fd)
         return HeldEndpoint(description)
 
+    def occupy(self) -> None:
+        """Nothing can be listened on from now on."""
+        error = CannotListenError("", 80, OSError(98, "Address already in use"))
+        self.patch(HeldEndpoint, "listen", lambda endpoint, factory: fail(error))
+
     def configured(self, *listen: str, **settings: Any) -> bytes:
         """What a worker is given."""
         given: Configuration = attrs.evolve(configuration("10.0.0.1:80", **settings), listen=listen or ("tcp:80",), workers=2)
@@ -114,7 +119,7 @@ class WorkerCase(SynchronousTestCase):
 
     def state(self) -> dict[str, Any]:
         """What is not in a configuration."""
-        return {"workers": 2, "random_key": "00" * 32, "backends": {}, "calls": []}
+        return {"workers": 2, "random_key": "00" * 32, "backends": {}, "calls": [], "files": {}}
 
     def prepare(self, data: bytes) -> Deferred[Any]:
         """Have it prepare."""
@@ -148,8 +153,7 @@ class BeginTests(WorkerCase):
 
     def test_a_mistake_is_refused_with_its_reason(self) -> None:
         """One of the operator's."""
-        error = CannotListenError("", 80, OSError(98, "Address already in use"))
-        self.patch(HeldEndpoint, "listen", lambda endpoint, factory: fail(error))
+        self.occupy()
         self.assertIn("cannot listen on tcp:80", self.failureResultOf(self.begin(), Refused).getErrorMessage())
 
     def test_a_mistake_of_a_plugin_is_refused_too(self) -> None:
@@ -167,7 +171,8 @@ class BeginTests(WorkerCase):
         """It could not, and is about to be replaced."""
         self.failureResultOf(self.begin("0.0"), Refused)
         self.successResultOf(self.prepare(self.configured()))
-        for command in (Commit, Abandon, Certificates, Report):
+        self.successResultOf(self.say(Certificates, files={}))
+        for command in (Commit, Abandon, Report):
             self.successResultOf(self.say(command))
         self.say(Tell, calls=[["default", "wish", {}]])
         self.say(Drain, last=True, now=False)
@@ -200,8 +205,9 @@ class ReloadTests(WorkerCase):
 
     def test_a_mistake_is_refused(self) -> None:
         """It stays as it is, whatever is decided."""
-        why = self.failureResultOf(self.prepare(self.configured("nonsense:")), Refused).getErrorMessage()
-        self.assertIn("nonsense:", why)
+        self.occupy()
+        why = self.failureResultOf(self.prepare(self.configured("tcp:81")), Refused).getErrorMessage()
+        self.assertIn("cannot listen on tcp:81", why)
         self.successResultOf(self.say(Abandon))
         self.assertEqual(self.listens, ["tcp:80"])
 
@@ -209,8 +215,11 @@ class ReloadTests(WorkerCase):
         """They would be taken for those of a later listener."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
-        self.say(Socket, description="tcp:99", family=2, fd=writing)
-        self.failureResultOf(self.prepare(self.configured("nonsense:")), Refused)
+        self.say(Socket, listener=1, description="tcp:99", family=2, fd=writing)
+        os.close(writing)  # it has another one of the same
+        self.occupy()
+        self.failureResultOf(self.prepare(self.configured("tcp:81")), Refused)
+        os.set_blocking(reading, False)
         self.assertEqual(os.read(reading, 1), b"")
         self.assertEqual(self.worker.sockets_for("tcp:99"), [])
 
@@ -229,7 +238,7 @@ class ReloadTests(WorkerCase):
         """Its own files are not watched."""
         asked: list[None] = []
         self.patch(self.worker.service, "reload_certificates", lambda: asked.append(None))
-        self.successResultOf(self.say(Certificates))
+        self.successResultOf(self.say(Certificates, files={}))
         self.assertEqual(len(asked), 1)
 
 
