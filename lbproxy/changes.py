@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from .config.differences import Difference, differences
+from .config.differences import Difference, differences, unchangeable
 from .config.keys import TOP_KEYS
 from .config.model import Certificates, Configuration
 from .config.problems import Mistaken, Problem, problems_of
 from .errors import ConfigurationError, ListenError
+from .files import recording
 from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
@@ -122,7 +123,11 @@ class _Change:
 
     def _prepare_in_thread(self) -> None:
         """Files are read, and with thousands of routes there is much to make and to compare."""
+        record = recording()
+        if record is not None:
+            record.begin()
         self._made.differences = differences(self._old, self._new)
+        self._problems += unchangeable(self._old, self._new)
         self._try(self._prepare_certificates)
         self._try(self._prepare_site)
 
@@ -175,8 +180,10 @@ class _Change:
     def _prepare_log(self) -> None:
         if self._new.access_log != self._old.access_log:
             log = log_of(self._new, self._service.clock)
-            if log is not None and self._service.bound:
-                log.open()
+            if log is not None:
+                self._service.role.log_made(log)
+                if self._service.bound:
+                    log.open()
             self._made.access_log = log
 
     def _prepare_listeners(self) -> None:

@@ -85,6 +85,7 @@ class Reloader:
     :ivar source: where configurations come from; None: from the application alone.
     :ivar watching: whether the source is looked at every :data:`LOOK` seconds, and read when it has changed and is quiet.
     :ivar last: what came of the last reload; None: there was none.
+    :ivar told: is called with True when one begins, and with False when it has ended.
     :ivar counts: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
     """
 
@@ -97,6 +98,7 @@ class Reloader:
     ) -> None:
         self.source: Source | None = None
         self.watching = self.silent = False
+        self.told: Callable[[bool], None] = lambda begins: None
         self.read_at: float = clock.seconds()
         self.last: ReloadResult | None = None
         self.counts = dict.fromkeys(RESULTS, 0)
@@ -173,6 +175,7 @@ class Reloader:
         if self._busy or self._wanted is None:
             return
         self._busy = True
+        self.told(True)
         give, self._wanted = self._wanted, None
         asked, self._asked = self._asked, []
         of_file = give == self._read
@@ -214,6 +217,7 @@ class Reloader:
 
     def _end(self, result: ReloadResult, asked: list[Deferred[ReloadResult]]) -> None:
         self._busy = False
+        self.told(False)
         for waiting in asked:
             waiting.callback(result)
         self._begin()

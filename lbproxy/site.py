@@ -278,7 +278,7 @@ class Site:
 
     def _open(self) -> None:
         """Let exchanges enter where they are to: where there is nothing to choose, they do not pay for it."""
-        self.forward = self._choose() if self.running else self._begin
+        self.forward = self._role.entrance(self._choose()) if self.running else self._begin
         for balancer in self.balancers.values() if self.running else ():
             if not balancer.running:
                 balancer.start()

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..files import recording
 from .backends import BackendTls
 from .certificates import Certificate
 from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow
@@ -261,6 +262,9 @@ def _read(sources: Iterable[CertificateStore | BackendTls], anyway: bool) -> Any
 
     :raises ConfigurationError: all their mistakes.
     """
+    record = recording()
+    if record is not None:
+        record.begin()
     loaded, mistakes = [], []
     for source in sources:
         try:

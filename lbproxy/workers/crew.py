@@ -5,8 +5,8 @@ What others may use:
 - :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
 - :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
   seconds, when :meth:`Crew.report` asks, and right before it ends in order.
-- :attr:`Crew.on_end`: functions of a worker whose process has ended. Its row of the board is as it left it; after that it is
-  cleared.
+- :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
+  that it is cleared.
 - :meth:`Crew.described`: the workers as plain values, for ``/status``.
 - :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains
   while its successor serves has another one than that: rows in use are not only those below :attr:`Crew.count`.
@@ -24,10 +24,12 @@ from twisted.python.failure import Failure
 from .. import __version__
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..observe.access_log import AccessLog
 from .agreement import Agreement
 from .calls import plain_backends, snapshot
 from .lives import Lives, ended_meanwhile
-from .messages import Begin, Certificates, Report, Share, Tell
+from .loans import packed_loans
+from .messages import Begin, Certificates, Log, Report, Share, Tell
 from .process import WorkerProcess
 from .sharing import Entry, Sharing
 from .slots import Slots
@@ -59,13 +61,15 @@ class Crew(Lives):
         self._verdicts = Verdicts(lambda: service.site.balancers)
         self.slots = Slots(self.board, count)
         self.sharing = Sharing(service.clock, self._share)
-        self.on_end.append(lambda worker: self.sharing.ended(worker.row))
+        self.on_end.append(lambda worker, _: self.sharing.ended(worker.row))
+        self.log_made: AccessLog | None = None  # for what is being prepared
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
         configuration = self._service.configuration
         assert configuration is not None
         self._give_sockets(worker, self._service.listeners.clients)
+        self._give_log(worker, self._service.access_log)
         beginning = worker.call(
             Begin,
             number=worker.number,
@@ -76,6 +80,7 @@ class Crew(Lives):
         )
         if self._agreement is not None:
             self._give_sockets(worker, self._agreement.opened)
+            self._give_log(worker, self.log_made)
             self._agreement.ask(worker)
         return beginning.addCallback(self._begun, worker)
 
@@ -86,6 +91,11 @@ class Crew(Lives):
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
         give(worker, listeners, self.count)
 
+    def _give_log(self, worker: WorkerProcess, log: AccessLog | None) -> None:
+        lent = None if log is None else log.lend()
+        if log is not None and lent is not None:
+            worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
+
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         state = State(
@@ -93,6 +103,7 @@ class Crew(Lives):
             random_key=self._service.site.router.random_key.hex(),
             backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
             calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
+            files=packed_loans(),
         )
         return attrs.asdict(state, recurse=False)
 
@@ -150,19 +161,22 @@ class Crew(Lives):
 
     def read_certificates(self) -> None:
         """The certificates' files say something else."""
+        files = packed_loans()
         for worker in self.workers.values():
-            worker.call(Certificates).addErrback(ended_meanwhile)
+            worker.call(Certificates, files=files).addErrback(ended_meanwhile)
 
     def prepare(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """Have all prepare to go by another configuration.
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": self._state()}
+        state = {**self._state(), "files": packed_loans(new=True)}
+        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
         self._agreement = agreement = Agreement(question, opened)
         for worker in self.workers.values():
             self._give_sockets(worker, opened)
+            self._give_log(worker, self.log_made)
             agreement.ask(worker)
         return agreement.begin().addErrback(self._not_prepared)
 

@@ -46,7 +46,7 @@ class Lives(Service):
         self.board = Board()
         self.posts = [Post(number) for number in range(count)]
         self.last = True
-        self.on_end: list[Callable[[WorkerProcess], object]] = []
+        self.on_end: list[Callable[[WorkerProcess, str], object]] = []
         self._service = service
         self._first = FirstStart(count)
         self._gone: list[Deferred[None]] = []
@@ -115,6 +115,8 @@ class Lives(Service):
     def _start(self, post: Post) -> None:
         post.call_off()
         row = free_row(self.posts, post.number, self.count, self.count * ROWS_EACH)
+        if row is None:
+            return  # so many are leaving that one of them must have ended first
         post.worker = worker = WorkerProcess(post.number, self, self._service.reactor, self._service.clock, row)
         try:
             worker.start(self.board.fd)
@@ -172,12 +174,14 @@ class Lives(Service):
     def ended(self, worker: WorkerProcess, reason: str) -> None:
         """One of them has ended: another one takes its place."""
         for hook in self.on_end:
-            hook(worker)
+            hook(worker, reason)
         self.board.clear(worker.row)
         post = self.posts[worker.number]
         if worker in post.leaving:
             post.leaving.remove(worker)
             _log.info("worker {number}, which was leaving, has ended: {reason}", number=worker.number, reason=reason)
+            if self.running and post.worker is None and post.waiting is None:
+                self._start(post)
         elif post.worker is worker:
             post.worker = None
             post.last_end = reason

@@ -17,6 +17,7 @@ __all__ = [
     "Json",
     "Large",
     "Leaving",
+    "Log",
     "Prepare",
     "Refused",
     "Report",
@@ -88,6 +89,16 @@ class Socket(amp.Command):
     ]
 
 
+class Log(amp.Command):
+    """An access log, for a worker that may not open it itself.
+
+    ``path`` is as the configuration says it that the next ``Begin`` or ``Prepare`` brings; ``file`` does not hang on the
+    directory in which a process runs.
+    """
+
+    arguments = [(b"path", amp.Unicode()), (b"file", amp.Unicode()), (b"fd", amp.Descriptor())]
+
+
 class Begin(amp.Command):
     """Serve.
 
@@ -118,7 +129,10 @@ class Abandon(amp.Command):
 
 
 class Certificates(amp.Command):
-    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log."""
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log. ``files`` are lent
+    (:mod:`lbproxy.workers.loans`)."""
+
+    arguments = [(b"files", Json())]
 
 
 class Report(amp.Command):

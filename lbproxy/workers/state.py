@@ -12,6 +12,7 @@ import attrs
 from ..config.model import Configuration
 from ..routing.model import Route
 from ..settings import Settings
+from .loans import Loans
 
 __all__ = ["State", "packed", "unpacked", "worker_configuration"]
 
@@ -23,6 +24,7 @@ class State:
     :ivar workers: how many there are in all.
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
     :ivar backends: whom each pool consists of, by its name (:func:`lbproxy.workers.calls.plain_backends`).
+    :ivar files: what is lent of files (:mod:`lbproxy.workers.loans`).
     :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
     """
 
@@ -30,6 +32,7 @@ class State:
     random_key: str
     backends: dict[str, list[dict[str, Any]]]
     calls: list[list[Any]]
+    files: Loans = attrs.Factory(dict)
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:

@@ -16,11 +16,15 @@ from ..admission import ConnectionLimit
 from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..files import record
+from ..observe.access_log import AccessLog
+from ..observe.processes import Workers
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
 from .ending import CrewDrain
+from .reports import Reports
 from .slots import SlotTeller
 from .sockets import held_endpoint
 
@@ -33,19 +37,25 @@ class SupervisorRole(Role):
     """:ivar crew: the workers; there are none before the service has been made.
 
     :ivar service: whose role it is.
+    :ivar reports: what they count.
     """
 
     crew: Crew
     service: LoadBalancerService
+    reports: Reports
 
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
         self.make_limit = partial(ConnectionLimit, processes=count)
+        self._log_made: AccessLog | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
-        return held_endpoint(reactor, description, self._count)
+        if self.inherited is None:
+            return held_endpoint(reactor, description, self._count)
+        inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, hold=True, count=self._count)
+        return inherited
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
@@ -62,10 +72,16 @@ class SupervisorRole(Role):
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""
+        self.crew.log_made, self._log_made = self._log_made, None
         return self.crew.prepare(configuration, opening)
+
+    def log_made(self, log: AccessLog) -> None:
+        """The workers are to have it, open."""
+        self._log_made = log
 
     def applied(self) -> Deferred[Any]:
         """All workers go by it."""
+        record().keep()
         return self.crew.commit()
 
     def withdrawn(self) -> None:
@@ -78,15 +94,30 @@ class SupervisorRole(Role):
 
     def certificates_read(self) -> None:
         """All workers read them too."""
+        record().keep()
         self.crew.read_certificates()
+
+    def refresh(self) -> Deferred[None]:
+        """All workers say what they have counted."""
+        return self.reports.refresh()
+
+    def processes(self) -> Workers | None:
+        """The workers."""
+        return self.reports.figures()
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""
+        self.crew.last = not self.handed_over
         return CrewDrain(self.crew, self.service)
 
 
 def supervised(
-    configuration: Configuration, *, reactor: Any, cannot_start: Callable[[Failure], object] | None = None, **more: Any
+    configuration: Configuration,
+    *,
+    reactor: Any,
+    role: SupervisorRole | None = None,
+    cannot_start: Callable[[Failure], object] | None = None,
+    **more: Any,
 ) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
     :meth:`~lbproxy.service.LoadBalancerService.of`.
@@ -94,9 +125,14 @@ def supervised(
     :param cannot_start: is called when the workers cannot begin, with an :class:`~lbproxy.errors.LBProxyError`; the service
         should be stopped then. By default the log says so.
     """
-    role = SupervisorRole(configuration.workers)
+    read = record()
+    role = SupervisorRole(configuration.workers) if role is None else role
     role.service = service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
+    read.keep()
     role.crew = Crew(service, configuration.workers)
+    role.reports = reports = Reports(service, role.crew)
+    role.crew.on_report.append(reports.take)
+    role.crew.on_end.append(reports.ended)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
     role.crew.when_ready().addErrback(_say_cannot_start if cannot_start is None else cannot_start)
     return service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -18,14 +19,18 @@ from ..balance.pool import Pool
 from ..balance.state import BackendState
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..observe.access_log import AccessLog
 from ..proxy.balancer import Balancer
+from ..proxy.exchange import Exchange
 from ..role import Role
 from ..service import LoadBalancerService
 from .board import Board
 from .calls import read_backends, tell
 from .connections import SharedConnectionLimit
+from .counting import Counting, Ledger
 from .limits import Limits
 from .link import Link
+from .loans import take_loans
 from .messages import (
     Abandon,
     Begin,
@@ -34,6 +39,7 @@ from .messages import (
     Drain,
     Farewell,
     Leaving,
+    Log,
     Prepare,
     Refused,
     Report,
@@ -77,13 +83,14 @@ class WorkerRole(Role):
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any], ledger: Ledger) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
         self.workers = state["workers"]
         self.limits = Limits(board, number, self.workers)
         self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
         self._worker = worker
+        self._ledger = ledger
         self._waiting: Deferred[None] | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -105,6 +112,14 @@ class WorkerRole(Role):
     def applied(self) -> None:
         """There are other filters, perhaps."""
         self._worker.shares.look()
+
+    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """They are counted on the board."""
+        return self._ledger.entrance(forward)
+
+    def log_made(self, log: AccessLog) -> None:
+        """Others write to it as well."""
+        self._worker.share_log(log)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
@@ -134,6 +149,7 @@ class Worker(Link):
         self._board = board
         self.shares = Shares(reactor, self._filters, self._share)
         self._sockets = Waiting()
+        self._logs: dict[str, tuple[str, int]] = {}
         self._preparing: Deferred[dict[str, Any]] | None = None
         self._refused = ""  # why what was decided could not be gone by
         self._running = self._ending = self._over = False
@@ -147,13 +163,30 @@ class Worker(Link):
         self._sockets.add(listener, description, fd, family)
         return {}
 
+    @Log.responder
+    def log(self, path: str, file: str, fd: int) -> dict[str, Any]:
+        if path in self._logs:
+            os.close(self._logs[path][1])
+        self._logs[path] = (file, fd)
+        return {}
+
+    def share_log(self, log: AccessLog) -> None:
+        """Write to an access log as one of several, to the one that was given if it cannot be opened here."""
+        file, fd = self._logs.pop(log.path, (log.path, -1))
+        log.share(file, fd)
+
     @Begin.responder
     def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
+        take_loans(state["files"])
         try:
-            self.role = WorkerRole(self, row, self._board, state)
-            self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
+            ledger = Ledger(self._board.row(row))
+            self.role = WorkerRole(self, row, self._board, state, ledger)
+            self.service = LoadBalancerService.of(
+                unpacked(configuration), reactor=self._reactor, role=self.role, observers=(ledger,)
+            )
+            self._counting = Counting(self.service, ledger)
             self._hear(state["calls"])
             self.service.startService()
             self.shares.look()
@@ -189,6 +222,7 @@ class Worker(Link):
     def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
         if not self._running:
             return {}  # it could not begin, and is about to be replaced
+        take_loans(state["files"])
         self.role.members.backends = state["backends"]
         answer: Deferred[dict[str, Any]] = Deferred()
         self._preparing, self._refused = answer, ""
@@ -223,7 +257,8 @@ class Worker(Link):
         return {}
 
     @Certificates.responder
-    def certificates(self) -> dict[str, Any]:
+    def certificates(self, files: Any) -> dict[str, Any]:
+        take_loans(files)
         if self._running:
             self.service.reload_certificates()
         return {}
@@ -234,7 +269,7 @@ class Worker(Link):
 
     def _sheet(self) -> Any:
         """What was counted since the last time."""
-        return {}
+        return self._counting.sheet() if self._running else {}
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
@@ -251,7 +286,9 @@ class Worker(Link):
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
-        self._end(now, last=last)
+        if self._running and not last:
+            self.service.hand_over()
+        self._end(now)
         return {}
 
     def leave(self) -> None:
