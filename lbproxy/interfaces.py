@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from .balance.backend import Backend
+    from .balance.known import Known
     from .balance.policy import Asking
     from .balance.state import BackendState, Verdict, Wish
     from .http1.answers import Answer
@@ -152,6 +153,9 @@ class IPoolControl(Interface):
 
     def wish(wish: Wish) -> None:
         """Take what the operator wants of a backend."""
+
+    def know(known: Known) -> None:
+        """Let the same be known, and wanted, of a backend as in the pool of this name elsewhere."""
 
 
 class IDownstream(Interface):

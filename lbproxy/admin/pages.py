@@ -53,6 +53,7 @@ DELETE /pools/NAME/backends/ADDRESS          removes it
 POST   /pools/NAME/backends/ADDRESS/weight   the body is its new weight
 POST   /pools/NAME/backends/ADDRESS/drain    as above, in this pool alone; so do ready and maintenance
 POST   /reload                               reads the configuration anew: 200 and what differed, or 422 and what is wrong
+POST   /upgrade                              has a new program take over: 200 and its process, or 422 and why this one goes on
 """
 
 

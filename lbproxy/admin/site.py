@@ -34,6 +34,7 @@ from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
 from .status import pool_status, status
+from .upgrade import UpgradePage
 from .wishes import WishPages
 
 __all__ = ["AdminSite", "admin_site"]
@@ -54,6 +55,7 @@ def admin_site(
     reloader: Reloader | None = None,
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
+    upgrader: Callable[[], Any] = lambda: None,
     started: float | None = None,
     refresh: Callable[[], Deferred[None]] = lambda: succeed(None),
     processes: Callable[[], Workers | None] = lambda: None,
@@ -73,6 +75,7 @@ def admin_site(
     :param configuration: gives the text of ``/config``, without secrets; None: there is none to be shown.
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
+    :param upgrader: gives who can go over to a new program without loss; None: nobody can.
     :param started: when serving began, in seconds since the epoch; None: just now.
     :param refresh: fires when the figures are those of now; whoever asks for a page of figures waits for it. By default they
         always are.
@@ -88,6 +91,7 @@ def admin_site(
         state_file=state_file,
         reloader=reloader,
         processes=processes,
+        upgrader=upgrader,
     )
     pages = _Pages(running, seconds)
     registry = metrics_registry(running)
@@ -104,6 +108,7 @@ def admin_site(
     pools = PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable)
     root.putChild(b"pools", Fresh(refresh, pools))
     root.putChild(b"reload", ReloadPage(reloader, writable))
+    root.putChild(b"upgrade", UpgradePage(upgrader, writable))
     return AdminSite(root, reactor)
 
 

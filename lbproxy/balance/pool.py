@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..interfaces import IPolicy, IPoolControl
 from ..settings import Settings
 from .backend import Backend
+from .known import Known
 from .policy import Asking
 from .round_robin import RoundRobin
 from .state import BackendState, Change, Verdict, Wish
@@ -39,11 +40,12 @@ class Pool:
         round robin.
     :param seconds: the clock, in seconds since the epoch.
     :param settings: of these, ``slow_start`` and ``panic`` concern a pool; without any it takes those of its balancer.
+    :param make_state: makes a member's state of its backend, the time, and ``up=``.
     :ivar members: the backends' states by address, in the order given.
     :ivar observers: are called with each :class:`~lbproxy.balance.state.Change`.
-    :ivar followers: are told the same as the pool, right after it: the pool of the same name in other processes.
+    :ivar followers: are told the same as the pool, in the same order, whenever it has taken it, and before any observer hears
+        what came of it. They stand for the pool of this name in other processes.
     :ivar panicking: whether health is ignored because too few backends are up.
-    :param make_state: makes the state of a member of its backend, the time, and ``up=``.
     :raises ConfigurationError: for no backends, for one named twice, and for one policy object where there are several tiers.
     """
 
@@ -87,12 +89,7 @@ class Pool:
         """Let the pool consist of these. A backend that stays keeps its state; one whose weight changed keeps it as well. A new
         one gets no exchanges before a check has found it well; but where nobody stays, they count as up, as at the start:
         there is nobody else who could be asked meanwhile."""
-        wanted = self._checked(backends)
-        try:
-            self._take({backend.address: backend for backend in wanted}, source)
-        finally:
-            if [member.backend for member in self.members.values()] == wanted:
-                self._repeat("set_backends", wanted, source)
+        self._take({backend.address: backend for backend in self._checked(backends)}, source)
 
     def check(self, backends: Iterable[Backend]) -> None:
         """See whether the pool could consist of these.
@@ -146,6 +143,7 @@ class Pool:
         for member in gone:
             member.fit = False
             self._warming.discard(member)
+        self._repeat("set_backends", list(wanted.values()), source)
         panic = self._judge()
         new = [member for address, member in members.items() if before and address not in before]
         self._tell(
@@ -168,10 +166,10 @@ class Pool:
             return
         was, was_up = member.state, member.up
         news = member.learn(verdict)
+        if member.up and not was_up:
+            self._begin_to_warm(member)
         self._repeat("apply", verdict)
         if member.up != was_up:
-            if member.up:
-                self._begin_to_warm(member)
             self._changed(member, was, verdict.reason, verdict.source)
         elif news and len(self.members) == 1:  # which is a last resort, or is one no more
             self._tell(self._judge())
@@ -183,7 +181,6 @@ class Pool:
             return
         was, back = member.state, member.want == "maintenance"
         member.want = wish.want
-        self._repeat("wish", wish)
         if back and member.up:
             self._begin_to_warm(member)
         reason = wish.reason or f"the operator wants it so: {wish.want}"
@@ -191,7 +188,25 @@ class Pool:
             member.evidence.pop("operator", None)
         else:
             member.evidence["operator"] = reason
+        self._repeat("wish", wish)
         self._changed(member, was, reason, "operator")
+
+    def know(self, known: Known) -> None:
+        """Let the same be known and wanted of a member as elsewhere, whatever was here. A backend that is not in the pool is
+        ignored."""
+        member = self.members.get(known.address)
+        if member is None:
+            return
+        was, before = member.state, Known.of(member)
+        known.bring(member)
+        self._warm(member, self._seconds())
+        self._repeat("know", known)
+        if known.want != before.want:
+            self._changed(member, was, known.evidence.get("operator", f"the operator wants it so: {known.want}"), "operator")
+        elif known.up != before.up:
+            self._changed(member, was, known.reason, known.source)
+        elif known != before:
+            self._tell(self._judge())
 
     def _changed(self, member: BackendState, was: str, reason: str, source: str) -> None:
         if member.state != was:

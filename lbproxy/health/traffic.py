@@ -75,16 +75,19 @@ class TrafficCheck:
     :param pool: gives the members and takes the verdicts.
     :param settings: of these, those that begin with ``eject_``, and ``outliers``.
     :param seconds: the clock.
+    :param decides: whether ejections are decided and ended here. Otherwise the pool is told at once that a backend is out, and
+        somebody else, who hears of that (:meth:`proposed`), says for how long, or that it is not.
     :ivar ejections: ejections by cause: the last failure's cause word, ``"success-rate"`` or ``"latency"``.
     :ivar withheld: ejections that were not made because too many backends were out already, or no other was up.
     """
 
-    def __init__(self, pool: Pool, settings: Settings, seconds: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, settings: Settings, seconds: Callable[[], float], *, decides: bool = True) -> None:
         self.ejections: dict[str, int] = {}
         self.withheld = 0
         self._pool = pool
         self._settings = settings
         self._seconds = seconds
+        self._decides = decides
         self._runs: dict[BackendState, deque[float]] = {}  # the times of the last failures in a row
         self._ejected: dict[BackendState, _Ejection] = {}
         self._swept = seconds()
@@ -127,6 +130,17 @@ class TrafficCheck:
         """An attempt succeeded: the failures in a row are over."""
         member.failing = 0
         self._runs.pop(member, None)
+
+    def proposed(self, verdict: Verdict) -> None:
+        """Another process, which does not decide, would eject a backend, and has counted that by its cause. Of one that is down
+        already it says nothing new."""
+        member = self._pool.members.get(verdict.address)
+        if member is None or not member.up or verdict.up:
+            return
+        if self._may_eject(member):
+            self._begin(member, verdict.about, verdict.reason)
+        else:
+            self.withheld += 1
 
     # What the timer does.
 
@@ -179,6 +193,12 @@ class TrafficCheck:
             self.withheld += 1
             return
         self.ejections[cause] = self.ejections.get(cause, 0) + 1
+        if self._decides:
+            self._begin(member, about, why)
+        else:
+            self._pool.apply(Verdict(member.address, False, why, "traffic", about))
+
+    def _begin(self, member: BackendState, about: str, why: str) -> None:
         ejection = self._ejected.setdefault(member, _Ejection())
         ejection.begin(self._seconds(), member.ejections + 1, self._settings)
         reason = f"{why}; ejected for {ejection.seconds:g} s"

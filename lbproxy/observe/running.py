@@ -69,6 +69,7 @@ class Running:
     :ivar state_file: keeps what operators said; None: nothing does.
     :ivar reloader: reads the configuration anew; None: nothing does.
     :ivar processes: gives the other processes that carry exchanges; None: this one does.
+    :ivar upgrader: gives who can go over to a new program (:class:`lbproxy.upgrade.upgrader.Upgrader`); None: nobody can.
     """
 
     site: Site
@@ -80,6 +81,7 @@ class Running:
     state_file: StateFile | None = None
     reloader: Reloader | None = None
     processes: Callable[[], Workers | None] = lambda: None
+    upgrader: Callable[[], Any] = lambda: None
 
     @property
     def balancers(self) -> list[Balancer]:

@@ -49,7 +49,7 @@ class Balancer(Desk):
     :param random: source of back-offs and of probes' jitter.
     :param backend_tls: how TLS is spoken with backends; by default they must be known to the system's authorities.
     :param site: the desk of the site whose pool this is; None: the pool is all there is.
-    :param probing: whether its backends are probed here; otherwise somebody else says what is found.
+    :param probing: whether its backends are probed, and ejections decided, here; otherwise somebody else says what comes of it.
     :ivar timed: whether attempts or exchanges have a time-out of their own.
     :ivar waits: of the exchanges that run, those that wait for something, or have waited.
     :ivar retired: whether its pool has left the site.
@@ -86,7 +86,7 @@ class Balancer(Desk):
         self.upstreams = Upstreams(reactor, settings, self.sweep, clock=self.clock, tls=tls)
         probe = ConnectProbe(reactor, tls) if probe is None else probe
         self.probes = ProbeSchedule(pool, reactor, settings, probe, self.random, clock=self.clock)
-        self.traffic = TrafficCheck(pool, settings, self.seconds)
+        self.traffic = TrafficCheck(pool, settings, self.seconds, decides=probing)
         self.budget = RetryBudget(*_budget(settings))
         self.line = WaitingLine(settings.queue)
         self.elsewhere = PoolGauges()

@@ -1,200 +1,199 @@
-"""The workers of a supervisor, together: started, replaced, told, asked."""
+"""The workers of a supervisor, together: told, asked, agreed with. How they live stands in :mod:`.lives`.
+
+What others may use:
+
+- :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
+- :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
+  seconds, when :meth:`Crew.report` asks, and right before it ends in order.
+- :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
+  that it is cleared.
+- :meth:`Crew.described`: the workers as plain values, for ``/status``.
+- :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains
+  while its successor serves has another one than that: rows in use are not only those below :attr:`Crew.count`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
-from twisted.logger import Logger
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend_values import backend_text
+from ..balance.pool import Pool
 from ..config.model import Configuration
-from ..errors import ConfigurationError
 from ..observe.access_log import AccessLog
-from .board import Board
-from .calls import snapshot, tell
-from .messages import Abandon, Begin, Commit, Drain, Log, Prepare, Refused, Socket, Tell
+from .agreement import Agreement
+from .calls import plain_backends, snapshot
+from .lives import Lives, ended_meanwhile
+from .loans import packed_loans
+from .messages import Begin, Certificates, Log, Report, Share, Tell
 from .process import WorkerProcess
+from .sharing import Entry, Sharing
+from .slots import Slots
+from .sockets import give
 from .state import State, packed, worker_configuration
+from .verdicts import Verdicts
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
 __all__ = ["Crew"]
 
-_log = Logger()
+#: Seconds for which who asks for a report waits at most.
+PATIENCE = 1.0
 
 
-class Post(NamedTuple):
-    """:ivar processes: that have it, or had it and are not gone yet."""
-
-    number: int
-    restarts: int
-    processes: list[WorkerProcess]
-
-
-class Crew(Service):
+class Crew(Lives):
     """:param count: how many workers there are to be.
 
     :param service: the supervisor's, whose pools, listeners and configuration are the workers' as well.
-    :ivar workers: those that there are, by their numbers.
+    :ivar posts: one for each worker that there is to be.
+    :ivar last: whether nobody else will listen on the same sockets once these workers have ended.
     """
 
     def __init__(self, service: LoadBalancerService, count: int) -> None:
-        self.count = count
-        self.board = Board()
-        self.workers: dict[int, WorkerProcess] = {}
-        self.restarts = dict.fromkeys(range(count), 0)
-        self._service = service
-        self._prepared: list[WorkerProcess] = []
-        self.log_made: AccessLog | None = None  # for what is being prepared
+        super().__init__(service, count)
         self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
-        self.on_end: list[Callable[[WorkerProcess, str], object]] = []
+        self._agreement: Agreement | None = None
+        self._verdicts = Verdicts(lambda: service.site.balancers)
+        self.slots = Slots(self.board, count)
+        self.sharing = Sharing(service.clock, self._share)
+        self.on_end.append(lambda worker, _: self.sharing.ended(worker.row))
+        self.log_made: AccessLog | None = None  # for what is being prepared
 
-    @property
-    def posts(self) -> list[Post]:
-        """One for each worker that there is to be."""
-        return [
-            Post(number, self.restarts[number], [self.workers[number]] if number in self.workers else [])
-            for number in range(self.count)
-        ]
-
-    def startService(self) -> None:
-        """Start all workers."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for number in range(self.count):
-            self._start(number)
-
-    def _start(self, number: int) -> None:
-        self.workers[number] = worker = WorkerProcess(number, self, self._service.reactor)
-        worker.start(self.board.fd)
+    def begin(self, worker: WorkerProcess) -> Deferred[Any]:
+        """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
         configuration = self._service.configuration
         assert configuration is not None
-        listeners = self._service.listeners.clients
-        beginning = self._begin(worker, configuration, listeners)
-        beginning.addCallbacks(self._serves, self._cannot_begin, callbackArgs=(worker,), errbackArgs=(worker,))
-
-    def _begin(self, worker: WorkerProcess, configuration: Configuration, listeners: Any) -> Deferred[Any]:
-        self._give_sockets(worker, listeners)
+        self._give_sockets(worker, self._service.listeners.clients)
         self._give_log(worker, self._service.access_log)
-        return worker.call(
+        beginning = worker.call(
             Begin,
             number=worker.number,
+            row=worker.row,
             version=__version__,
             configuration=packed(worker_configuration(configuration, self.count)),
             state=self._state(),
         )
+        if self._agreement is not None:
+            self._give_sockets(worker, self._agreement.opened)
+            self._give_log(worker, self.log_made)
+            self._agreement.ask(worker)
+        return beginning.addCallback(self._begun, worker)
+
+    def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
+        self.sharing.begun(worker.row)
+        return answer
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
-        for listener in listeners:
-            descriptors = listener.port.descriptors()
-            mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
-            for fd, family in mine:
-                worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
+        give(worker, listeners, self.count)
 
     def _give_log(self, worker: WorkerProcess, log: AccessLog | None) -> None:
         lent = None if log is None else log.lend()
         if log is not None and lent is not None:
-            worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(_gone)
+            worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
 
     def _state(self) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        backends = {pool.name: [backend_text(member.backend) for member in pool.members.values()] for pool in pools}
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends,
-            calls=[call for pool in pools for call in snapshot(pool)],
+            backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
+            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
+            files=packed_loans(),
         )
-        return {"workers": state.workers, "random_key": state.random_key, "backends": state.backends, "calls": state.calls}
+        return attrs.asdict(state, recurse=False)
 
-    def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        worker.serving = True
-        _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
-
-    def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
-        _log.error("worker {number} cannot begin: {why}", number=worker.number, why=failure.getErrorMessage())
-        worker.kill()
-
-    # What workers say.
+    # What they say.
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """What traffic has taught one of them is told to the supervisor's pools, and by these to all workers."""
-        pools: Any = {name: balancer.pool for name, balancer in self._service.site.balancers.items()}
-        for call in calls:
-            tell(pools, call)
-
-    def counted(self, worker: WorkerProcess, sheet: Any) -> None:
-        """One of them reports for the last time."""
-        for hook in self.on_report:
-            hook(worker, sheet)
+        answers = self._verdicts.told(worker.number, calls)
+        if answers:
+            worker.call(Tell, calls=answers)
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
+        self.sharing.heard(worker.row, given)
 
-    def ended(self, worker: WorkerProcess, reason: str) -> None:
-        """One of them has ended: another one takes its place."""
-        if self.workers.get(worker.number) is not worker:
-            return
-        del self.workers[worker.number]
-        for hook in self.on_end:
-            hook(worker, reason)
-        if self.running:
-            _log.error("worker {number} has ended: {reason}", number=worker.number, reason=reason)
-            self.restarts[worker.number] += 1
-            self._start(worker.number)
+    def _share(self, row: int, entries: list[Entry]) -> None:
+        for worker in (one for post in self.posts for one in post.processes if one.row == row):
+            worker.call(Share, given=entries)
+
+    def report(self) -> Deferred[None]:
+        """Ask all that serve, or drain, what they have counted.
+
+        :return: fires when all have answered, or ended; after :data:`PATIENCE` seconds in any case.
+        """
+        asked = [self.ask_report(worker) for post in self.posts for worker in post.processes if worker.served]
+        over: Deferred[None] = Deferred()
+        late = self._service.clock.callLater(PATIENCE, over.callback, None)
+
+        def answered(_: object) -> None:
+            if late.active():
+                late.cancel()
+                over.callback(None)
+
+        DeferredList(asked, consumeErrors=True).addCallback(answered)
+        return over
+
+    def ask_report(self, worker: WorkerProcess) -> Deferred[Any]:
+        """What came of it goes to :attr:`on_report`."""
+        return worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+
+    def reported(self, worker: WorkerProcess, sheet: Any) -> None:
+        """What it has counted since the last time."""
+        for hook in self.on_report:
+            hook(worker, sheet)
 
     # What is said to all.
 
-    def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
+    def tell(self, pool: Pool, call: list[Any]) -> None:
+        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
+        balancer = self._service.site.balancers.get(pool.name)
+        if balancer is None or balancer.pool is not pool:
+            return
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
+
+    def read_certificates(self) -> None:
+        """The certificates' files say something else."""
+        files = packed_loans()
+        for worker in self.workers.values():
+            worker.call(Certificates, files=files).addErrback(ended_meanwhile)
 
     def prepare(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """Have all prepare to go by another configuration.
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        data, state = packed(worker_configuration(configuration, self.count)), self._state()
-        self._prepared = list(self.workers.values())
-        asking = []
-        for worker in self._prepared:
-            self._give_sockets(worker, [one for one in opening.opened if one is not opening.admin])
+        state = {**self._state(), "files": packed_loans(new=True)}
+        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
+        opened = [one for one in opening.opened if one is not opening.admin]
+        self._agreement = agreement = Agreement(question, opened)
+        for worker in self.workers.values():
+            self._give_sockets(worker, opened)
             self._give_log(worker, self.log_made)
-            asking.append(worker.call(Prepare, configuration=data, state=state))
-        return gatherResults(asking, consumeErrors=True).addCallbacks(lambda _: None, self._not_prepared)
+            agreement.ask(worker)
+        return agreement.begin().addErrback(self._not_prepared)
 
-    def _not_prepared(self, failure: Failure) -> Any:
+    def _not_prepared(self, failure: Failure) -> Failure:
         self.abandon()
-        cause: Failure = getattr(failure.value, "subFailure", failure)
-        if cause.check(Refused):
-            raise ConfigurationError(str(cause.value))
-        return cause
+        return failure
 
     def commit(self) -> None:
         """All go by it from now on."""
+        agreement, self._agreement = self._agreement, None
         calls = self._state()["calls"]
-        for worker in self._prepared:
-            worker.call(Commit).addErrback(_gone)
+        for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
-        self._prepared = []
+        self.sharing.anew()
 
     def abandon(self) -> None:
         """All stay with what they have."""
-        for worker in self._prepared:
-            worker.call(Abandon).addErrback(_gone)
-        self._prepared = []
-
-    def drain(self, *, last: bool = True, now: bool = False) -> Deferred[Any]:
-        """Have all bring what runs to its end, and end."""
-        self.running = 0
-        return DeferredList([worker.call(Drain, last=last, now=now) for worker in self.workers.values()], consumeErrors=True)
-
-
-def _gone(failure: Failure) -> None:
-    """It has ended meanwhile, which is told elsewhere."""
+        agreement, self._agreement = self._agreement, None
+        if agreement is not None:
+            agreement.abandon()

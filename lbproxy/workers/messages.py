@@ -10,11 +10,13 @@ from twisted.protocols import amp
 __all__ = [
     "Abandon",
     "Begin",
+    "Certificates",
     "Commit",
-    "Counted",
     "Drain",
+    "Farewell",
     "Json",
     "Large",
+    "Leaving",
     "Log",
     "Prepare",
     "Refused",
@@ -76,9 +78,15 @@ def _piece(name: bytes, number: int) -> bytes:
 
 
 class Socket(amp.Command):
-    """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
+    """A listening socket, for a listener of this description that the next ``Begin`` or ``Prepare`` names. Those of one listener
+    have the same number."""
 
-    arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+    arguments = [
+        (b"listener", amp.Integer()),
+        (b"description", amp.Unicode()),
+        (b"family", amp.Integer()),
+        (b"fd", amp.Descriptor()),
+    ]
 
 
 class Log(amp.Command):
@@ -94,10 +102,12 @@ class Log(amp.Command):
 class Begin(amp.Command):
     """Serve.
 
-    ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is answered when it listens.
+    ``row`` is the worker's own on the board; ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is
+    answered when it listens.
     """
 
-    arguments = [(b"number", amp.Integer()), (b"version", amp.Unicode()), (b"configuration", Large()), (b"state", Json())]
+    arguments = [(b"number", amp.Integer()), (b"row", amp.Integer()), (b"version", amp.Unicode())]
+    arguments += [(b"configuration", Large()), (b"state", Json())]
     errors = {Refused: b"REFUSED"}
 
 
@@ -109,11 +119,20 @@ class Prepare(amp.Command):
 
 
 class Commit(amp.Command):
-    """Go by what was prepared."""
+    """Go by what was prepared. A worker that cannot, after all, is of no use any more."""
+
+    errors = {Refused: b"REFUSED"}
 
 
 class Abandon(amp.Command):
     """Forget what was prepared."""
+
+
+class Certificates(amp.Command):
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log. ``files`` are lent
+    (:mod:`lbproxy.workers.loans`)."""
+
+    arguments = [(b"files", Json())]
 
 
 class Report(amp.Command):
@@ -135,10 +154,16 @@ class Drain(amp.Command):
 # To the supervisor.
 
 
-class Counted(amp.Command):
-    """What was counted since the last report, of a worker that is about to end in order. It waits for the answer."""
+class Farewell(amp.Command):
+    """The worker's last report, before it ends in order. It ends when it is answered."""
 
     arguments = [(b"sheet", Json())]
+
+
+class Leaving(amp.Command):
+    """It was told by a signal to end, accepts nobody any more, and brings to its end what runs."""
+
+    requiresAnswer = False
 
 
 # Both ways.

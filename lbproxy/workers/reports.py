@@ -17,7 +17,6 @@ from ..proxy.balancer import Balancer
 from ..routing.split import SplitTarget
 from .board import BEGUN, CONNECTIONS, ENDED
 from .figures import BALANCER, BUDGET, EXCHANGES, FILTER, IDLE, LINE, LISTENER, LOG, MEMBER, POOL, ROUTE, SPLIT, TRAFFIC, Kind
-from .messages import Report
 from .sheet import GAUGES, Sheet, added, difference
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class Reports:
 
         :return: fires when it has been taken; fails when the worker ends before.
         """
-        return worker.call(Report).addCallback(lambda answer: self.take(worker, answer["sheet"]))
+        return self._crew.ask_report(worker)
 
     def refresh(self) -> Deferred[None]:
         """Have all workers report, so that the figures are those of now.
