@@ -65,7 +65,7 @@ class Working:
         """What it has counted, as it crosses the link."""
         return json.loads(json.dumps(self.counting.sheet()))
 
-    def call(self, command: Any) -> Deferred[Any]:
+    def call(self, command: object) -> Deferred[Any]:
         """It is asked for a report."""
         asked: Deferred[Any] = Deferred()
         self.asked.append(asked)
@@ -95,9 +95,14 @@ class FiguresCase(SynchronousTestCase):
             events=self.events.append,
         )
         self.posts = [SimpleNamespace(number=one.number, restarts=0, processes=[one]) for one in self.workers]
-        crew: Any = SimpleNamespace(posts=self.posts, board=self.board, running=1)
+        crew: Any = SimpleNamespace(posts=self.posts, board=self.board, running=1, ask_report=self.ask_report)
         service: Any = self.service
         self.reports = Reports(service, crew)
+
+    def ask_report(self, worker: Any) -> Deferred[Any]:
+        """As a crew does it."""
+        asked: Deferred[Any] = worker.call(None)
+        return asked.addCallback(lambda answer: self.reports.take(worker, answer["sheet"]))
 
     def report(self, *workers: Any) -> None:
         """Take what these have counted, or all."""
