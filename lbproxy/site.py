@@ -244,7 +244,8 @@ class Site:
         balancer.pool.observers += [one for one in self._watchers if one not in balancer.pool.observers]
 
     def _leave(self, balancer: Balancer) -> None:
-        """See a pool off."""
+        """See a pool off. Nobody follows it any more: there may be another one of its name."""
+        balancer.pool.followers.clear()
         quietly(balancer.retire)
         if balancer.running:
             self.leaving.append(balancer)

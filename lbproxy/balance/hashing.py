@@ -121,6 +121,19 @@ class Hash(Policy):
         self._weight = sum(member.weight for member in members)
         self._places = (None, {})
 
+    @property
+    def memory(self) -> str:
+        """The method, and how many points the ring has for a weight."""
+        return f"ring {self._table.scale!r}" if isinstance(self._table, Ring) else "rendezvous"
+
+    def recall(self, memory: str) -> None:
+        """Go over to that method."""
+        if memory != self.memory:
+            method, _, scale = memory.partition(" ")
+            self._table = Ring(float(scale)) if method == "ring" else Rendezvous()
+            self._table.set_members(self.members)
+            self._places = (None, {})
+
     def candidates(self, exchange: Asking | None = None) -> Iterator[BackendState]:
         """The members in the order of the exchange's key, each once; within the bound, those beyond it come last."""
         key = None if exchange is None else self._key(exchange)

@@ -28,6 +28,9 @@ class Asking(Protocol):
 class Policy:
     """A policy that yields its members in the order given; others override what they do otherwise.
 
+    What a policy goes by that comes of its past, and not of its members as they are now, may have to be the same in several
+    processes that choose alike. It gives that as its ``memory``, a text that the same policy elsewhere takes (``recall``).
+
     :ivar members: whom to choose among, in the operator's order.
     """
 
@@ -35,6 +38,14 @@ class Policy:
 
     def __init__(self) -> None:
         self.members: Sequence[BackendState] = ()
+
+    @property
+    def memory(self) -> str:
+        """What :meth:`recall` takes; empty: nothing of its past matters."""
+        return ""
+
+    def recall(self, memory: str) -> None:
+        """Go by the past of another policy of this kind, with the same members."""
 
     def set_members(self, members: Sequence[BackendState]) -> None:
         """Choose among these from now on."""

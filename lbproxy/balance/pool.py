@@ -18,7 +18,7 @@ from ..interfaces import IPolicy, IPoolControl
 from ..settings import Settings
 from .backend import Backend
 from .known import Known
-from .policy import Asking
+from .policy import Asking, Policy
 from .round_robin import RoundRobin
 from .state import BackendState, Change, Verdict, Wish
 from .tiers import Tier, Tiers
@@ -82,6 +82,20 @@ class Pool:
     def tiers(self) -> Mapping[int, Tier]:
         """The tiers by their numbers, in order."""
         return self._tiers.by_number
+
+    @property
+    def memories(self) -> dict[str, str]:
+        """What the policies of tiers go by that comes of their past (:class:`~lbproxy.balance.policy.Policy`), by the tiers'
+        numbers as texts."""
+        found = {str(number): tier.policy.memory for number, tier in self.tiers.items() if isinstance(tier.policy, Policy)}
+        return {number: memory for number, memory in found.items() if memory}
+
+    def recall(self, memories: Mapping[str, str]) -> None:
+        """Have the policies go by the past of the pool of this name elsewhere."""
+        for number, tier in self.tiers.items():
+            memory = memories.get(str(number))
+            if memory and isinstance(tier.policy, Policy):
+                tier.policy.recall(memory)
 
     # What the control plane tells.
 

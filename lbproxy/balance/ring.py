@@ -35,10 +35,17 @@ class Ring:
 
     How many points a weight is worth is settled when the first members come, and stays so (a change would move keys of all
     members) until it is off by more than four times.
+
+    :param scale: how many points a weight of 1 is worth; 0: the first members settle it.
     """
 
-    def __init__(self) -> None:
-        self._clear(0.0)
+    def __init__(self, scale: float = 0.0) -> None:
+        self._clear(scale)
+
+    @property
+    def scale(self) -> float:
+        """How many points a weight of 1 is worth; 0: it is not settled yet."""
+        return self._scale
 
     def _clear(self, scale: float) -> None:
         self._scale = scale  # points for a unit of weight; 0: not settled yet

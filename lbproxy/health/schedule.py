@@ -41,7 +41,8 @@ class ProbeSchedule:
 
     The first round comes at once; then each backend has its turn within the interval (:class:`~lbproxy.health.plan.Plan`). One
     in maintenance is not probed. A success of a backend whose verdict is up is told whenever the pool has it as down, so that it
-    re-admits what traffic took out; only not when traffic did so while the probe ran. Nothing that a probe does ends the probing.
+    re-admits what traffic took out; only not when traffic did so while the probe ran, here or, as far as that was heard by then,
+    in another process. Nothing that a probe does ends the probing.
 
     :param pool: gives the backends (``members``), says when they change (``observers``), and takes the verdicts.
     :param reactor: the default probe connects with it.

@@ -17,9 +17,21 @@ from ..balance.backend import Backend
 from ..balance.known import Known
 from ..balance.pool import Pool
 from ..balance.state import Verdict, Wish
+from ..config.model import Configuration
+from ..discovery.listing import read_members
 from ..interfaces import IPoolControl
 
-__all__ = ["Call", "Sender", "known_call", "plain_backends", "read_backends", "snapshot", "tell"]
+__all__ = [
+    "Call",
+    "Sender",
+    "backends_by_pool",
+    "known_call",
+    "plain_backends",
+    "read_backends",
+    "recall_call",
+    "snapshot",
+    "tell",
+]
 
 _log = Logger()
 
@@ -37,9 +49,25 @@ def read_backends(values: Iterable[Mapping[str, Any]]) -> list[Backend]:
     return [Backend(**value) for value in values]
 
 
+def backends_by_pool(pools: Iterable[Pool], configuration: Configuration) -> dict[str, list[dict[str, Any]]]:
+    """Whom each pool consists of that there is, and each that is to be by a file: workers read none. Blocking, where there are
+    such.
+
+    :raises ConfigurationError: for a file with mistakes, or that cannot be read.
+    """
+    there = {pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools}
+    new = [pool for pool in configuration.pools if pool.backends_file and pool.name not in there]
+    return {**there, **{pool.name: plain_backends(read_members(pool.backends_file)) for pool in new}}
+
+
 def known_call(pool: str, known: Known) -> Call:
     """Lets this be known of a backend of that pool."""
     return [pool, "know", attrs.asdict(known)]
+
+
+def recall_call(pool: Pool) -> Call:
+    """Has the policies of a pool of the same name go by the past of this one's."""
+    return [pool.name, "recall", pool.memories]
 
 
 @implementer(IPoolControl)
@@ -79,7 +107,7 @@ class Sender:
             self._send(known_call(self._pool.name, known))
 
 
-def tell(pools: Mapping[str, IPoolControl], call: Call) -> None:
+def tell(pools: Mapping[str, Pool], call: Call) -> None:
     """Make the call. One for a pool that is not there (any more, or yet) is ignored; what goes wrong in one is logged, and keeps
     nothing from the next one."""
     name, what, value = call
@@ -92,11 +120,13 @@ def tell(pools: Mapping[str, IPoolControl], call: Call) -> None:
         _log.failure("{what} failed in pool {name}", what=what, name=name)
 
 
-def _make(pool: IPoolControl, what: str, value: Mapping[str, Any]) -> None:
+def _make(pool: Pool, what: str, value: Mapping[str, Any]) -> None:
     if what == "set_backends":
         pool.set_backends(read_backends(value["backends"]), value["source"])
     elif what == "know":
         pool.know(Known(**value))
+    elif what == "recall":
+        pool.recall(value)
     elif what == "apply":
         pool.apply(Verdict(**value))
     elif what == "wish":
@@ -111,4 +141,5 @@ def snapshot(pool: Pool) -> list[Call]:
     return [
         [pool.name, "set_backends", {"backends": backends, "source": "configuration"}],
         *(known_call(pool.name, Known.of(member)) for member in pool.members.values()),
+        recall_call(pool),
     ]

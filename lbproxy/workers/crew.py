@@ -22,11 +22,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..observe.access_log import AccessLog
 from .agreement import Agreement
-from .calls import plain_backends, snapshot
+from .calls import backends_by_pool, snapshot
 from .lives import Lives, ended_meanwhile
 from .loans import packed_loans
 from .messages import Begin, Certificates, Log, Report, Share, Tell
@@ -76,7 +75,7 @@ class Crew(Lives):
             row=worker.row,
             version=__version__,
             configuration=packed(worker_configuration(configuration, self.count)),
-            state=self._state(),
+            state=self._state(configuration),
         )
         if self._agreement is not None:
             self._give_sockets(worker, self._agreement.opened)
@@ -96,12 +95,12 @@ class Crew(Lives):
         if log is not None and lent is not None:
             worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, configuration: Configuration) -> dict[str, Any]:
         pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends={pool.name: plain_backends(member.backend for member in pool.members.values()) for pool in pools},
+            backends=backends_by_pool(pools, configuration),
             calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
             files=packed_loans(),
         )
@@ -151,11 +150,8 @@ class Crew(Lives):
 
     # What is said to all.
 
-    def tell(self, pool: Pool, call: list[Any]) -> None:
-        """This becomes of a pool. One that is leaving is not spoken of: there may be another one of its name."""
-        balancer = self._service.site.balancers.get(pool.name)
-        if balancer is None or balancer.pool is not pool:
-            return
+    def tell(self, call: list[Any]) -> None:
+        """The control plane says this to a pool."""
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
@@ -170,7 +166,7 @@ class Crew(Lives):
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        state = {**self._state(), "files": packed_loans(new=True)}
+        state = {**self._state(configuration), "files": packed_loans(new=True)}
         question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
         self._agreement = agreement = Agreement(question, opened)
@@ -187,7 +183,8 @@ class Crew(Lives):
     def commit(self) -> None:
         """All go by it from now on."""
         agreement, self._agreement = self._agreement, None
-        calls = self._state()["calls"]
+        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
+        calls = [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()

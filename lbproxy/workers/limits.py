@@ -14,7 +14,7 @@ Policies go by a worker's own attempts: what is least loaded for one is so for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,10 @@ class Limits:
         """The supervisor says where the backends of a pool that have a limit have their places on the board, by their addresses.
         It is gone by when the pool is told its backends."""
         self._slots[pool] = slots
+
+    def keep(self, pools: Container[str]) -> None:
+        """There are no pools but these: another one of the same name is another one."""
+        self._slots = {name: slots for name, slots in self._slots.items() if name in pools}
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """Makes the states of a pool's members."""
@@ -106,11 +110,11 @@ class WorkerState(BackendState):
         """Its attempts are counted there from now on."""
         running = self.in_flight
         self.be_hungry(False)
-        if place is not None:  # there first, lest others believe for a moment that it has none
-            self._row[place] += running
+        if place is not None:
             self._column = self._limits.board.column(place, self._limits.workers)
-        if self._place is not None:
-            self._row[self._place] -= running
+        for there, count in ((place, running), (self._place, -running)):  # the new one first, lest others see none for a moment
+            if there is not None and count:
+                self._row[there] += count
         self._place = place
         self._own = running
         self.__class__ = WorkerState if place is None else LimitedState
@@ -138,8 +142,9 @@ class LimitedState(WorkerState):
 
     @in_flight.setter
     def in_flight(self, running: int) -> None:
-        self._row[self._place] += running - self._own  # type: ignore[index]
-        self._own = running
+        if running != self._own:  # a state that is made, perhaps in a thread, writes nothing
+            self._row[self._place] += running - self._own  # type: ignore[index]
+            self._own = running
 
     @property
     def limit(self) -> float:

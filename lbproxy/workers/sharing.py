@@ -34,9 +34,10 @@ _log = Logger()
 
 
 class Sharing:
-    """The supervisor's part: who has said what is told to all others.
+    """The supervisor's part: who has said what is told to all others. Workers are known by their rows of the board, for one that
+    drains and its successor have the same number.
 
-    :param send: tells a worker, by its number, some entries.
+    :param send: tells one of them some entries.
     """
 
     def __init__(self, clock: IReactorTime, send: Callable[[int, list[Entry]], None]) -> None:

@@ -36,7 +36,8 @@ class State:
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:
-    """What a worker goes by: without what its supervisor does alone, and with its share of what is the machine's."""
+    """What a worker goes by: without what its supervisor does alone, and with its share of what is the machine's. Files of
+    backends are named, but a worker does not read them: it is told whom its pools consist of."""
     return attrs.evolve(
         configuration,
         admin=None,
@@ -46,9 +47,7 @@ def worker_configuration(configuration: Configuration, workers: int) -> Configur
         workers=1,
         settings=_settings(configuration.settings, workers),
         routes=tuple(_route(route, workers) for route in configuration.routes),
-        pools=tuple(
-            attrs.evolve(pool, backends_file="", settings=_settings(pool.settings, workers)) for pool in configuration.pools
-        ),
+        pools=tuple(attrs.evolve(pool, settings=_settings(pool.settings, workers)) for pool in configuration.pools),
     )
 
 

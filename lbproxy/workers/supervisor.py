@@ -59,16 +59,16 @@ class SupervisorRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
-        pool.followers.append(SlotTeller(pool.name, partial(self._tell_slots, pool)))
-        pool.followers.append(Sender(pool, partial(self._send, pool)))
+        pool.followers.append(SlotTeller(pool.name, self._tell_slots))
+        pool.followers.append(Sender(pool, self._send))
 
-    def _tell_slots(self, pool: Pool, name: str, backends: Iterable[Backend]) -> None:
+    def _tell_slots(self, name: str, backends: Iterable[Backend]) -> None:
         if hasattr(self, "crew"):
-            self.crew.tell(pool, self.crew.slots.call(name, backends))
+            self.crew.tell(self.crew.slots.call(name, backends))
 
-    def _send(self, pool: Pool, call: list[Any]) -> None:
+    def _send(self, call: list[Any]) -> None:
         if hasattr(self, "crew"):
-            self.crew.tell(pool, call)
+            self.crew.tell(call)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""

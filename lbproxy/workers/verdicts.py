@@ -30,7 +30,7 @@ from ..balance.pool import Pool
 from ..balance.state import Verdict, Wish
 from ..interfaces import IPoolControl
 from ..proxy.balancer import Balancer
-from .calls import Call, known_call
+from .calls import Call, known_call, recall_call
 
 __all__ = ["Learnt", "Verdicts"]
 
@@ -81,7 +81,8 @@ class Verdicts:
     def told(self, worker: int, calls: Iterable[Call]) -> list[Call]:
         """A worker says this. What is wrong with one of it is logged, and keeps nothing from the rest.
 
-        :return: what the worker is to be told: what is known now of those that it spoke of.
+        :return: what the worker is to be told: what is known now of those that it spoke of. A policy may have seen other members
+            fit meanwhile than the supervisor's has, and is to go by the same.
         """
         balancers = self._balancers()
         answers: dict[tuple[str, str], Call] = {}
@@ -94,7 +95,8 @@ class Verdicts:
             member = balancer.pool.members.get(verdict.address)
             if member is not None:
                 answers[name, verdict.address] = known_call(name, Known.of(member))
-        return list(answers.values())
+        spoken_of = {name: balancers[name].pool for name, _ in answers}
+        return [*answers.values(), *(recall_call(pool) for pool in spoken_of.values())]
 
     def _take(self, balancer: Balancer, verdict: Verdict) -> None:
         """One that cannot be connected to is down until a probe says otherwise; for its answers it is ejected, or not."""

@@ -99,7 +99,7 @@ class WorkerRole(Role):
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(Learnt(pool, partial(self._worker.learnt, pool)))
+        pool.followers.append(Learnt(pool, self._worker.learnt))
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """Backends' limits are all workers'."""
@@ -110,7 +110,8 @@ class WorkerRole(Role):
         self.limits.attend(balancer)
 
     def applied(self) -> None:
-        """There are other filters, perhaps."""
+        """There are other filters, perhaps, and pools."""
+        self.limits.keep(self._worker.service.site.balancers)
         self._worker.shares.look()
 
     def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
@@ -212,11 +213,9 @@ class Worker(Link):
             else:
                 tell(pools, call)
 
-    def learnt(self, pool: Pool, call: list[Any]) -> None:
-        """Traffic has taught something. Of a pool that is leaving nothing is said: there may be another one of its name."""
-        balancer = self.service.site.balancers.get(pool.name)
-        if balancer is not None and balancer.pool is pool:
-            self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
+    def learnt(self, call: list[Any]) -> None:
+        """Traffic has taught something."""
+        self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
     def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:

@@ -241,6 +241,21 @@ class HashTests(SynchronousTestCase):
         for number in range(100):
             self.assertEqual(self.ask(policy, b"%d" % number), self.ask(ring, b"%d" % number))
 
+    def test_another_one_can_have_its_past(self) -> None:
+        """One that has seen other members before, or fewer, asks the same ones for each key then; others keep what they have."""
+        for options in ({}, {"method": "ring"}, {"method": "rendezvous"}):
+            given, policy, late = members(*[1] * 40, *[7] * 5), hashing(**options), hashing(**options)
+            for some in (given[:2], given, given[-5:]):
+                policy.set_members(some)
+            late.set_members(given[-5:])
+            late.recall(policy.memory)
+            self.assertEqual(late.memory, policy.memory)
+            for number in range(100):
+                self.assertEqual(self.ask(late, b"%d" % number), self.ask(policy, b"%d" % number))
+            table = late._table
+            late.recall(policy.memory)
+            self.assertIs(late._table, table)
+
     def test_the_figure_is_the_place_in_the_keys_order(self) -> None:
         """0 for the first; without a key it is round robin's."""
         policy, given = hashing(), members(*[1] * 5)

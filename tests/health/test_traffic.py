@@ -354,6 +354,55 @@ class Share(TrafficCase):
         self.assertEqual((self.member("a").ejected, self.member("b").ejected), ("answers", "answers"))
 
 
+class Elsewhere(TrafficCase):
+    """Failures that another process has seen, which does not decide."""
+
+    def propose(self, name: str, why: str = "3 failures in a row (worker 1)") -> None:
+        self.check.proposed(Verdict(f"{name}:1", False, why, "traffic"))
+
+    def test_who_decides_says_for_how_long_and_ends_it(self) -> None:
+        """As of its own; the cause has been counted by the other one."""
+        self.propose("a")
+        self.assertEqual(self.out, "a")
+        self.assertEqual(self.member("a").reason, "3 failures in a row (worker 1); ejected for 10 s")
+        self.assertEqual(self.check.ejections, {})
+        self.assertEqual(self.ejected_for("a"), 10)
+
+    def test_the_next_one_is_longer_whoever_saw_it(self) -> None:
+        """One seen here, and one elsewhere."""
+        self.fail("a")
+        self.wait(10)
+        self.propose("a")
+        self.assertEqual(self.ejected_for("a"), 20)
+
+    def test_too_many_are_refused_and_counted(self) -> None:
+        """By the share, and the last one."""
+        for name in "abc":
+            self.propose(name)
+        self.assertEqual((self.out, self.check.withheld), ("ab", 1))
+
+    def test_of_one_that_is_down_and_of_strangers_it_says_nothing(self) -> None:
+        """No second ejection, nor a longer one."""
+        self.propose("a")
+        self.propose("a")
+        self.propose("z")
+        self.check.proposed(Verdict("b:1", True, "well", "traffic"))
+        self.assertEqual((self.out, self.check.withheld, self.member("a").ejections), ("a", 0, 1))
+        self.assertEqual(self.ejected_for("a"), 10)
+
+    def test_who_does_not_decide_takes_out_and_lets_nobody_back(self) -> None:
+        """By its own failures, with what it sees of the share; how long that is, is not its to say."""
+        self.check = TrafficCheck(self.pool, self.settings, lambda: self.now, decides=False)
+        self.fail("a")
+        self.assertEqual((self.out, self.check.ejections), ("a", {"lost": 1}))
+        self.assertEqual(self.member("a").reason, "3 failures in a row within 10 s, the last one: lost")
+        self.fail("b")
+        self.fail("c")
+        self.assertEqual((self.out, self.check.withheld), ("ab", 1))
+        self.wait(100)
+        self.assertEqual(self.out, "ab")
+
+
 class Outliers(TrafficCase):
     """Each ten seconds, among peers."""
 

@@ -66,7 +66,7 @@ class StateTests(WorkersCase):
         (state, *_) = self.states(0, {})
         state.in_flight += 3
         self.assertIs(type(state), WorkerState)
-        self.assertEqual((state.limit, state.in_flight, WorkerState.in_flight), (math.inf, 3, type(state).__mro__[1].in_flight))
+        self.assertEqual((state.limit, state.in_flight), (math.inf, 3))
         self.assertEqual(sum(state._row), 0)
 
     def test_a_limit_that_comes_counts_what_runs(self) -> None:
@@ -93,6 +93,27 @@ class StateTests(WorkersCase):
         a.configure(backend(5))
         self.assertEqual([self.board.sum(FIRST_SLOT + slot, 3) for slot in (7, 8)], [0, 2])
         self.assertEqual((a.in_flight, b.limit), (2, 5))
+
+    def test_a_pool_that_left_is_not_one_of_its_name_that_comes(self) -> None:
+        """Its places may be others' by then: the new one is told its own."""
+        self.states()
+        for kept, kind in ((["default"], LimitedState), (["other"], WorkerState)):
+            self.limits[0].keep(kept)
+            self.assertIs(type(self.limits[0].make_state("default")(backend(5), 0.0)), kind)
+
+    def test_a_state_that_is_made_writes_nothing(self) -> None:
+        """It is made in a thread, when a reload is prepared, while attempts are counted."""
+
+        class Read:
+            def __setitem__(self, place: int, number: int) -> None:
+                raise AssertionError("it has written")
+
+            def __getitem__(self, place: Any) -> Any:
+                return 0
+
+        self.limits[0].told("default", {ONE: 7})
+        self.limits[0].row = Read()  # type: ignore[assignment]
+        self.assertIs(type(self.limits[0].make_state("default")(backend(5), 0.0)), LimitedState)
 
     def test_without_a_place_the_limit_is_divided(self) -> None:
         """Rounded up, so that nobody has none."""
