@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..balance.pool import Pool
+from ..balance.state import Verdict
 from ..errors import LBProxyError
 from ..listener import place_of
 from ..state_file import state_text
-from ..workers.calls import snapshot
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
-__all__ = ["FORMAT", "Descriptor", "Document", "document_file", "document_of", "read_document", "sockets_of"]
+__all__ = ["FORMAT", "Descriptor", "Document", "document_file", "document_of", "read_document", "sockets_of", "verdicts"]
 
 #: The version of the document. One of another version is not read.
 FORMAT = 1
@@ -34,7 +35,7 @@ class Document:
     :ivar sockets: the listening sockets, by the descriptions of their endpoints (:func:`lbproxy.listener.place_of`).
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
     :ivar said: what operators said at run time (:func:`lbproxy.state_file.state_text`).
-    :ivar calls: tell pools who is down (:func:`lbproxy.workers.calls.snapshot`).
+    :ivar calls: tell pools who is down (:func:`verdicts`), as :func:`lbproxy.workers.calls.tell` makes them.
     """
 
     program: str
@@ -97,8 +98,20 @@ def document_of(service: LoadBalancerService, program: str, sockets: dict[str, l
         sockets=sockets,
         random_key=service.site.router.random_key.hex(),
         said=said_at(service),
-        calls=[call for pool in pools for call in snapshot(pool)],
+        calls=[call for pool in pools for call in verdicts(pool)],
     )
+
+
+def verdicts(pool: Pool) -> list[list[Any]]:
+    """The calls that tell another pool of this name who is down here, and why."""
+    found = []
+    for member in pool.members.values():
+        why = member.evidence
+        if not member.probed_up:
+            found.append(Verdict(member.address, False, why.get("probe", member.reason), "probe"))
+        if member.ejected:
+            found.append(Verdict(member.address, False, why.get("traffic", member.reason), "traffic", member.ejected))
+    return [[pool.name, "apply", attrs.asdict(verdict)] for verdict in found]
 
 
 def said_at(service: LoadBalancerService) -> str:

@@ -29,10 +29,13 @@ from .support import (
     free_port,
     read_exactly,
     read_head,
+    send,
 )
 
 #: How many upgrades one after the other.
 UPGRADES = int(os.environ.get("LBPROXY_UPGRADES", "5"))
+#: Seconds within which a program is to serve, with its workers. It takes one, and on a busy machine many.
+SERVES = 4 * PATIENCE
 #: Bytes of an upload that is under way meanwhile.
 UPLOAD = 4 << 20
 
@@ -81,7 +84,7 @@ class UpgradeCase(IntegrationTestCase):
         self.process = Process(self, [*self.launch(), *twistd, "lbproxy", "--config", str(self.config)])
         if "-n" in twistd:
             self.pid = self.process.pid
-        eventually(f"it answers: {self.process.output}", self.answers)
+        eventually(f"it answers: {self.process.output}", self.answers, SERVES)
 
     def launch(self) -> list[str]:
         """How twistd is run."""
@@ -126,13 +129,19 @@ class UpgradeCase(IntegrationTestCase):
                 return bool(said) and said["ok"] and said["pid"] != before
             return False
 
-        eventually(f"another one serves: {self.process.output[-3000:]}", taken_over)
+        eventually("another one serves", taken_over, SERVES)
         self.pid = self.upgraded()["pid"]
         return before
 
+    def post(self) -> Answer:
+        """Ask for an upgrade."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.admin_port, timeout=SERVES)
+        with contextlib.closing(connection):
+            return send(connection, "/upgrade", "POST")
+
     def gone(self, pid: int) -> None:
         """Wait for the end of a process."""
-        eventually(f"process {pid} has ended: {self.process.output[-3000:]}", lambda: not runs(pid))
+        eventually(f"process {pid} has ended", lambda: not runs(pid), SERVES)
 
     def assertQuiet(self) -> None:
         """No program has logged an error."""
@@ -224,10 +233,6 @@ class LossTests(UpgradeCase):
 
 class FailureTests(UpgradeCase):
     """A new program that does not come to serve."""
-
-    def post(self) -> Answer:
-        """Ask for an upgrade."""
-        return ask(self.admin_port, "/upgrade", "POST")
 
     def refused(self, workers: int, *why: str) -> None:
         """The upgrade fails for that reason; the old program serves as before."""
@@ -371,7 +376,7 @@ class DaemonTests(UpgradeCase):
             self.gone(before)
             self.assertEqual(int(pidfile.read_text()), self.pid)
         self.write("what = 3")
-        self.assertEqual(ask(self.admin_port, "/upgrade", "POST").status, 422)
+        self.assertEqual(self.post().status, 422)
         self.assertEqual(int(pidfile.read_text()), self.pid)
         self.end()
         self.assertEqual(list(self.folder.glob("*.pid*")), [])

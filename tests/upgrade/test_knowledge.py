@@ -15,8 +15,8 @@ from lbproxy.balance.state import Verdict, Wish
 from lbproxy.members import Memberships
 from lbproxy.settings import Settings
 from lbproxy.state_file import state_text
+from lbproxy.upgrade.document import verdicts
 from lbproxy.upgrade.knowledge import hold, learn
-from lbproxy.workers.calls import snapshot
 
 from ..tls.fake_store import Threads
 
@@ -48,7 +48,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.old.apply(Verdict("a:1", False, "refused", "probe"))
         self.old.apply(Verdict("gone:1", False, "refused", "probe"))
         self.old.apply(Verdict("b:1", False, "cannot be connected to", "traffic", "connect"))
-        learn(self.service, snapshot(self.old))
+        learn(self.service, verdicts(self.old))
         self.assertEqual(self.states(), {"a:1": "down", "b:1": "down", "new:1": "up"})
         self.clock.advance(1000)
         self.assertEqual(self.states()["b:1"], "down")
@@ -60,7 +60,7 @@ class KnowledgeTests(SynchronousTestCase):
         """Comes back when its time is over, though nobody is left who has ejected it; unless it was ejected again since."""
         self.old.apply(Verdict("a:1", False, "503", "traffic"))
         self.old.apply(Verdict("b:1", False, "502", "traffic"))
-        learn(self.service, snapshot(self.old))
+        learn(self.service, verdicts(self.old))
         self.clock.advance(29)
         self.assertEqual(self.states(), {"a:1": "down", "b:1": "down", "new:1": "up"})
         self.new.apply(Verdict("b:1", True, "its time is over", "traffic"))
