@@ -21,8 +21,10 @@ from bench.policies import main as measure_policies
 from bench.processes import FreePorts, find_program, raise_file_limit, split_cores
 from bench.report import Run, json_report, machine, text_report
 from bench.routing import main as measure_routing
+from bench.soak.command import main as soak
 from bench.suites import TLS, Suite
 from bench.turns import plan, summarise, take_turns
+from bench.workers.command import main as measure_workers
 
 # Without these nothing can be measured: program, what for, Debian package.
 NEEDED = (("wrk", "to make the load", "wrk"), ("nginx", "to serve as the backend", "nginx"))
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         return measure_policies(arguments[1:])
     if arguments and arguments[0] == "routing":
         return measure_routing(arguments[1:])
+    if arguments and arguments[0] == "workers":
+        return measure_workers(arguments[1:])
+    if arguments and arguments[0] == "soak":
+        return soak(arguments[1:])
     request = parse(arguments)
     if request.list_only:
         print(listing(request.suite))

@@ -30,6 +30,8 @@ examples:
   python -m bench tls                               with TLS; about 25 minutes; has its own --help
   python -m bench policies                          what a choice costs, by policy; a minute; has its own --help
   python -m bench routing                           what routes cost, by their number; a minute; has its own --help
+  python -m bench workers                           several workers; about 15 minutes; has its own --help
+  python -m bench soak                              several workers for 10 minutes, some killed; has its own --help
 """
 
 TLS_DESCRIPTION = """\

@@ -43,15 +43,19 @@ class ConnectionLimit:
 
     :param counters: ``limited["connections"]`` counts how often the ports paused; ``connections_limit`` is the limit in force.
     :param ports: gives the ports that listen now.
+    :param processes: that keep to the limit together, each of which may open as many files.
     :ivar open: connections now.
     """
 
-    def __init__(self, counters: ListenerCounters, ports: Callable[[], list[Any]], clock: IReactorTime) -> None:
+    def __init__(
+        self, counters: ListenerCounters, ports: Callable[[], list[Any]], clock: IReactorTime, *, processes: int = 1
+    ) -> None:
         self.open = 0
         self.paused = False
         self._counters = counters
         self._ports = ports
         self._clock = clock
+        self._processes = processes
         self._narrowing = False
         self._told = -inf
         self._complained = False
@@ -59,19 +63,22 @@ class ConnectionLimit:
     def start(self, limit: int) -> None:
         """Keep to *limit* from now on, also at ports that are new; 0 takes it from the files that the process may open."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        possible = connections_for(files)
+        possible = connections_for(files) * self._processes
         self._counters.connections_limit = limit or possible
         if 0 < possible < limit:
-            _log.warn(
-                "--max-connections is {limit}, but the process may open {files} files, which is enough for {possible} "
-                "connections with an exchange on each; raise the limit of files (ulimit -n, LimitNOFILE=) or lower "
-                "--max-connections",
-                limit=limit,
-                files=files,
-                possible=possible,
-            )
+            self._warn(limit, files, possible)
         self._resume()
         self._check()
+
+    def _warn(self, limit: int, files: int, possible: int) -> None:
+        _log.warn(
+            "--max-connections is {limit}, but {who} may open {files} files, which is enough for {possible} connections with an "
+            "exchange on each; raise the limit of files (ulimit -n, LimitNOFILE=) or lower --max-connections",
+            limit=limit,
+            who="the process" if self._processes == 1 else f"each of the {self._processes} workers",
+            files=files,
+            possible=possible,
+        )
 
     def opened(self) -> None:
         """A client has connected."""
@@ -100,6 +107,11 @@ class ConnectionLimit:
         limit = self._counters.connections_limit
         return limit - self.open if limit else inf
 
+    @property
+    def at_once(self) -> float:
+        """How many a port may accept in one call."""
+        return max(1, self.room)
+
     def _check(self) -> None:
         if self.room <= 0:
             self._pause()
@@ -112,10 +124,10 @@ class ConnectionLimit:
     def _narrow(self) -> None:
         """Let no port accept more at once than there is room for."""
         self._narrowing = False
-        room = max(1, self.room)
+        most = self.at_once
         for port in self._ports():
-            if getattr(port, "numberAccepts", 0) > room:
-                port.numberAccepts = room
+            if getattr(port, "numberAccepts", 0) > most:
+                port.numberAccepts = most
 
     def _pause(self) -> None:
         if not self.paused:

@@ -11,14 +11,16 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from .config.differences import Difference, differences
+from .config.differences import Difference, differences, unchangeable
 from .config.keys import TOP_KEYS
 from .config.model import Certificates, Configuration
 from .config.problems import Mistaken, Problem, problems_of
 from .errors import ConfigurationError, ListenError
+from .files import recording
 from .listener import check_endpoints
 from .listeners import Opening, Places
 from .observe.access_log import AccessLog
+from .role import Role
 from .tls.store import CertificateStore
 
 if TYPE_CHECKING:
@@ -38,14 +40,15 @@ def places_of(configuration: Configuration) -> Places:
     )
 
 
-def check_places(configuration: Configuration, reactor: Any) -> None:
+def check_places(configuration: Configuration, reactor: Any, role: Role | None = None) -> None:
     """Whether all descriptions can be read.
 
+    :param role: by which this process listens; by default it is the only one.
     :raises ConfigurationError: names those that cannot.
     """
     places = places_of(configuration)
     acceptor: Any = configuration.certificates  # nothing listens
-    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor)
+    check_endpoints(reactor, places.plain, places.admin, tls_listen=places.secure, acceptor=acceptor, role=role)
 
 
 def log_of(configuration: Configuration, clock: IReactorTime) -> AccessLog | None:
@@ -120,7 +123,11 @@ class _Change:
 
     def _prepare_in_thread(self) -> None:
         """Files are read, and with thousands of routes there is much to make and to compare."""
+        record = recording()
+        if record is not None:
+            record.begin()
         self._made.differences = differences(self._old, self._new)
+        self._problems += unchangeable(self._old, self._new)
         self._try(self._prepare_certificates)
         self._try(self._prepare_site)
 
@@ -162,20 +169,26 @@ class _Change:
             self._abandon()
             self._service.role.withdrawn()
             _refuse("it is stopping")
-        self._apply()
+        try:
+            self._apply()
+        except Exception:
+            self._service.role.withdrawn()
+            raise
         self._service.role.applied()
         return tuple(self._made.differences)
 
     def _prepare_log(self) -> None:
         if self._new.access_log != self._old.access_log:
             log = log_of(self._new, self._service.clock)
-            if log is not None and self._service.bound:
-                log.open()
+            if log is not None:
+                self._service.role.log_made(log)
+                if self._service.bound:
+                    log.open()
             self._made.access_log = log
 
     def _prepare_listeners(self) -> None:
         """After all else has gone well: whoever connects to a new port is to be served."""
-        check_places(self._new, self._service.reactor)
+        check_places(self._new, self._service.reactor, self._service.role)
         if not self._problems:
             self._made.opening = self._open()
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .changes import check_places, places_of, store_of
-from .config.differences import differences
+from .config.differences import differences, unchangeable
 from .config.keys import TOP_KEYS
 from .config.model import Configuration
 from .config.printing import print_configuration
@@ -113,7 +113,8 @@ def _check_written(configuration: Configuration) -> None:
 def _counted(configuration: Configuration) -> str:
     places = places_of(configuration)
     listeners = len(places.plain) + len(places.secure) + (places.admin is not None)
-    counts = (("listener", listeners), ("pool", len(configuration.pools)), ("route", len(configuration.routes)))
+    counts = [("listener", listeners), ("pool", len(configuration.pools)), ("route", len(configuration.routes))]
+    counts += [("worker", configuration.workers)] if configuration.workers > 1 else []
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts)
 
 
@@ -141,6 +142,9 @@ def _plan(options: Options, reactor: Any) -> None:
     if found:
         for line in touched(reactor, old, new):
             _say(line)
+    refused = unchangeable(old, new)
+    if refused:
+        raise Unreadable(file.located(Mistaken(*refused)), ())
 
 
 def _say(line: object) -> None:

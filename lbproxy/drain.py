@@ -14,12 +14,15 @@ from .http1.factory import ServerFactory
 from .proxy.counters import ListenerCounters
 from .settings import Settings
 
-__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "PROGRESS", "Drain", "Running"]
+__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "NEXT_REQUEST", "PROGRESS", "Drain", "Running"]
 
 #: Seconds between two looks at what still runs. The first one comes after the reactor has read what had arrived before.
 DRAIN_LOOK = 0.05
 #: Seconds that a connection gets for its first request: whoever was accepted last has connected to be served.
 FIRST_REQUEST = 1.0
+#: Seconds that an idle connection gets for one more request, whose answer says that the connection ends, where there is somebody
+#: to connect to then: a client that sends a request just when its connection is closed cannot know what became of that.
+NEXT_REQUEST = 5.0
 #: Seconds for which connections are waited for that were dropped. It takes them a turn of the reactor.
 ABORT_GRACE = 1.0
 #: Seconds between two lines in the log on what is still waited for.
@@ -48,6 +51,7 @@ class Drain:
     :param running: what is said in the log of exchanges and tunnels.
     :param listener: ``limited["drain"]`` counts the connections dropped.
     :param close_listeners: closes the ports; its Deferred fires when they are closed.
+    :param patience: seconds for which idle connections may wait for one more request.
     :ivar over: fires when no connection is left, or with :meth:`cancel`.
     """
 
@@ -59,6 +63,7 @@ class Drain:
         settings: Settings,
         clock: Any,
         close_listeners: Callable[[], Deferred[Any]],
+        patience: float = 0.0,
     ) -> None:
         self.over: Deferred[None] = Deferred()
         self._factory = factory
@@ -67,10 +72,11 @@ class Drain:
         self._settings = settings
         self._clock = clock
         self._close_listeners = close_listeners
+        self._patience = patience
         self._delaying: Any = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
-        self._deadline = self._first_requests = self._progress = 0.0
+        self._deadline = self._first_requests = self._next_requests = self._progress = 0.0
         self._hurried = self._dropped = False
 
     def start(self) -> None:
@@ -106,7 +112,8 @@ class Drain:
         self._factory.draining = True
         now = self._clock.seconds()
         self._deadline = now if self._hurried else now + self._settings.drain
-        self._first_requests = now + FIRST_REQUEST
+        self._first_requests = now + max(FIRST_REQUEST, self._patience)
+        self._next_requests = now + self._patience
         self._progress = now + PROGRESS
         self._close_listeners().addBoth(self._closed)
 
@@ -134,7 +141,7 @@ class Drain:
 
     def _close_idle(self, now: float) -> None:
         for connection in list(self._factory.connections):
-            if connection.requests or now >= self._first_requests:
+            if now >= (self._next_requests if connection.requests else self._first_requests):
                 connection.close_if_idle()
 
     def _drop(self) -> None:

@@ -18,10 +18,11 @@ from zope.interface import implementer
 from .errors import ConfigurationError, ListenError
 from .http1.answers import last_answer
 from .http1.factory import ProxyProtocolFactory, SecureFactory
+from .ports import PortGroup, accepting, descriptors, let_go
 from .role import Role
 from .tls.layer import Acceptor, TlsFactory
 
-__all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "where_to_listen"]
+__all__ = ["DEFAULT_LISTEN", "DEFAULT_TLS_LISTEN", "Listener", "check_endpoints", "descriptors_of", "place_of", "where_to_listen"]
 
 #: Connections that wait to be accepted, where a description does not say (``backlog=``). Twisted's 50 makes a burst of clients
 #: that reconnect wait a second or more for a lost SYN (nginx: 511). The system's own limit (net.core.somaxconn) holds as well.
@@ -165,6 +166,12 @@ class _ProxyProtocolEndpoint:
         return self._endpoint.listen(ProxyProtocolFactory(protocolFactory))
 
 
+def place_of(description: str) -> str:
+    """That of the plain endpoint, by which :class:`~lbproxy.role.Role` is asked for it: without ``haproxy:`` before it, and with
+    the backlog."""
+    return _with_backlog(_PROXIED.sub("", description, count=1))
+
+
 def _with_backlog(description: str) -> str:
     kind, *arguments = re.split(r"(?<!\\):", description)
     if kind not in ("tcp", "tcp6", "ssl", "unix") or not all("=" in argument for argument in arguments[1:]):
@@ -183,7 +190,8 @@ class Listener(Service):
     :param factory: makes its connections.
     :param clock: runs what is to happen in the next turn.
     :ivar port: what listens; None while nothing does.
-    :ivar shared: whether another one has the same socket, and goes on with it.
+    :ivar shared: whether others have the same sockets, and go on with them: then what waits is theirs to accept, and the file of
+        a Unix socket, with its lock, is theirs as well.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory, clock: IReactorTime) -> None:
@@ -215,6 +223,7 @@ class Listener(Service):
             return
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._failure = None
+        self.shared = False
         listening: Deferred[IListeningPort] = maybeDeferred(self._endpoint.listen, self.factory)
         self._listening = listening.addCallbacks(self._opened, self._not_opened)
         if self._failure is not None:
@@ -225,13 +234,15 @@ class Listener(Service):
             raise ListenError(f"cannot listen on {self.description}: {reason}") from error
 
     def startService(self) -> None:
-        """Bind, unless that has been done."""
+        """Bind, unless that has been done, and accept."""
         self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
+        if isinstance(self.port, PortGroup):
+            self.port.startListening()
 
     def stopService(self) -> Deferred[None]:
-        """Close the port, if it is open. Fires when it is closed. Connections that wait in its queue are accepted before: they
-        have been made as far as their clients know, and would be reset otherwise."""
+        """Close the port, if it is open. Fires when it is closed. Connections that wait in its queue are accepted before, unless
+        it is :attr:`shared`: they have been made as far as their clients know, and would be reset otherwise."""
         super().stopService()  # type: ignore[no-untyped-call]
         listening, self._listening = self._listening, None
         if listening is None:
@@ -254,20 +265,25 @@ class Listener(Service):
         if port is None:
             return None
         if self.shared:
-            # Twisted would not only close its socket but shut it down, for whoever else has it.
-            port.stopReading()
-            port.socket.close()
-        elif hasattr(port, "doRead"):
+            let_go(port)
+            return None
+        if hasattr(port, "doRead"):
             # Twisted closes its ports in the next turn: this comes right before, so that next to nobody can come between.
             self._clock.callLater(0, _accept_waiting, port)
         closing: Deferred[None] | None = port.stopListening()
         return closing
 
 
+def descriptors_of(listener: Listener) -> list[tuple[int, int]]:
+    """The sockets at which it listens, each with its family, for another process; they stay the listener's. There are none
+    while it does not listen."""
+    return [] if listener.port is None else descriptors(listener.port)
+
+
 def _accept_waiting(port: Any) -> None:
     """Accept what waits in a port's queue. Each ``doRead`` of :class:`twisted.internet.tcp.Port` takes ``numberAccepts`` at most,
     and 20 more the next time; the second call finds what has come during the first."""
-    for _ in range(2):
-        if port.connected:
-            port.numberAccepts = BACKLOG
-            port.doRead()
+    for one in [*accepting(port), *accepting(port)]:
+        if one.connected:
+            one.numberAccepts = BACKLOG
+            one.doRead()

@@ -250,9 +250,25 @@ class Listeners:
 
     # Their ends.
 
-    def close_clients(self) -> Deferred[Any]:
-        """Close those for clients. Fires when they are closed."""
+    def close_clients(self, *, last: bool = True) -> Deferred[Any]:
+        """Close those for clients. Fires when they are closed.
+
+        :param last: whether what waits in their queues is accepted before; otherwise other processes have the sockets, and go on
+            with them. Sockets that are only held for others are closed at once: whoever accepts is to have the last one.
+        """
+        for listener in self.clients:
+            listener.shared = listener.shared or not last
         return DeferredList([listener.stopService() for listener in self.clients], consumeErrors=True)
+
+    def hand_over(self) -> None:
+        """Listen nowhere any more; another process has the sockets of all, the operators' too, and goes on with them: nothing
+        that waits is accepted, and the files of Unix sockets stay, with their locks. Operators' connections end with the answer
+        that is being given."""
+        for listener in self.all:
+            listener.shared = True
+            listener.stopService()
+        if self.admin is not None:
+            self._leave(self.admin)
 
     def end(self) -> None:
         """Drop the operators' connections, and wait for nothing."""

@@ -9,8 +9,9 @@ __all__ = ["EXAMPLES", "GROUPS", "options_help"]
 
 #: Every option, by what it is about.
 GROUPS = {
-    "One file for everything": ("config", "check", "print-config", "explain", "plan", "watch", "state-file", "workers"),
+    "One file for everything": ("config", "check", "print-config", "explain", "plan", "watch", "state-file"),
     "Backends and listeners": ("backends", "listen", "demo"),
+    "All cores": ("workers", "worker-heartbeat"),
     "TLS": (
         "tls-listen", "certificate", "default-certificate", "reject-unknown-names", "tls-profile", "client-ca", "client-auth",
         "certificate-check", "redirect-to-https", "hsts", "backend-ca", "backend-certificate",

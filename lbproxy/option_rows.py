@@ -32,7 +32,8 @@ PARAMETER_ROWS: Sequence[Sequence[str | None]] = [
     ["config", None, None, "TOML file with any of these options, several pools, routes and filters; options win over it"],
     ["explain", None, None, "print what would become of a request, such as 'GET https://shop.example/cart?x=1', and end"],
     ["plan", None, None, "file to come: print what a reload of it would change, and what runs there just now, and end"],
-    ["workers", None, None, "processes that carry exchanges, or auto: one for each core"],
+    ["workers", None, "1", "processes that carry exchanges, up to 256; auto: one a core, or as many as a container's quota"],
+    ["worker-heartbeat", None, "5", "seconds; a worker that has said nothing for twice as long is killed, and replaced"],
     ["state-file", None, None, "file in which what the admin listener was told of backends outlives a restart"],
     *([option, None, default(option), text] for option, text in SETTINGS.items()),
     ["policy", None, DEFAULT_POLICY, f"{', '.join(POLICY_NAMES)}, or a plugin's; with options, hash:key=cookie:user"],
@@ -71,5 +72,6 @@ COMPLETIONS = usage.Completions(
         "policy": usage.CompleteList(POLICY_NAMES),
         "sticky-key-file": usage.CompleteFiles(),
         "tls-profile": usage.CompleteList(PROFILES),
+        "workers": usage.CompleteList(("auto", "1", "2", "4", "8")),
     },
 )

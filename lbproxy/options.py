@@ -30,6 +30,7 @@ from .option_rows import COMPLETIONS, FLAG_ROWS, PARAMETER_ROWS
 from .option_rules import rule_problems
 from .option_tls import tls_problems
 from .option_values import FLAGS, SETTINGS, SIZES, value
+from .option_workers import worker_problems
 from .policies import policy_maker
 from .settings import Settings
 
@@ -215,6 +216,7 @@ class Options(usage.Options):
         problems = [
             *self._check_without_file(),
             *self._check_settings(),
+            *worker_problems(self),
             *self._check_policy(),
             *self._check_probe(),
             *self._check_backends(),

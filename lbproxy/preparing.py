@@ -209,7 +209,12 @@ class Preparation:
         around = self._around
         count = _counting(counts, *more)
         context = FilterContext(
-            reactor=around.reactor, clock=around.clock, random=around.random, settings=self._new.settings, count=count
+            reactor=around.reactor,
+            clock=around.clock,
+            random=around.random,
+            settings=self._new.settings,
+            count=count,
+            workers=around.role.workers,
         )
         made = self._try(path, field_keys(type(spec)) if attrs.has(type(spec)) else (), _made_of, spec, context)
         if made is None:

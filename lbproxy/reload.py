@@ -81,9 +81,11 @@ class Reloader:
     :param clock: gives the time, and runs what is to be done from time to time.
     :param in_thread: runs a function in a thread and gives its result by a Deferred.
     :ivar read_at: when what is gone by was read, or given, in seconds since the epoch.
+    :ivar silent: whether only mistakes of ours are told: somebody else says what becomes of configurations.
     :ivar source: where configurations come from; None: from the application alone.
     :ivar watching: whether the source is looked at every :data:`LOOK` seconds, and read when it has changed and is quiet.
     :ivar last: what came of the last reload; None: there was none.
+    :ivar told: is called with True when one begins, and with False when it has ended.
     :ivar counts: how many there were, by how they ended (:data:`~lbproxy.tls.watch.RESULTS`).
     """
 
@@ -95,7 +97,8 @@ class Reloader:
         in_thread: _In_thread,
     ) -> None:
         self.source: Source | None = None
-        self.watching = False
+        self.watching = self.silent = False
+        self.told: Callable[[bool], None] = lambda begins: None
         self.read_at: float = clock.seconds()
         self.last: ReloadResult | None = None
         self.counts = dict.fromkeys(RESULTS, 0)
@@ -172,6 +175,7 @@ class Reloader:
         if self._busy or self._wanted is None:
             return
         self._busy = True
+        self.told(True)
         give, self._wanted = self._wanted, None
         asked, self._asked = self._asked, []
         of_file = give == self._read
@@ -185,7 +189,9 @@ class Reloader:
         if of_file and self.source is not None:
             self.source.served()
         self.read_at = self._clock.seconds()
-        if differences:
+        if self.silent:
+            pass
+        elif differences:
             _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
         else:
             _log.info("the configuration is as it was")
@@ -198,7 +204,8 @@ class Reloader:
         if text != self._told:  # a file that stays as it is is said once
             self._told = text
             if failure.check(LBProxyError):
-                _log.error("the configuration cannot be changed, all stays as it is:\n{errors}", errors=text)
+                if not self.silent:
+                    _log.error("the configuration cannot be changed, all stays as it is:\n{errors}", errors=text)
             else:
                 _log.failure("the configuration cannot be changed", failure)
         return self._count(ReloadResult(self._clock.seconds(), False, tuple(text.splitlines())))
@@ -210,6 +217,7 @@ class Reloader:
 
     def _end(self, result: ReloadResult, asked: list[Deferred[ReloadResult]]) -> None:
         self._busy = False
+        self.told(False)
         for waiting in asked:
             waiting.callback(result)
         self._begin()

@@ -17,7 +17,7 @@ from twisted.web.resource import IResource, Resource
 from .balance.backend import Backend
 from .balance.pool import Pool
 from .config.differences import Difference, differences
-from .config.in_python import completed
+from .config.in_python import alone, completed
 from .config.model import Configuration
 from .errors import ConfigurationError
 from .http1.head import MessageLimits, RequestHead
@@ -217,4 +217,4 @@ def _for_a_tree(configuration: Configuration) -> Configuration:
     if given:
         why = "it was given, which is for a LoadBalancerService; of a resource, the tree has it"
         raise ConfigurationError("\n".join(f"{name}: {why}" for name in given))
-    return completed(configuration)
+    return completed(alone(configuration))

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .balance.backend import Backend
     from .balance.pool import Pool
     from .config.model import Configuration
+    from .observe.access_log import AccessLog
+    from .observe.processes import Workers
+    from .proxy.balancer import Balancer
+    from .proxy.exchange import Exchange
 
 __all__ = ["Role"]
 
@@ -27,25 +31,38 @@ class Role:
     :ivar tells_changes: whether changes of backends' states are written to the log here.
     :ivar members: tells the site's pools whom they consist of; None: the service's own
         :class:`~lbproxy.members.Memberships`.
+    :ivar workers: processes that carry exchanges, this one among them.
+    :ivar make_limit: makes what keeps the number of clients' connections, as :class:`~lbproxy.admission.ConnectionLimit` is
+        made; None: one of those.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
+    :ivar inherited: listening sockets that a program before this one has handed on
+        (:class:`lbproxy.workers.inherited.Inherited`); None: there are none.
+    :ivar handed_over: whether this process has handed on its own: another one accepts what waits in their queues.
     """
 
     probes = True
     tells_changes = True
     members: Any = None
+    workers: int = 1
+    make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
+    inherited: Any = None
+    handed_over = False
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The endpoint of a clients' listener, without ``haproxy:`` before it.
 
         :raises Exception: for what cannot be read.
         """
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return self._endpoint(reactor, description)
 
     def operators_endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """The same of the operators' listener."""
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return self._endpoint(reactor, description)
+
+    def _endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
+        make = serverFromString if self.inherited is None else self.inherited.endpoint
+        endpoint: IStreamServerEndpoint = make(reactor, description)
         return endpoint
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
@@ -54,6 +71,9 @@ class Role:
 
     def welcome(self, pool: Pool) -> None:
         """There is this pool from now on."""
+
+    def attend(self, balancer: Balancer) -> None:
+        """There is this balancer from now on, of a pool that has been welcomed."""
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
@@ -69,6 +89,31 @@ class Role:
 
     def withdrawn(self) -> None:
         """After it was agreed, it turned out that it cannot be gone by."""
+
+    def serving(self, say: Callable[[], object]) -> None:
+        """The service has been started.
+
+        :param say: writes to the log that it serves.
+        """
+        say()
+
+    def certificates_read(self) -> None:
+        """Other certificates than before are served from now on: their files were read anew."""
+
+    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """What each of the clients' exchanges is handed to, instead of *forward*, to which it goes on."""
+        return forward
+
+    def log_made(self, log: AccessLog) -> None:
+        """There is to be this access log; it is not open yet."""
+
+    def refresh(self) -> Deferred[None]:
+        """Fires, in a second at most, when what is counted here has come up to now."""
+        return succeed(None)
+
+    def processes(self) -> Workers | None:
+        """The other processes that carry exchanges; None: this one does."""
+        return None
 
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).

@@ -18,7 +18,7 @@ from .admission import ConnectionLimit
 from .balance.backend import Backend
 from .balance.pool import Pool
 from .changes import change, log_of, places_of, store_of
-from .config.in_python import completed
+from .config.in_python import alone, completed
 from .config.model import Configuration
 from .explaining import explained
 from .http1.factory import ServerFactory
@@ -71,6 +71,7 @@ class LoadBalancerService(ServiceLife):
     :param observers: are told of every finished exchange.
     :raises ConfigurationError: for descriptions that cannot be read; it names all of them.
     :ivar printed: gives the configuration as a file, without secrets, for ``/config``; None: there is none to be shown.
+    :ivar upgrader: goes over to a new program, where there is somebody who can; for ``/upgrade``.
     :ivar configuration: what it was made of, or changed to since; None: it was not made of any.
     :ivar site: what stands behind the listeners.
     :ivar listeners: where it listens.
@@ -139,11 +140,13 @@ class LoadBalancerService(ServiceLife):
         :param role: what this process has to do of it, where several are one load balancer; by default all.
         :raises ConfigurationError: for what cannot be used; it names all of it.
         """
+        configuration = completed(alone(configuration) if role is None else configuration)
         role = Role() if role is None else role
-        configuration = completed(configuration)
         service = cls.__new__(cls)
         time = reactor if clock is None else clock
         log = log_of(configuration, time)
+        if log is not None:
+            role.log_made(log)
         members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
@@ -176,6 +179,7 @@ class LoadBalancerService(ServiceLife):
         self.site = site = resource.site
         self.configuration: Configuration | None = None
         self.printed: Callable[[], str] | None = None
+        self.upgrader: Any = None
         self.access_log = access_log
         self.certificates: CertificateStore | None = None
         self.watch: CertificateWatch | None = None
@@ -186,9 +190,10 @@ class LoadBalancerService(ServiceLife):
         self.counters = resource.counters
         self.factory = ServerFactory(resource, site.settings, self.clock.seconds, site.router.sweep.watched, self.counters)
         self.listeners = Listeners(self, reactor, self.clock, self.factory, lambda: self._admin_site, role)
-        self.limit = ConnectionLimit(self.counters, self.listeners.ports, self.clock)
+        self.limit = (role.make_limit or ConnectionLimit)(self.counters, self.listeners.ports, self.clock)
         self.factory.gate = self.limit
         self.reloader = Reloader(partial(change, self), self._read_certificates, self.clock, self.in_thread)
+        self.reloader.silent = not role.tells_changes
         self._observers = observers
         self._made = self.clock.seconds()
         self._admin_site = AdminSite(Resource(), self.clock)
@@ -216,6 +221,7 @@ class LoadBalancerService(ServiceLife):
         watch = self.watch
         if watch is None and (certificates is not None or backends):
             self.watch = CertificateWatch(certificates, self.clock, interval, backends=backends, in_thread=self.in_thread)
+            self.watch.on_read = self.role.certificates_read
             if self.running:
                 self.watch.start()
         elif watch is not None and (watch.store, list(watch.backends), watch.interval) != (certificates, backends, interval):
@@ -236,8 +242,11 @@ class LoadBalancerService(ServiceLife):
             state_file=self.state_file,
             reloader=None if configuration is None else self.reloader,
             explain=None if configuration is None else partial(explained, self.site, configuration),
+            upgrader=lambda: self.upgrader,
             started=self._made,
             configuration=self.printed,
+            refresh=self.role.refresh,
+            processes=self.role.processes,
         ).resource
 
     def keep_state(self, path: str) -> None:

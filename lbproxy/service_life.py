@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from .drain import Drain
+from .drain import NEXT_REQUEST, Drain
 from .listeners import close_all
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ class ServiceLife(MultiService):
         if self.state_file is not None:
             self.state_file.start()
         self.reloader.start()
+        self.role.serving(self._say_serving)
+
+    def _say_serving(self) -> None:
         _log.info(
             "serving {listen} from {count} backends, at most {limit} client connections",
             listen=self.listeners.described(),
@@ -126,6 +130,13 @@ class ServiceLife(MultiService):
             self._drain.end_now()
         return stopped
 
+    def hand_over(self) -> None:
+        """Listen nowhere any more, for another process has the sockets, and goes on with what waits there. The connections that
+        there are go on until :meth:`stopService`, which is to follow; its drain has no ``drain_delay`` then, and
+        lets idle connections have one more request."""
+        self.role.handed_over = True
+        self.listeners.hand_over()
+
     @property
     def draining(self) -> bool:
         """Whether it has been told to stop, and something still runs."""
@@ -142,8 +153,10 @@ class ServiceLife(MultiService):
         drain.start()
 
     def _own_drain(self) -> Drain:
-        settings, close = self.site.settings, self.listeners.close_clients
-        return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close)
+        settings, close, patience = self.site.settings, self.listeners.close_clients, 0.0
+        if self.role.handed_over:
+            settings, patience = attrs.evolve(settings, drain_delay=0.0), NEXT_REQUEST
+        return Drain(self.factory, _Totals(self.site), self.counters, settings, self.clock, close, patience)
 
     def _close(self, _: object) -> None:
         """Close what is not a listener or a client's connection, unless it was started again meanwhile."""

@@ -240,6 +240,7 @@ class Site:
     def _welcome(self, balancer: Balancer) -> None:
         balancer.wake = lambda: self._wake(balancer)
         self._role.welcome(balancer.pool)
+        self._role.attend(balancer)
         balancer.pool.observers += [one for one in self._watchers if one not in balancer.pool.observers]
 
     def _leave(self, balancer: Balancer) -> None:
@@ -278,7 +279,7 @@ class Site:
 
     def _open(self) -> None:
         """Let exchanges enter where they are to: where there is nothing to choose, they do not pay for it."""
-        self.forward = self._choose() if self.running else self._begin
+        self.forward = self._role.entrance(self._choose()) if self.running else self._begin
         for balancer in self.balancers.values() if self.running else ():
             if not balancer.running:
                 balancer.start()

@@ -26,7 +26,7 @@ from .errors import ConfigurationError
 from .files import read_text, write_whole
 from .members import Memberships
 
-__all__ = ["RETRY_DELAY", "STATE_LIMIT", "VERSION", "WRITE_DELAY", "StateFile", "read_state", "state_text"]
+__all__ = ["RETRY_DELAY", "STATE_LIMIT", "VERSION", "WRITE_DELAY", "StateFile", "read_state", "state_of", "state_text"]
 
 #: The version of what is written. Another one is not read.
 VERSION = 1
@@ -178,15 +178,24 @@ def read_state(path: str) -> dict[str, Overlay]:
     :raises ConfigurationError: it cannot be read, or is something else; begins with the path.
     """
     try:
-        whole = json.loads(read_text(path, STATE_LIMIT))
-        if whole["version"] != VERSION:
-            raise ConfigurationError(f"{path}: it has version {whole['version']!r}; version {VERSION} is read")
-        return {name: _overlay(said) for name, said in whole["pools"].items()}
+        return state_of(read_text(path, STATE_LIMIT))
     except ConfigurationError as error:
         text = str(error)
         raise ConfigurationError(text if text.startswith(path) else f"{path}: {text}") from None
+
+
+def state_of(text: str) -> dict[str, Overlay]:
+    """What was written, from its text.
+
+    :raises ConfigurationError: it is something else.
+    """
+    try:
+        whole = json.loads(text)
+        if whole["version"] != VERSION:
+            raise ConfigurationError(f"it has version {whole['version']!r}; version {VERSION} is read")
+        return {name: _overlay(said) for name, said in whole["pools"].items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: it is no state file ({type(error).__name__}: {error})") from None
+        raise ConfigurationError(f"it is no state file ({type(error).__name__}: {error})") from None
 
 
 def _overlay(said: Mapping[str, Any]) -> Overlay:

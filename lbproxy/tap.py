@@ -6,25 +6,32 @@ help and for a shell's completion, and which reactor it is to be is twistd's aff
 
 from __future__ import annotations
 
+import atexit
+import os
 import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.usage import UsageError
 
 from .balance.backend import Backend
 from .config.model import Configuration
 from .errors import ConfigurationError, LBProxyError, ListenError
 from .options import Options as OptionsAlone
+from .upgrade.word import give_up, tell_predecessor, word
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
+    from .upgrade.program import Program
 
 __all__ = ["CannotStart", "Options", "makeService", "raise_file_limit"]
 
@@ -42,6 +49,7 @@ class CannotStart(SystemExit, Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.code = 1
+        tell_predecessor(message)
         _log.critical("{message}", message=message)
         if sys.__stderr__ is not None:
             sys.__stderr__.write(f"twistd lbproxy: {message}\n")
@@ -90,20 +98,26 @@ def on_signals(
 
 class _UnderTwistd(MultiService):
     """Holds the load balancer, turns what it cannot start for into one message to the operator, reads its files anew on
-    ``SIGHUP``, and takes a second signal to end, which Twisted answers with an error, for the wish to wait no longer.
+    ``SIGHUP``, has a new program take over on ``SIGUSR2``, and takes a second signal to end, which Twisted answers with an error,
+    for the wish to wait no longer.
 
+    :param program: knows the one before, and starts the next.
     :ivar balancers: whose files are meant.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, program: Program) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.balancers: list[LoadBalancerService] = []
         self._reactor = reactor
+        self._program = program
         self._restore_hangup: Callable[[], None] = lambda: None
+        self._restore_upgrade: Callable[[], None] = lambda: None
 
     def privilegedStartService(self) -> None:
         raise_file_limit()
+        self._program.begins()
         self._hear_hangups()  # who sends one while it starts means its files, not its end
+        self._restore_upgrade = on_signals(self._reactor, self._program.upgrade, [signal.SIGUSR2])
         try:
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except Exception as error:
@@ -118,6 +132,7 @@ class _UnderTwistd(MultiService):
         self._hear_hangups()
         super().startService()  # type: ignore[no-untyped-call]
         self._hear_hangups()  # of a demo the files are known now
+        self._program.started()
 
     def _hear_hangups(self) -> None:
         """Who started it with nohup wants it to outlive the terminal, and so it does; where there are files to be read anew, that
@@ -131,7 +146,7 @@ class _UnderTwistd(MultiService):
             balancer.reloader.reload()
 
     def stopService(self) -> Deferred[Any]:
-        stopping: Deferred[Any] = maybeDeferred(super().stopService)
+        stopping: Deferred[Any] = self._program.stop(partial(maybeDeferred, super().stopService))
         stopping.addBoth(self._stopped)
         if not stopping.called:
             _log.info("stopping; another SIGTERM or SIGINT ends it at once")
@@ -141,12 +156,32 @@ class _UnderTwistd(MultiService):
 
     def _stopped(self, result: Any) -> Any:
         self._restore_hangup()
-        self._restore_hangup = lambda: None
+        self._restore_upgrade()
+        self._restore_hangup = self._restore_upgrade = lambda: None
         return result
 
     def _stop_now(self) -> None:
         _log.info("another signal: nothing is waited for any longer")
         super().stopService()  # type: ignore[no-untyped-call]
+
+
+def _end_unstarted(reactor: Any, failure: Failure) -> None:
+    """What it is to serve with cannot begin: end, with a message and status 1."""
+    CannotStart(failure.getErrorMessage())  # which says it; raised in here, it would only be logged
+    end_with_status(reactor, 1)
+
+
+def end_with_status(reactor: Any, status: int) -> None:
+    """Stop in order, with another exit status than twistd's 0: it returns from ``reactor.run()``, removes its pidfile and ends,
+    and nothing of that can be told a status."""
+
+    def end() -> None:
+        atexit.unregister(end)
+        atexit._run_exitfuncs()
+        os._exit(status)
+
+    atexit.register(end)
+    reactor.callWhenRunning(reactor.stop)
 
 
 class Options(OptionsAlone):
@@ -159,7 +194,12 @@ class Options(OptionsAlone):
         :raises usage.UsageError: with everything that is wrong, a line each.
         :raises SystemExit: when something was asked, and has been answered.
         """
-        super().parseOptions(options)
+        try:
+            super().parseOptions(options)
+        except (UsageError, SystemExit) as error:
+            if isinstance(error, UsageError) or isinstance(error.code, str):
+                tell_predecessor(str(error))
+            raise
         if self.asked and self.parent is not None:
             from twisted.internet import reactor
 
@@ -175,16 +215,28 @@ def makeService(options: Options) -> IService:
 
     from .changes import check_places
     from .demo import DemoService
+    from .role import Role
     from .service import LoadBalancerService
-    from .workers.supervisor import supervised
+    from .upgrade.predecessor import Predecessor
+    from .upgrade.program import Program
+    from .workers.supervisor import SupervisorRole, supervised
 
-    service: Any = _UnderTwistd(reactor)
+    before = _predecessor(Predecessor)
+    program = Program(reactor, None if options["demo"] else options.parent, before)
+    service: Any = _UnderTwistd(reactor, program)
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
+        several = configuration.workers > 1
+        role: Any = SupervisorRole(configuration.workers) if several else Role()
+        if before is not None:
+            before.prepare(role)
         certificates = options["certificates"]  # which are read already, unless a file names them
-        make = supervised if configuration.workers > 1 else LoadBalancerService.of
-        made = make(configuration, reactor=reactor, certificates=certificates, source=options.file)
+        make: Any = partial(supervised, cannot_start=partial(_end_unstarted, reactor)) if several else LoadBalancerService.of
+        made: LoadBalancerService = make(
+            configuration, reactor=reactor, certificates=certificates, source=options.file, role=role
+        )
         made.printed = None if options["demo"] else options.printed
+        program.of(made)
         service.balancers.append(made)
         return made
 
@@ -200,9 +252,18 @@ def makeService(options: Options) -> IService:
         else:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
-        sys.exit(f"twistd lbproxy: {_all_mistakes(options, reactor, error)}")
+        give_up(_all_mistakes(options, reactor, error))
     under_twistd: IService = service
     return under_twistd
+
+
+def _predecessor(make: Callable[[Any], Any]) -> Any:
+    """The program that has started this one, with what it has handed on; None: there is none."""
+    given = word()
+    try:
+        return None if given is None else make(given)
+    except LBProxyError as error:
+        give_up(str(error))
 
 
 def _all_mistakes(options: Options, reactor: Any, first: LBProxyError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import ssl
 import sys
@@ -170,6 +171,34 @@ class ThreeBackends(ExampleCase):
         self.assertEqual({answer.status for answer in after}, {200})
         eventually("it is taken out", lambda: running.up() == 2)
         self.assertEqual({send(connection, "/x").backend for _ in range(30)}, {"a", "c"})
+
+
+class AllCores(ExampleCase):
+    """all_cores.toml, with two cores."""
+
+    def test_several_processes_answer_as_one(self) -> None:
+        """Whoever is asked; when one is killed, the next connections are served by those that are left and by its successor."""
+        backends = self.backends("abcd")
+        put = {f"10.0.0.{number}:8000": backend.place for number, backend in enumerate(backends, 1)}
+        put['workers = "auto"'] = "workers = 2"
+        put["/etc/lbproxy/certificates"] = str(Path(self.pem("shop.example")).parent)
+        running = Running(self, "all_cores.toml", ["tcp:80", "tcp:443", "tcp:8081"], put)
+
+        def workers() -> list[str]:
+            pid = running.process.pid
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+        def seen() -> set[str]:
+            answers = [send(self.over_tls(running.ports["tcp:443"], "shop.example"), "/x") for _ in range(20)]
+            self.assertEqual({answer.status for answer in answers}, {200})
+            return {answer.backend for answer in answers}
+
+        first = eventually("there are two workers", lambda: found if len(found := workers()) == 2 else [])
+        self.assertLessEqual(seen(), set("abcd"))
+        self.assertEqual(ask(running.ports["tcp:80"], "/x", Host="shop.example").status, 308)
+        os.kill(int(first[0]), signal.SIGKILL)
+        eventually("it is replaced", lambda: len(workers()) == 2 and first[0] not in workers())
+        seen()
 
 
 class Canary(ExampleCase):

@@ -9,8 +9,21 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbproxy import files
 from lbproxy.errors import ConfigurationError
-from lbproxy.files import FileStamp, read_text, write_whole
+from lbproxy.files import (
+    FileStamp,
+    exists,
+    is_directory,
+    lend,
+    names_in,
+    opened,
+    read_text,
+    record,
+    recording,
+    stamp,
+    write_whole,
+)
 
 
 class FileCase(SynchronousTestCase):
@@ -124,3 +137,70 @@ class WriteWholeTests(FileCase):
         part.write_text("half")
         write_whole(str(self.path), b"two")
         self.assertEqual((self.path.read_bytes(), part.exists()), (b"two", False))
+
+
+class LendingTests(FileCase):
+    """What one process has read is used by others, which may not."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(lend, {})
+        self.addCleanup(files._records.clear)
+
+    def read(self) -> bytes:
+        """What it says."""
+        with opened(str(self.path)) as file:
+            return file.read()
+
+    def test_nothing_is_kept_unless_somebody_wants_it(self) -> None:
+        """There are no copies of secrets in a process that is the only one."""
+        self.read()
+        self.assertIsNone(recording())
+
+    def test_what_was_read_is_kept_when_it_is_gone_by(self) -> None:
+        """Not before, and not what could not be used; texts such as a state file are nobody's."""
+        path, kept = str(self.path), record()
+        self.read()
+        self.assertEqual((kept.kept, kept.newest()), ({}, {path: b"one\n"}))
+        kept.keep()
+        self.put("two\n")
+        self.read()
+        self.assertEqual((kept.kept, kept.newest()), ({path: b"one\n"}, {path: b"two\n"}))
+        kept.begin()
+        kept.keep()
+        read_text(path, 100)
+        self.assertEqual(kept.newest(), {path: b"one\n"})
+
+    def test_what_was_lent_is_what_is_there(self) -> None:
+        """Whatever really is; and its stamp changes with it alone."""
+        path = str(self.path)
+        lend({path: b"lent"})
+        before = stamp(path)
+        self.put("two\n")
+        self.assertEqual((self.read(), stamp(path)), (b"lent", before))
+        lend({path: b"more"})
+        self.assertEqual(self.read(), b"more")
+        self.assertNotEqual(stamp(path), before)
+        lend({})
+        self.assertEqual(self.read(), b"two\n")
+
+    def test_directories_are_lent_too(self) -> None:
+        """The names in them, hidden ones and directories left out."""
+        folder = str(self.path) + "s"
+        os.mkdir(folder)
+        for name in ("b", "a", ".hidden"):
+            Path(folder, name).write_text("")
+        os.mkdir(os.path.join(folder, "c"))
+        kept = record()
+        self.assertEqual(names_in(folder, 10), ["a", "b"])
+        contents = kept.newest()
+        os.rename(folder, f"{folder}.old")
+        self.assertFalse(is_directory(folder))
+        lend(contents)
+        self.assertEqual((is_directory(folder), exists(folder), names_in(folder, 10)), (True, True, ["a", "b"]))
+
+    def test_what_is_too_large_is_not_kept(self) -> None:
+        """It is read all the same."""
+        self.patch(files, "LENT_LIMIT", 3)
+        kept = record()
+        self.assertEqual((self.read(), kept.newest()), (b"one\n", {}))

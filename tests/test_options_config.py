@@ -356,6 +356,47 @@ class Asked(FileCase):
         code, _ = self.answer("--config", self.write(ONE), "--plan", path)
         self.assertTrue(code.startswith(f"{path}:2: listen: 'x' was given"), code)
 
+    def test_plan_says_what_a_reload_cannot_do(self) -> None:
+        """Another number of workers: beside all that would change otherwise, and with its place."""
+        to_come = self.write("retries = 2\nworkers = 4\n" + ONE)
+        code, said = self.answer("--config", self.write(ONE), "--plan", to_come)
+        how = "it can be changed by an upgrade (SIGUSR2, POST /upgrade) or a restart, not by a reload"
+        self.assertEqual(code, f"{to_come}:2: workers: {how}")
+        self.assertIn("settings: retries 3 -> 2\n", said)
+        self.assertIn(f"workers: 1 -> 4 ({how})\n", said)
+
+    def test_print_and_check_workers(self) -> None:
+        """What is printed reads back: a number, or that there is to be one for each core; the check counts them."""
+        with patch("lbproxy.config.model.cores", return_value=3):
+            for words, line in (
+                (["-b", "a:1", "--workers", "2", "--worker-heartbeat", "1.5"], "workers = 2  # --workers\nworker-heartbeat = 1"),
+                (["-b", "a:1", "--workers", "auto"], 'workers = "auto"  # --workers, 3 here\nworker-heartbeat = 5.0  # default'),
+                (["--config", self.write('workers = "auto"\n' + ONE)], 'workers = "auto"  # '),
+                (["--config", self.write("workers = 7\n" + ONE), "--workers", "auto"], 'workers = "auto"  # --workers'),
+            ):
+                _, text = self.answer(*words, "--print-config")
+                self.assertIn(line, text)
+                self.assertEqual(read_text(text).configuration, parse(*words).configuration())
+                _, text = self.answer(*words, "--check")
+                self.assertRegex(text, r" [23] workers\n")
+        _, text = self.answer("-b", "a:1", "--check")
+        self.assertNotIn("worker", text)
+
+    def test_workers_in_a_file(self) -> None:
+        """From a variable as well, which is a text; what is mistaken is said with its place."""
+        with patch.dict(os.environ, {"LB_WORKERS": "5"}):
+            path = self.write('workers = "${LB_WORKERS}"\n' + ONE)
+            self.assertEqual(parse("--config", path).configuration().workers, 5)
+        path = self.write('workers = "5"\nworker-heartbeat = 0\n' + ONE)
+        error = self.assertRaises(UsageError, parse, "--config", path)
+        self.assertEqual(
+            str(error).splitlines(),
+            [
+                f"{path}:1: workers: '5' was given; allowed is a whole number from 1 to 256, or 'auto' for one a core",
+                f"{path}:2: worker-heartbeat: 0 was given; allowed is a number of seconds from 0.1 to 3600",
+            ],
+        )
+
     def test_print(self) -> None:
         """What is printed is a file that reads back as the same, of options alone as well."""
         for words in (["--config", self.write(FILE), "--head-limit", "32k"], ["-b", "a:1,b:2:weight=3", "--retries", "9"]):

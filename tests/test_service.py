@@ -78,6 +78,7 @@ class Port:
     def close(self) -> None:
         """A shared socket is closed, not shut down, when nobody reads it."""
         assert self.paused
+        self.open = False
 
     def fileno(self) -> int:
         """What it is known by."""

@@ -18,6 +18,7 @@ from lbproxy.config.in_python import completed
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.errors import ConfigurationError
 from lbproxy.reload import ReloadResult
+from lbproxy.resource import LoadBalancerResource
 from lbproxy.routing.filters.error_pages import ErrorPages
 from lbproxy.routing.model import Match, Route
 from lbproxy.service import LoadBalancerService
@@ -127,6 +128,13 @@ class Making(ReloadCase):
         error = self.assertRaises(ConfigurationError, LoadBalancerService.of, wrong, reactor=self.reactor)
         self.assertIn("--listen: 'x' was given", str(error))
         self.assertEqual(self.reactor.ports, [])
+
+    def test_several_workers_are_for_twistd(self) -> None:
+        """An application is one process."""
+        why = "workers: 2 was given; several workers are for twistd lbproxy; allowed is 1"
+        for make in (LoadBalancerService.of, LoadBalancerResource.of):
+            error = self.assertRaises(ConfigurationError, make, Configuration(pools=(POOL,), workers=2), reactor=self.reactor)
+            self.assertEqual(str(error), why)
 
     def test_what_is_left_open_is_said(self) -> None:
         """Routes get names, and pools the site's settings, on a reload as well."""
@@ -253,6 +261,18 @@ class Listening(ReloadCase):
         for part in ("certificate: '/missing'", "access-log: ", "listen: 'x'"):
             self.assertTrue(any(part in line for line in result.errors), (part, result.errors))
         self.assertEqual([port.number for port in self.reactor.ports], [80])
+
+    def test_how_many_workers_there_are_stays(self) -> None:
+        """It is said beside every other mistake; and how long one may say nothing changes."""
+        service = self.serving()
+        missing = Certificates(files=("/missing",))
+        wanted = attrs.evolve(PLAIN, workers=3, certificates=missing, tls_listen=("tcp:443",), worker_heartbeat=1.0)
+        how = "it can be changed by an upgrade (SIGUSR2, POST /upgrade) or a restart, not by a reload"
+        self.assertEqual(
+            self.reload(service, wanted).errors, (f"workers: {how}", "certificate: '/missing' cannot be read")
+        )
+        self.assertEqual(service.configuration, completed(PLAIN))
+        self.assert_changed(service, attrs.evolve(PLAIN, worker_heartbeat=1.0))
 
     def test_before_it_is_started(self) -> None:
         """There is nothing to be opened yet; then it listens where it was told last."""

@@ -38,6 +38,7 @@ from lbproxy.option_help import EXAMPLES, GROUPS
 from lbproxy.service import LoadBalancerService
 from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_signals, raise_file_limit
 from lbproxy.tls.backends import BackendTls
+from lbproxy.upgrade.program import Program
 
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
@@ -52,6 +53,8 @@ DEFAULTS: dict[str, Any] = {
     "print-config": False,
     "state-file": None,
     "watch": False,
+    "workers": 1,
+    "worker-heartbeat": 5.0,
     "backend-ca": None,
     "backend-certificate": None,
     "certificate": [],
@@ -231,6 +234,24 @@ class OptionsTests(SynchronousTestCase):
             response_timeout=600.0,
             idle_timeout=1000.0,
         )
+
+    def test_workers(self) -> None:
+        """A number, or one for each core; and how often they give a sign of life."""
+        self.assert_options("-b 10.0.0.1:8000 --workers 256 --worker-heartbeat 0.1", workers=256, worker_heartbeat=0.1)
+        with patch("lbproxy.config.model.cores", return_value=6):
+            self.assert_options("-b 10.0.0.1:8000 --workers auto", workers=6)
+        self.assertEqual(parse("-b", "a:1", "--workers", "3", "--worker-heartbeat", "1").configuration().workers, 3)
+
+    def test_mistaken_workers(self) -> None:
+        """What was given, and what is allowed."""
+        number, seconds = "a whole number from 1 to 256, or 'auto' for one a core", "a number of seconds from 0.1 to 3600"
+        for option, allowed, texts in (
+            ("workers", number, ("0", "257", "-1", "2.0", "1_0", "all", "")),
+            ("worker-heartbeat", seconds, ("0", "3601", "nan", "inf", "5s", "")),
+        ):
+            for text in texts:
+                error = self.assertRaises(UsageError, parse, "-b", "a:1", f"--{option}={text}")
+                self.assertEqual(str(error), f"--{option}: {text!r} was given; allowed is {allowed}")
 
     def test_times_and_counts_at_the_edge(self) -> None:
         """Time-outs, rates and counts; nought where it means that there is no limit, or no time."""
@@ -824,7 +845,7 @@ class SignalTests(SynchronousTestCase):
 
     def test_what_stops_at_once_needs_none(self) -> None:
         """Handlers are set while something is waited for, and at no other time."""
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         service.startService()
         self.successResultOf(service.stopService())
 
@@ -837,7 +858,7 @@ class SignalTests(SynchronousTestCase):
                 stops.append(Deferred())
                 return stops[-1]
 
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         Slow().setServiceParent(service)
         service.startService()
         stopping = service.stopService()
@@ -860,7 +881,7 @@ class SignalTests(SynchronousTestCase):
             def reload(self) -> None:
                 case.acted.append("read")
 
-        service = _UnderTwistd(self)
+        service = _UnderTwistd(self, Program(self, None))
         balancer: Any = Balancer()
         balancer.setServiceParent(service)
         service.balancers.append(balancer)

@@ -34,6 +34,7 @@ class Order:
     :ivar upgrades: whether WebSockets are to pass; some must be told.
     :ivar certificate: a file with key and chain, to speak TLS with clients and nothing else; None: without TLS. lbproxy
         takes a folder of such files as well.
+    :ivar workers: processes, or threads, that are to carry the traffic.
     """
 
     port: int
@@ -44,6 +45,7 @@ class Order:
     policy: str = ""
     upgrades: bool = False
     certificate: Path | None = None
+    workers: int = 1
 
     def write(self, name: str, text: str) -> str:
         """Put a file into the directory; return its path."""

@@ -18,13 +18,14 @@ from bench.connecting import HOST
 from bench.scenarios import HEALTH_INTERVAL
 
 NGINX_CONFIG = """\
-# On: one worker, keep-alive on both sides, X-Forwarded-For, stub_status, per-request failure counting
+# On: one worker unless told otherwise, and then a socket for each of them (reuseport), as lbproxy has; keep-alive on both
+# sides, X-Forwarded-For, stub_status, per-request failure counting
 # (max_fails). Not on: health checks of its own accord, which this nginx does not have. Access log and WebSockets:
 # only where measured. Buffers are as nginx has them by default; larger ones (8 of 64 KiB) cost less a 1 MiB body.
 # TLS: only where measured, with session tickets, on by default, and no cache.
 {user}
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {directory}/nginx.pid;
 error_log stderr error;
 events {{ worker_connections {connections}; }}
@@ -46,7 +47,7 @@ http {{
     keepalive_timeout {keep_alive}s;
   }}
   server {{
-    listen {host}:{port}{ssl} backlog=4096;
+    listen {host}:{port}{ssl}{reuseport} backlog=4096;
 {certificate}
     location = /stub_status {{ stub_status; }}
     location / {{
@@ -72,11 +73,11 @@ NGINX_TLS = """\
     ssl_protocols TLSv1.2 TLSv1.3;"""
 
 HAPROXY_CONFIG = """\
-# On: one thread, keep-alive on both sides, X-Forwarded-For, TCP health checks, its counters and Prometheus
+# On: one thread unless told otherwise, keep-alive on both sides, X-Forwarded-For, TCP health checks, its counters and Prometheus
 # page. Access log: only where it is measured (option httplog, to standard output, which goes to a file). TLS: only
 # where measured, with session tickets, on by default.
 global
-  nbthread 1
+  nbthread {workers}
   maxconn {connections}
 {log_target}
 defaults
@@ -114,6 +115,8 @@ def launch_nginx(order: Order) -> Launch:
         host=HOST,
         port=order.port,
         ssl=" ssl" if order.certificate else "",
+        workers=order.workers,
+        reuseport=" reuseport" if order.workers > 1 else "",
         certificate=NGINX_TLS.format(order.certificate) if order.certificate else "",
         connection=NGINX_UPGRADES if order.upgrades else NGINX_KEEPS,
     )
@@ -128,6 +131,7 @@ def launch_haproxy(order: Order) -> Launch:
     way to it.
     """
     config = HAPROXY_CONFIG.format(
+        workers=order.workers,
         connections=MOST_CONNECTIONS,
         log_target="  log stdout format raw local0" if order.access_log else "",
         log_options="  log global\n  option httplog" if order.access_log else "",

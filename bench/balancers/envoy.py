@@ -18,7 +18,7 @@ from bench.connecting import HOST
 from bench.scenarios import HEALTH_INTERVAL
 
 ENVOY_COMMENT = """\
-# On: one worker, keep-alive on both sides, X-Forwarded-For, TCP health checks, statistics (always on), the
+# On: one worker unless told otherwise, keep-alive on both sides, X-Forwarded-For, TCP health checks, statistics (always on), the
 # limits on connections and requests raised out of the way. Access log and WebSockets: only where measured. TLS: only
 # where measured, with session tickets, on by default.
 """
@@ -33,7 +33,7 @@ def launch_envoy(order: Order) -> Launch:
         "static_resources": {"listeners": [envoy_listener(order)], "clusters": [envoy_cluster(order)]},
     }
     path = order.write("envoy.yaml", ENVOY_COMMENT + json.dumps(config, indent=1))
-    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    options = ["--concurrency", str(order.workers), "--disable-hot-restart", "--log-level", "error"]
     return Launch([installed("envoy"), *options, "--config-path", path])
 
 

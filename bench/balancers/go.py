@@ -18,9 +18,12 @@ from bench.balancers.base import (
 from bench.connecting import HOST
 from bench.scenarios import HEALTH_INTERVAL
 
-# The Go programs use as many threads as there are cores unless told; pinned to one core, more would only get
-# in each other's way.
-ONE_CORE = {"GOMAXPROCS": "1"}
+
+def threads(order: Order) -> dict[str, str]:
+    """Return the environment of a Go program: it uses as many threads as there are cores unless told, and pinned to one
+    core, more would only get in each other's way."""
+    return {"GOMAXPROCS": str(order.workers)}
+
 
 CADDYFILE = """\
 # On: keep-alive on both sides, X-Forwarded-For (by default), HTTP health checks, metrics.
@@ -88,7 +91,7 @@ def launch_caddy(order: Order) -> Launch:
         order.write("Caddyfile", config),
     ]
     home = str(order.directory)
-    return Launch(command, {**ONE_CORE, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
+    return Launch(command, {**threads(order), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
 
 
 def launch_traefik(order: Order) -> Launch:
@@ -130,7 +133,7 @@ def launch_traefik(order: Order) -> Launch:
     if order.access_log:
         config["accessLog"] = {"filePath": str(order.access_log)}
     path = order.write("traefik.yaml", TRAEFIK_COMMENT + json.dumps(config, indent=1))
-    return Launch([installed("traefik"), f"--configFile={path}"], ONE_CORE)
+    return Launch([installed("traefik"), f"--configFile={path}"], threads(order))
 
 
 CADDY = Balancer(

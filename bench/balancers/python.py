@@ -31,6 +31,8 @@ def launch_lbproxy(order: Order) -> Launch:
         options.append(f"--certificate={order.certificate}")
     if order.policy:
         options.append(f"--policy={order.policy}")
+    if order.workers > 1:
+        options.append(f"--workers={order.workers}")
     return Launch([*TWISTD, "-n", "--pidfile=", "lbproxy", *options], ENVIRONMENT)
 
 

@@ -50,7 +50,7 @@ def backend_status(balancer: Balancer, member: BackendState, now: float) -> dict
         "failing": member.failing,
         "ejected": member.ejected or None,
         "ejections": member.ejections,
-        "idle_connections": balancer.upstreams.idle_count(member.address),
+        "idle_connections": balancer.idle_connections(member.address),
     }
 
 

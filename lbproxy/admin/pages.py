@@ -8,19 +8,23 @@ from itertools import islice
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, TaskStopped, cooperate
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from .json_parts import json_parts
 
-__all__ = ["CONTENTS", "JSON", "Answer", "Node", "Page", "PartsPage", "json_answer", "send"]
+__all__ = ["CONTENTS", "JSON", "Answer", "Fresh", "Node", "Page", "PartsPage", "json_answer", "send"]
 
 _TEXT = "text/plain; charset=utf-8"
 #: The media type of JSON.
 JSON = "application/json"
+
+_log = Logger()
 
 _METHODS = (b"GET", b"HEAD")
 #: What twisted.web has no words for.
@@ -49,6 +53,7 @@ DELETE /pools/NAME/backends/ADDRESS          removes it
 POST   /pools/NAME/backends/ADDRESS/weight   the body is its new weight
 POST   /pools/NAME/backends/ADDRESS/drain    as above, in this pool alone; so do ready and maintenance
 POST   /reload                               reads the configuration anew: 200 and what differed, or 422 and what is wrong
+POST   /upgrade                              has a new program take over: 200 and its process, or 422 and why this one goes on
 """
 
 
@@ -133,6 +138,45 @@ class PartsPage(Node):
     def _fail(self, failure: Failure, request: Request) -> None:
         if not failure.check(TaskStopped):
             request.processingFailed(failure)
+
+
+class Fresh(Node):
+    """A page of figures, which is shown when they are those of now.
+
+    :param refresh: fires then. What is no GET or HEAD does not wait for it.
+    """
+
+    def __init__(self, refresh: Callable[[], Deferred[None]], page: Node) -> None:
+        super().__init__()
+        self.isLeaf = page.isLeaf
+        self._refresh = refresh
+        self._page = page
+
+    def render(self, request: Request) -> bytes | int:
+        if request.method not in _METHODS:
+            return self._rendered(request)
+        ready: list[object] = []
+        refreshing = self._refresh().addErrback(_cannot_refresh).addCallback(ready.append)
+        if ready:
+            return self._rendered(request)
+        left: list[object] = []
+        request.notifyFinish().addErrback(left.append)  # the client has left
+        refreshing.addCallback(self._finish, request, left).addErrback(request.processingFailed)
+        return NOT_DONE_YET
+
+    def _rendered(self, request: Request) -> bytes | int:
+        body: bytes | int = self._page.render(request)
+        return body
+
+    def _finish(self, _: object, request: Request, left: list[object]) -> None:
+        body = NOT_DONE_YET if left else self._rendered(request)
+        if isinstance(body, bytes):
+            request.write(body)
+            request.finish()
+
+
+def _cannot_refresh(failure: Failure) -> None:
+    _log.failure("figures could not be brought up to now", failure)
 
 
 def _collected(parts: Iterator[bytes], made: list[bytes]) -> Iterator[None]:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 from twisted.web.resource import Resource
@@ -19,6 +20,7 @@ from ..members import Memberships
 from ..membership import Members
 from ..observe.events import EventLog
 from ..observe.metrics import CONTENT_TYPE, metrics_registry, render_metrics
+from ..observe.processes import Workers
 from ..observe.running import Reloader, Running
 from ..proxy.counters import ListenerCounters
 from ..site import Site
@@ -27,11 +29,12 @@ from ..tls.watch import CertificateWatch
 from .backend_status import backend_status
 from .health import health
 from .json_parts import Lazily, json_parts
-from .pages import CONTENTS, JSON, Answer, Node, Page, PartsPage, json_answer
+from .pages import CONTENTS, JSON, Answer, Fresh, Node, Page, PartsPage, json_answer
 from .pools import PoolPages
 from .reload import ReloadPage
 from .route_status import route_status
 from .status import pool_status, status
+from .upgrade import UpgradePage
 from .wishes import WishPages
 
 __all__ = ["AdminSite", "admin_site"]
@@ -52,7 +55,10 @@ def admin_site(
     reloader: Reloader | None = None,
     configuration: Callable[[], str] | None = None,
     explain: Callable[[str], Any] | None = None,
+    upgrader: Callable[[], Any] = lambda: None,
     started: float | None = None,
+    refresh: Callable[[], Deferred[None]] = lambda: succeed(None),
+    processes: Callable[[], Workers | None] = lambda: None,
 ) -> AdminSite:
     """The administration of a site and of the listeners whose connections are counted in *counters*.
 
@@ -69,7 +75,11 @@ def admin_site(
     :param configuration: gives the text of ``/config``, without secrets; None: there is none to be shown.
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
+    :param upgrader: gives who can go over to a new program without loss; None: nobody can.
     :param started: when serving began, in seconds since the epoch; None: just now.
+    :param refresh: fires when the figures are those of now; whoever asks for a page of figures waits for it. By default they
+        always are.
+    :param processes: gives the other processes that carry exchanges; None: this one does.
     """
     running = Running(
         site=site,
@@ -80,21 +90,25 @@ def admin_site(
         memberships=memberships,
         state_file=state_file,
         reloader=reloader,
+        processes=processes,
+        upgrader=upgrader,
     )
     pages = _Pages(running, seconds)
     registry = metrics_registry(running)
     root = Node()
     root.putChild(b"", Page(lambda request: Answer(CONTENTS)))
-    root.putChild(b"status", PartsPage(lambda: pages.status(draining()), JSON, reactor))
-    root.putChild(b"routes", PartsPage(pages.routes, JSON, reactor))
+    root.putChild(b"status", Fresh(refresh, PartsPage(lambda: pages.status(draining()), JSON, reactor)))
+    root.putChild(b"routes", Fresh(refresh, PartsPage(pages.routes, JSON, reactor)))
     root.putChild(b"events", Page(lambda request: _events(events, request)))
-    root.putChild(b"metrics", PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor))
+    root.putChild(b"metrics", Fresh(refresh, PartsPage(lambda: render_metrics(registry), CONTENT_TYPE, reactor)))
     root.putChild(b"healthz", Page(lambda request: health(running, draining(), request)))
     root.putChild(b"config", Page(lambda request: _configuration(configuration)))
     root.putChild(b"explain", Page(lambda request: _explain(explain, request)))
     root.putChild(b"backends", WishPages(pages.all_members, pages.backend, writable))
-    root.putChild(b"pools", PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable))
+    pools = PoolPages(pages.members, lambda: list(site.balancers), pages.pool, pages.backend, writable)
+    root.putChild(b"pools", Fresh(refresh, pools))
     root.putChild(b"reload", ReloadPage(reloader, writable))
+    root.putChild(b"upgrade", UpgradePage(upgrader, writable))
     return AdminSite(root, reactor)
 
 

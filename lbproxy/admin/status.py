@@ -21,6 +21,8 @@ from .backend_status import backend_status, tier_name
 from .reload import reload_status
 from .route_status import route_status, unrouted_status
 from .tls_status import tls_status
+from .upgrade import upgrade_status
+from .worker_status import worker_status
 
 __all__ = ["ROUTES_SHOWN", "pool_status", "status"]
 
@@ -42,8 +44,9 @@ def status(running: Running, now: float, *, draining: bool = False, listed: List
         :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
         (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
         (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
-        reads the configuration anew) and ``state_file`` (null: there is none). Connections are clients', with ``limits`` (what is
-        allowed; null: anything) and what limits, strictness and time-outs did.
+        reads the configuration anew), ``state_file`` (null: there is none), and the processes that carry exchanges
+        (:func:`.worker_status.worker_status`). Connections are clients', with ``limits`` (what is allowed; null: anything) and
+        what limits, strictness and time-outs did. Figures of pools, routes and connections are those of all processes together.
     """
     site, listener = running.site, running.listener
     return {
@@ -66,6 +69,8 @@ def status(running: Running, now: float, *, draining: bool = False, listed: List
         "tls": None if running.watch is None else tls_status(running.watch, listener, now),
         "reload": None if running.reloader is None else reload_status(running.reloader),
         "state_file": None if running.state_file is None else _state_file(running.state_file),
+        **worker_status(running.processes(), now),
+        "upgrade": upgrade_status(running.upgrader()),
     }
 
 
@@ -152,14 +157,13 @@ def _said(overlay: Overlay) -> dict[str, Any]:
 def _budget(balancer: Balancer) -> dict[str, Any]:
     """Of the retry budget: places taken, had for nothing and so not yet free, and to be had (null: any number), who waits for
     one, who got none."""
-    budget = balancer.budget
-    allowed = budget.allowed(balancer.counters.in_flight)
+    gauges, allowed = balancer.gauges(), balancer.retries_allowed()
     return {
-        "active": budget.active,
-        "cooling": len(budget.cooling),
+        "active": gauges.active,
+        "cooling": gauges.cooling,
         "allowed": int(allowed) if isfinite(allowed) else None,
-        "waiting": budget.waiting,
-        "refused": budget.refused,
+        "waiting": gauges.waiting,
+        "refused": balancer.budget.refused,
     }
 
 
@@ -167,7 +171,7 @@ def _queue(balancer: Balancer) -> dict[str, Any]:
     """Of the waiting line: who waits now, how many may, how many have, how many found it full."""
     line = balancer.line
     return {
-        "waiting": len(line.waiting),
+        "waiting": balancer.gauges().queued,
         "limit": balancer.settings.queue,
         "queued": line.joined,
         "turned_away": line.turned_away,

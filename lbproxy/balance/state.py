@@ -67,14 +67,15 @@ class Change:
     """A change of a backend's state, or of its pool's, with its evidence: as a plain value.
 
     :ivar time: seconds since the epoch.
-    :ivar pool: the pool's name.
-    :ivar address: the backend's; empty for a change of the pool as a whole.
+    :ivar pool: the pool's name; empty for a worker.
+    :ivar address: the backend's; empty for a change of the pool as a whole. Of a worker ``worker`` and its number.
     :ivar was: the state before: ``up``, ``down``, ``draining`` or ``maintenance``; empty for a backend that is new. Of a pool:
         ``normal`` or ``panic``.
     :ivar now: the state after; empty for a backend that has left. The same as before where the word does not show what changed:
         health during maintenance, or what is wanted of one that is down.
     :ivar reason: the evidence.
-    :ivar source: who says so: ``probe``, ``traffic``, ``operator``, ``configuration`` or ``pool``.
+    :ivar source: who says so: ``probe``, ``traffic``, ``operator``, ``configuration`` or ``pool``; of a worker,
+        ``supervisor``.
     """
 
     time: float

@@ -15,15 +15,16 @@ import attrs
 from ..balance.backend import Backend
 from ..routing.model import Route
 from .model import Configuration, PoolConfiguration
+from .problems import Problem
 
-__all__ = ["KINDS", "Difference", "differences"]
+__all__ = ["KINDS", "Difference", "differences", "unchangeable"]
 
 #: What a difference may be about.
 KINDS = (
     "listener-opened", "listener-closed", "listeners-reordered", "certificates", "admin", "access-log", "settings", "pool-added",
     "pool-removed", "pool-changed", "pools-reordered", "backend-added", "backend-removed", "backend-changed",
     "backends-reordered", "route-added", "route-removed", "route-changed", "routes-reordered", "filter-added", "filter-removed",
-    "filter-changed", "default-filters", "state-file", "watch", "other",
+    "filter-changed", "default-filters", "state-file", "watch", "workers", "worker-heartbeat", "other",
 )  # fmt: skip
 
 #: Characters of a value that is shown.
@@ -64,9 +65,11 @@ class Difference:
         else:
             where = f"{f'{subject} {self.name}' if verb == 'changed' else self.kind}: {self.what}".rstrip()
         same = self.was == self.will  # as far as it is shown
-        return f"{where} {'is another one, not shown' if same else f'{self.was} -> {self.will}'}"
+        how = f" ({_NO_RELOAD})" if self.kind == "workers" else ""
+        return f"{where} {'is another one, not shown' if same else f'{self.was} -> {self.will}'}{how}"
 
 
+_NO_RELOAD = "it can be changed by an upgrade (SIGUSR2, POST /upgrade) or a restart, not by a reload"
 _VERBS = {"opened": "is opened", "closed": "is closed", "added": "comes", "removed": "leaves"}
 
 
@@ -86,9 +89,16 @@ def differences(old: Configuration, new: Configuration) -> list[Difference]:
         *_routes(old.routes, new.routes),
         *_plain("state-file", old.state_file, new.state_file),
         *_plain("watch", old.watch, new.watch),
+        *_plain("workers", old.workers, new.workers),
+        *_plain("worker-heartbeat", old.worker_heartbeat, new.worker_heartbeat),
     ]
     # Nothing that counts may go unsaid, whatever a later version adds to a configuration.
     return found or [Difference("other", was="what it was", will="something else")]
+
+
+def unchangeable(old: Configuration, new: Configuration) -> list[Problem]:
+    """What cannot be changed while it runs."""
+    return [Problem(("workers",), _NO_RELOAD)] if old.workers != new.workers else []
 
 
 @attrs.frozen

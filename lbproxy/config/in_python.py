@@ -16,7 +16,7 @@ from .model import OF_THE_SITE, AccessLogFile, Certificates, Configuration, Pool
 from .problems import KeyPath, Problem, from_lines, path_text
 from .rules import access_log_problems, cross_problems
 
-__all__ = ["completed"]
+__all__ = ["alone", "completed"]
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 #: Attributes that are not called as their keys are.
@@ -45,6 +45,17 @@ def completed(configuration: Configuration) -> Configuration:
         raise ConfigurationError("\n".join(map(_said, problems)))
     whole = attrs.evolve(whole, routes=named(whole.routes))
     return configuration if whole == configuration else whole
+
+
+def alone(configuration: Configuration) -> Configuration:
+    """The same, for the only process that there is to be.
+
+    :raises ConfigurationError: it wants several.
+    """
+    if configuration.workers > 1:
+        given = configuration.workers
+        raise ConfigurationError(f"workers: {given} was given; several workers are for twistd lbproxy; allowed is 1")
+    return configuration
 
 
 def _with_settings(configuration: Configuration) -> tuple[PoolConfiguration, ...]:

@@ -14,9 +14,9 @@ from .model import POOL_SETTINGS, AccessLogFile, Certificates, Configuration, Po
 from .problems import Problem
 
 __all__ = [
-    "COMMA_LISTS", "EXAMPLES",
-    "MATCH_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS", "PROBE_KEYS", "ROUTE_KEYS",
-    "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint", "top_hint", "with_example",
+    "COMMA_LISTS", "EXAMPLES", "MATCH_KEYS", "NUMBER_KEYS", "PAIR_KEYS", "PATH_KEYS", "POOL_KEYS", "POOL_SETTING_KEYS",
+    "PROBE_KEYS", "ROUTE_KEYS", "SETTING_KEYS", "SITE_KEYS", "SIZES", "TOP_KEYS", "default_of", "pool_hint", "route_hint",
+    "top_hint", "with_example",
 ]  # fmt: skip
 
 #: All settings, and those of them that can be said of each pool.
@@ -47,7 +47,10 @@ SITE_KEYS: dict[str, tuple[Any, type, str]] = {
     "state-file": (str, Configuration, "state_file"),
     "watch": (bool, Configuration, "watch"),
     "workers": (int, Configuration, "workers"),
+    "worker-heartbeat": (float, Configuration, "worker_heartbeat"),
 }
+#: Those that are numbers in a range, which their attributes know.
+NUMBER_KEYS = frozenset(("workers", "worker-heartbeat"))
 #: Those that are paths of files. ``-`` is standard output.
 PATH_KEYS = frozenset((
     "certificate", "default-certificate", "client-ca", "access-log", "state-file", "sticky-key-file", "backend-ca",

@@ -13,15 +13,21 @@ from typing import Any
 import attrs
 
 from ..balance.backend import Backend
+from ..cores import cores
 from ..errors import ConfigurationError
 from ..health.spec import ProbeSpec
 from ..routing.model import Route
 from ..settings import Settings
 
-__all__ = ["OF_THE_SITE", "POOL_SETTINGS", "AccessLogFile", "Certificates", "Configuration", "PoolConfiguration"]
+__all__ = ["MOST_WORKERS", "OF_THE_SITE", "POOL_SETTINGS", "AccessLogFile", "Certificates", "Configuration", "PoolConfiguration"]
 
 #: What stands for a pool's settings where none were said: it has the site's (:func:`lbproxy.config.in_python.completed`).
 OF_THE_SITE = Settings()
+
+#: Workers at most.
+MOST_WORKERS = 256
+#: Seconds between a worker's signs of life, at least and at most.
+_HEARTBEATS = (0.1, 3600.0)
 
 #: The settings that can be said of each pool; the others are the site's.
 POOL_SETTINGS = frozenset((
@@ -62,6 +68,10 @@ def _backend(given: Any) -> Any:
         return given
 
 
+def _counted(given: Any) -> Any:
+    return min(cores(), MOST_WORKERS) if isinstance(given, str) and given == "auto" else given
+
+
 def _read_probe(given: Any) -> Any:
     return ProbeSpec.parse(given) if isinstance(given, str) else given
 
@@ -100,6 +110,17 @@ def _all(kind: type, words: str) -> _Validator:
 def _name(instance: object, attribute: _Field[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip():
         raise _wrong(attribute.name, value, "a text that is not empty")
+
+
+def _workers(instance: object, attribute: _Field[Any], value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= MOST_WORKERS:
+        raise _wrong(attribute.name, value, f"a whole number from 1 to {MOST_WORKERS}, or 'auto' for one a core")
+
+
+def _heartbeat(instance: object, attribute: _Field[Any], value: Any) -> None:
+    least, most = _HEARTBEATS
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise _wrong(attribute.name, value, f"a number of seconds from {least:g} to {most:g}")
 
 
 def _filters(instance: object, attribute: _Field[Any], value: Any) -> None:
@@ -183,7 +204,9 @@ class Configuration:
     :ivar filters: those that stand by themselves, by name (:class:`lbproxy.routing.filter.FilterSpec`).
     :ivar default_filters: names of those that every route has before its own.
     :ivar state_file: keeps over a restart what was told by the admin listener; empty: nothing is kept.
-    :ivar workers: processes that carry exchanges.
+    :ivar workers: processes that carry exchanges, for ``twistd lbproxy``; ``auto`` is as many as there are cores
+        (:func:`lbproxy.cores.cores`).
+    :ivar worker_heartbeat: seconds; a worker that has said nothing for twice as long is killed, and replaced.
     :ivar watch: whether the files that this was read from are watched, and read anew when they change.
     """
 
@@ -206,7 +229,8 @@ class Configuration:
     default_filters: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_TEXTS)
     state_file: str = attrs.field(default="", validator=_TEXT)
     watch: bool = attrs.field(default=False, validator=_FLAG)
-    workers: int = attrs.field(default=1, validator=_a(int, words="a whole number"))
+    workers: int = attrs.field(default=1, converter=_counted, validator=_workers)
+    worker_heartbeat: float = attrs.field(default=5.0, validator=_heartbeat)
 
     @property
     def pools_by_name(self) -> dict[str, PoolConfiguration]:

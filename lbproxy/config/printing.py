@@ -20,7 +20,8 @@ from ..settings import Settings
 from . import routes
 from .environment import Text, is_file_text
 from .fields import FieldKey, element_of, field_keys, is_table_kind, without_none
-from .keys import PAIR_KEYS, PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
+from .keys import NUMBER_KEYS, PAIR_KEYS, PATH_KEYS, PROBE_KEYS, SITE_KEYS, SIZES, default_of
+from .model import Configuration
 from .pools import absolute_path, as_settings_have_it
 from .problems import KeyPath, path_text
 from .reading import Loaded
@@ -99,7 +100,8 @@ class _Printer:
             value = self._setting(key, self._values[key], ())
             if value is None:  # it was made in Python, and may be a secret
                 return f"# {key} is not shown  # {self._origin((key,))}"
-            return self._line((key,), key, value)
+            here = f", {self._loaded.configuration.workers} here" if value == "auto" and key in NUMBER_KEYS else ""
+            return self._line((key,), key, value) + here
         default = _plain(default_of(key))
         if default is None:
             return f"# {key} =  # default: none"
@@ -224,12 +226,17 @@ def _of_option(key: str, value: Any) -> Any:
         return [_of_option(key, one) for one in value]
     if key in SIZES:
         value = as_settings_have_it(key, value)
-    if isinstance(value, Text) and key in field_keys(Settings):
-        field = field_keys(Settings)[key]
-        for kind in (int, float):
-            if without_none(field.kind) is kind:
-                return kind(value)
+    number = _number_kind(key)
+    if isinstance(value, Text) and number is not None and value != "auto":
+        return number(value)
     return value.written if isinstance(value, Text) else _plain(value)
+
+
+def _number_kind(key: str) -> type[float] | None:
+    """Whether a key at the top is a number, and which kind."""
+    fields = field_keys(Configuration if key in NUMBER_KEYS else Settings)
+    kind = without_none(fields[key].kind) if key in fields else None
+    return kind if kind in (int, float) else None
 
 
 def _plain(value: Any) -> Any:

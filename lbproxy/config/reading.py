@@ -22,7 +22,7 @@ from ..tls.store import CLIENT_AUTH
 from .document import Document, read_document
 from .environment import Text
 from .habits import OF_THE_TOP
-from .keys import PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint, with_example
+from .keys import NUMBER_KEYS, PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint, with_example
 from .known import Known
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of, pointed
@@ -220,6 +220,8 @@ class _Reading:
             return tuple(self._each_path(listed))
         if key in PATH_KEYS and not (value in ("", "-") and key in ("access-log", "state-file")):
             return path_of(self._structurer, value, key in PAIR_KEYS)
+        if key in NUMBER_KEYS:
+            return self._number(key, value)
         read = self._structurer.read(value, kind)
         if key in _WORDS and read not in _WORDS[key]:
             allowed = " and ".join(_WORDS[key])
@@ -227,6 +229,12 @@ class _Reading:
         if read == "" and key == "admin":
             raise Mistakes(Problem((), "'' was given; allowed is an endpoint description such as tcp:8081:interface=127.0.0.1"))
         return (read or None) if key in ("listen", "tls-listen") else read
+
+    def _number(self, key: str, value: Any) -> Any:
+        values, problems = self._structurer.fields(Configuration, {key: value})
+        if problems:
+            raise Mistakes(*(attrs.evolve(one, path=one.path[1:]) for one in problems))
+        return next(iter(values.values()))
 
     def _each_path(self, values: Iterable[Any]) -> Iterable[str]:
         problems: list[Problem] = []

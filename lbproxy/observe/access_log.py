@@ -45,6 +45,7 @@ class AccessLog:
     :param format: ``combined`` or ``json`` (:mod:`lbproxy.observe.formats`).
     :param clock: when to write.
     :param explain: whether each JSON line also says what there was to decide (:mod:`lbproxy.proxy.explain`).
+    :ivar path: as it was given.
     :ivar explains: the same, for the balancer.
     :raises ConfigurationError: for another format.
     """
@@ -53,7 +54,9 @@ class AccessLog:
         if format not in FORMATS:
             raise ConfigurationError(f"--access-log-format: {format!r} was given; allowed are {' and '.join(FORMATS)}")
         self.explains = explain
+        self.path = path
         self._file = LogFile(path)
+        self._dropped_elsewhere = 0
         self._combined = format == "combined"
         self._lines: list[str] = []
         self._size = 0
@@ -65,8 +68,25 @@ class AccessLog:
 
     @property
     def dropped(self) -> int:
-        """Lines lost so far because they could not be written."""
-        return self._file.dropped
+        """Lines lost so far because they could not be written, here or, by what other processes say, there."""
+        return self._file.dropped + self._dropped_elsewhere
+
+    @dropped.setter
+    def dropped(self, lines: int) -> None:
+        self._dropped_elsewhere = lines - self._file.dropped
+
+    def lend(self) -> tuple[str, int] | None:
+        """The file's path, whatever directory one is in, and its descriptor; None where another process needs neither: it is not
+        open, or is standard output."""
+        return self._file.lend()
+
+    def share(self, path: str, fd: int = -1) -> None:
+        """Let other processes write to the same file.
+
+        :param path: of the file, whatever directory one is in.
+        :param fd: the file, open for whoever may not open it; -1: it is not.
+        """
+        self._file.share(path, fd)
 
     def open(self) -> None:
         """Open the file, while there is still the privilege to.

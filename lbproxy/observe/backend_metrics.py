@@ -49,7 +49,7 @@ def backend_families(balancers: Iterable[Balancer]) -> Iterator[Metric]:
         yield with_samples(gauge, ((labels, value(member)) for labels, member, _ in _each(pools)))
     yield with_samples(
         GaugeMetricFamily("lbproxy_backend_idle_connections", "Connections kept for the next attempt.", labels=_LABELS),
-        ((labels, balancer.upstreams.idle_count(member.address)) for labels, member, balancer in _each(pools)),
+        ((labels, balancer.idle_connections(member.address)) for labels, member, balancer in _each(pools)),
     )
     for name, help, value in _COUNTERS:
         counter = CounterMetricFamily(f"lbproxy_backend_{name}", help, labels=_LABELS)

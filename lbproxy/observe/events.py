@@ -104,12 +104,18 @@ def _write(change: Change) -> None:
     _log.emit(
         LogLevel.warn if change.now in _BAD else LogLevel.info,
         "{who}: {was} -> {now} ({source}): {reason}",
-        who=f"{change.address} in pool {change.pool}" if change.address else f"pool {change.pool}",
+        who=_who(change),
         was=change.was or "new",
         now=change.now or "gone",
         source=change.source,
         reason=_visible(change.reason.removeprefix(f"{change.source}: ")),
     )
+
+
+def _who(change: Change) -> str:
+    if not change.pool:
+        return change.address  # a worker
+    return f"{change.address} in pool {change.pool}" if change.address else f"pool {change.pool}"
 
 
 def _visible(text: str) -> str:

@@ -26,6 +26,7 @@ from .pool_metrics import pool_families
 from .route_metrics import route_families
 from .running import Running
 from .tls_metrics import tls_families
+from .worker_metrics import worker_families
 
 __all__ = ["CONTENT_TYPE", "PART_SAMPLES", "SiteCollector", "metrics_registry", "render_metrics"]
 
@@ -45,7 +46,8 @@ _LIMITS = ("connections", "drain", "requests")
 
 
 def metrics_registry(running: Running) -> CollectorRegistry:
-    """A registry of the metrics of what runs, and of its process. It is its own, so that several sites live in one process."""
+    """A registry of the metrics of what runs, and of its process. It is its own, so that several sites live in one process. With
+    workers, ``process_*`` is the supervisor's alone, and they have ``lbproxy_worker_*``."""
     registry = CollectorRegistry()
     registry.register(SiteCollector(running))
     ProcessCollector(registry=registry)  # process_*: CPU seconds, memory, file descriptors; nothing where there is no /proc
@@ -99,6 +101,9 @@ class SiteCollector(Collector):
         yield from route_families(running.site.router)
         yield from configuration_families(running)
         yield self._access_log()
+        workers = running.processes()
+        if workers is not None:
+            yield from worker_families(workers)
 
     def _frontend(self) -> Iterator[Metric]:
         counts = self._listener

@@ -18,9 +18,9 @@ _Value = Callable[[Balancer], float]
 _GAUGES: tuple[tuple[str, str, _Value], ...] = (
     ("in_flight", "Exchanges running now.", lambda pool: pool.counters.in_flight),
     ("tunnels", "Tunnels open now.", lambda pool: pool.counters.tunnels),
-    ("queue", "Exchanges that wait for a backend with a place free.", lambda pool: len(pool.line.waiting)),
-    ("retry_budget_active", "Exchanges that have a place in the retry budget.", lambda pool: pool.budget.active),
-    ("retry_budget_waiting", "Exchanges that wait for one.", lambda pool: pool.budget.waiting),
+    ("queue", "Exchanges that wait for a backend with a place free.", lambda pool: pool.gauges().queued),
+    ("retry_budget_active", "Exchanges that have a place in the retry budget.", lambda pool: pool.gauges().active),
+    ("retry_budget_waiting", "Exchanges that wait for one.", lambda pool: pool.gauges().waiting),
 )
 _COUNTERS: tuple[tuple[str, str, _Value], ...] = (
     ("retries_total", "Attempts beyond each exchange's first.", lambda pool: pool.counters.retries),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -13,6 +13,7 @@ from ..proxy.balancer import Balancer
 from ..proxy.counters import ListenerCounters
 from ..state_file import StateFile
 from ..tls.watch import CertificateWatch
+from .processes import Workers
 
 if TYPE_CHECKING:
     from ..site import Site
@@ -67,6 +68,8 @@ class Running:
     :ivar memberships: who the pools' members are, with the files that list them; None: nobody changes them at run time.
     :ivar state_file: keeps what operators said; None: nothing does.
     :ivar reloader: reads the configuration anew; None: nothing does.
+    :ivar processes: gives the other processes that carry exchanges; None: this one does.
+    :ivar upgrader: gives who can go over to a new program (:class:`lbproxy.upgrade.upgrader.Upgrader`); None: nobody can.
     """
 
     site: Site
@@ -77,6 +80,8 @@ class Running:
     memberships: Memberships | None = None
     state_file: StateFile | None = None
     reloader: Reloader | None = None
+    processes: Callable[[], Workers | None] = lambda: None
+    upgrader: Callable[[], Any] = lambda: None
 
     @property
     def balancers(self) -> list[Balancer]:

@@ -20,6 +20,7 @@ from ..interfaces import IExchangeObserver, IProbe
 from ..settings import Settings
 from ..tls.backends import BackendTls, warn_of_unverified
 from .budget import RetryBudget
+from .counters import PoolGauges
 from .desk import Desk
 from .exchange import Exchange
 from .explain import Decision, survey
@@ -54,6 +55,7 @@ class Balancer(Desk):
     :ivar retired: whether its pool has left the site.
     :ivar wake: is called for an exchange that comes while nothing runs.
     :ivar careful: whether something is to be looked at in every attempt, or in every response's head.
+    :ivar elsewhere: what goes up and down in other processes that carry exchanges to the same pool.
     """
 
     candidates: Callable[[Exchange], Any]
@@ -87,6 +89,7 @@ class Balancer(Desk):
         self.traffic = TrafficCheck(pool, settings, self.seconds, decides=probing)
         self.budget = RetryBudget(*_budget(settings))
         self.line = WaitingLine(settings.queue)
+        self.elsewhere = PoolGauges()
         self.waits: set[Waits] = set()
         self.hedging: Hedging | None = None
         self.sticky: Sticky | None = None
@@ -191,6 +194,25 @@ class Balancer(Desk):
             warn_of_unverified(self.pool.name, [member.backend])
         if self.line.waiting:
             self.line.call()
+
+    # What goes up and down, here and elsewhere.
+
+    def gauges(self) -> PoolGauges:
+        """All of it but for the idle connections."""
+        sums, budget, elsewhere = PoolGauges(), self.budget, self.elsewhere
+        sums.queued = len(self.line.waiting) + elsewhere.queued
+        sums.active = budget.active + elsewhere.active
+        sums.waiting = budget.waiting + elsewhere.waiting
+        sums.cooling = len(budget.cooling) + elsewhere.cooling
+        return sums
+
+    def retries_allowed(self) -> float:
+        """How many exchanges may have a place in the retry budget just now."""
+        return self.budget.allowed(self.counters.in_flight - self.elsewhere.active - self.elsewhere.waiting)
+
+    def idle_connections(self, address: str) -> int:
+        """How many idle connections are kept for a backend."""
+        return self.upstreams.idle_count(address) + self.elsewhere.idle.get(address, 0)
 
     # What an exchange asks.
 

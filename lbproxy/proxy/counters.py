@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 from ..balance.state import DURATION_BOUNDS
 
-__all__ = ["BalancerCounters", "ListenerCounters"]
+__all__ = ["BalancerCounters", "ListenerCounters", "PoolGauges"]
 
 
 class BalancerCounters:
@@ -55,6 +55,25 @@ class BalancerCounters:
         if duration is not None:
             self.buckets[bisect_left(DURATION_BOUNDS, duration)] += 1
             self.duration_sum += duration
+
+
+class PoolGauges:
+    """What goes up and down in a pool, beside what its exchanges count.
+
+    :ivar queued: exchanges that wait for a backend with a place free.
+    :ivar active: exchanges that have a place in the retry budget; *waiting*: those that wait for one; *cooling*: places that were
+        had for nothing and are not yet free.
+    :ivar idle: connections kept for the next attempt, by the backend's address; no address has none.
+    """
+
+    __slots__ = ("active", "cooling", "idle", "queued", "waiting")
+
+    def __init__(self) -> None:
+        self.queued = 0
+        self.active = 0
+        self.waiting = 0
+        self.cooling = 0
+        self.idle: dict[str, int] = {}
 
 
 class ListenerCounters:

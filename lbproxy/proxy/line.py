@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["WaitingLine"]
@@ -25,13 +26,15 @@ class WaitingLine:
     :ivar waiting: who waits, who came first first.
     :ivar turned_away: how many were not let in because it was full.
     :ivar joined: how many have waited.
+    :ivar began: is called when somebody waits, and nobody did before; None: it need not be known.
     """
 
-    __slots__ = ("_again", "_calling", "joined", "limit", "turned_away", "waiting")
+    __slots__ = ("_again", "_calling", "began", "joined", "limit", "turned_away", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.waiting: dict[Waiting, None] = {}
+        self.began: Callable[[], None] | None = None
         self._again = self._calling = False
         self.joined = 0
         self.turned_away = 0
@@ -43,6 +46,8 @@ class WaitingLine:
             return False
         self.waiting[one] = None
         self.joined += 1
+        if self.began is not None and len(self.waiting) == 1:
+            self.began()
         return True
 
     def leave(self, one: Waiting) -> None:

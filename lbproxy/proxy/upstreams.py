@@ -112,6 +112,10 @@ class Upstreams:
         """How many idle connections are kept for the backend."""
         return len(self._idle.get(address, ()))
 
+    def idle_counts(self) -> dict[str, int]:
+        """The same of all backends that have any."""
+        return {address: len(kept) for address, kept in self._idle.items() if kept}
+
     def connect(self, member: BackendState, client: Client) -> Deferred[UpstreamConnection]:
         """Make a new connection.
 

@@ -71,6 +71,25 @@ class Filter:
         """The exchange has ended, in whatever way. Called once for each that :meth:`request` has let on, or was still asked
         about."""
 
+    def given(self, most: int) -> dict[bytes, int]:
+        """Asked every 50 ms where several processes do the work together (:attr:`FilterContext.workers`): what the filters of
+        this name in the others must know, and have not been told yet; numbers by key, whose meaning is the filter's. Only a
+        class that overrides this is asked.
+
+        :param most: keys at most; what is left is given when this is asked the next time.
+        """
+        return {}
+
+    def given_elsewhere(self, worker: int, given: Mapping[bytes, int]) -> None:
+        """Another process said this, within about 100 ms. What a process says comes in its order, and once."""
+
+    def begun_elsewhere(self) -> None:
+        """Another process has begun, or has taken the place of one, and has been told nothing: what it must know of this one is
+        to be given again."""
+
+    def ended_elsewhere(self, worker: int) -> None:
+        """Another process has ended: what is known of it does not hold any more."""
+
     def take_over(self, old: Any) -> None:
         """Called once on a reload, before any exchange comes here, with the live filter of the same class that stood in this
         place until now: take of what it has remembered what still holds. Exchanges that came to it before go on with it, so that
@@ -86,6 +105,8 @@ class FilterContext:
     :ivar random: the only source of chance.
     :ivar count: ``count(what)`` counts something a filter did, by a word, for ``/status`` and the metrics.
     :ivar settings: the site's, for those that must keep to its limits.
+    :ivar workers: processes that do this work together, this one among them; where it is more than 1, a filter that keeps to a
+        limit may tell the others what it has given (:meth:`Filter.given`).
     """
 
     reactor: Any
@@ -93,6 +114,7 @@ class FilterContext:
     random: Random
     count: Callable[[str], None] = lambda what: None
     settings: Settings = attrs.field(factory=Settings)
+    workers: int = 1
 
 
 class FilterSpec(Protocol):

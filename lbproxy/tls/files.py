@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TypeAlias
 
 import attrs
 
 from ..errors import ConfigurationError
-from ..files import Stamp, stamp
+from ..files import NotAFile, Stamp, exists, is_directory, names_in, opened, stamp
 
 __all__ = ["Source", "Stamp", "StrPath", "absolute", "find_sources", "read_file", "stamp", "stamps"]
 
@@ -43,7 +42,7 @@ class Source:
 def absolute(path: StrPath) -> str:
     """The same place whichever directory the process goes to; of a pair, both."""
     path = os.fspath(path)
-    return os.path.abspath(path) if os.path.exists(path) else ",".join(map(os.path.abspath, path.split(",", 1)))
+    return os.path.abspath(path) if exists(path) else ",".join(map(os.path.abspath, path.split(",", 1)))
 
 
 def find_sources(path: str) -> list[Source]:
@@ -54,10 +53,10 @@ def find_sources(path: str) -> list[Source]:
 
     :raises ConfigurationError: the directory cannot be read, or is too large.
     """
-    if not os.path.exists(path) and "," in path:
+    if not exists(path) and "," in path:
         certificates, key = path.split(",", 1)
         return [Source(path, (certificates, key))]
-    return _in_directory(path) if os.path.isdir(path) else [Source(path, (path,))]
+    return _in_directory(path) if is_directory(path) else [Source(path, (path,))]
 
 
 def _in_directory(path: str) -> list[Source]:
@@ -78,14 +77,10 @@ def _in_directory(path: str) -> list[Source]:
 
 
 def _listed(path: str) -> dict[str, None]:
-    names = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if not entry.name.startswith(".") and not entry.is_dir():
-                names.append(entry.name)
-            if len(names) > DIRECTORY_LIMIT:
-                raise ConfigurationError(f"{path!r} has more than {DIRECTORY_LIMIT} files; give one with certificates alone")
-    return dict.fromkeys(sorted(names))
+    names = names_in(path, DIRECTORY_LIMIT)
+    if len(names) > DIRECTORY_LIMIT:
+        raise ConfigurationError(f"{path!r} has more than {DIRECTORY_LIMIT} files; give one with certificates alone")
+    return dict.fromkeys(names)
 
 
 def _pair(path: str, certificates: str, key: str) -> Source:
@@ -99,14 +94,11 @@ def read_file(path: str) -> bytes:
     :raises ConfigurationError: it cannot be read, is no file, or is too large.
     """
     try:
-        # Opening a pipe would wait for a writer.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigurationError(f"{path!r} is no file; it is read again when it changes, so give a path that stays")
+        with opened(path) as file:
             data = file.read(FILE_LIMIT + 1)
+    except NotAFile:
+        raise ConfigurationError(f"{path!r} is no file; it is read again when it changes, so give a path that stays") from None
     except (OSError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path!r} cannot be read: {reason}; give a PEM file that lbproxy may read") from None
     if len(data) > FILE_LIMIT:

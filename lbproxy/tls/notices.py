@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from twisted.logger import Logger
 
+from ..files import lent
 from .certificates import Certificate
 
 __all__ = ["AGAIN", "AHEAD", "ExpiryNotices", "say_unreadable", "say_warnings", "whom_to_allow"]
@@ -86,7 +87,7 @@ def say_unreadable(option: str, paths: Iterable[str]) -> None:
     :param option: what they were given as.
     """
     for path in dict.fromkeys(paths):
-        if os.path.exists(path) and not os.access(path, os.R_OK):
+        if lent(path) is None and os.path.exists(path) and not os.access(path, os.R_OK):
             _log.warn(
                 "{option}: {path!r} was read, but what changes in it cannot be: {whom}",
                 option=option,

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigurationError
+from ..files import recording
 from .backends import BackendTls
 from .certificates import Certificate
 from .notices import ExpiryNotices, say_unreadable, say_warnings, whom_to_allow
@@ -69,6 +70,7 @@ class CertificateWatch:
     :ivar last: what came of the last reload, those not counted that found the files as they were; None: there was none.
     :ivar reloads: how many there were, by how they ended (:data:`RESULTS`).
     :ivar read_at: when what is served was read, in seconds since the epoch.
+    :ivar on_read: is called when other certificates are served than before.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class CertificateWatch:
         self.last: Reload | None = None
         self.reloads = dict.fromkeys(RESULTS, 0)
         self.read_at: float = clock.seconds()
+        self.on_read: Callable[[], object] = lambda: None
         self._clock = clock
         self._in_thread = partial(in_thread_of, clock) if in_thread is None else in_thread
         self.interval = interval
@@ -185,6 +188,7 @@ class CertificateWatch:
         self.read_at = self._clock.seconds()
         self._say_what_was_read([source for source, _ in loaded])
         self._say_what_is_served()
+        self.on_read()
         return self._count(Reload(self.read_at, True))
 
     def _fail(self, failure: Failure, life: int) -> Reload | None:
@@ -258,6 +262,9 @@ def _read(sources: Iterable[CertificateStore | BackendTls], anyway: bool) -> Any
 
     :raises ConfigurationError: all their mistakes.
     """
+    record = recording()
+    if record is not None:
+        record.begin()
     loaded, mistakes = [], []
     for source in sources:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-__all__ = ["ACCEPTED", "BEGUN", "CONNECTIONS", "ENDED", "FIRST_SLOT", "ROWS", "SLOTS", "Board", "Row"]
+__all__ = ["ACCEPTED", "BEGUN", "CONNECTIONS", "ENDED", "FIRST_SLOT", "ROWS", "ROWS_EACH", "SLOTS", "Board", "Row"]
 
 #: Client connections open now; connections accepted; exchanges begun; exchanges ended.
 CONNECTIONS, ACCEPTED, BEGUN, ENDED = range(4)
@@ -17,8 +17,10 @@ CONNECTIONS, ACCEPTED, BEGUN, ENDED = range(4)
 FIRST_SLOT = 16
 #: Such places.
 SLOTS = 4080
-#: Workers that there may be.
-ROWS = 256
+#: Rows that each worker may have: it has one, and those that drain while their successors serve have theirs.
+ROWS_EACH = 3
+#: Rows for as many workers as there may be.
+ROWS = 256 * ROWS_EACH
 
 _WORD = 8
 _COLUMNS = FIRST_SLOT + SLOTS
@@ -38,15 +40,18 @@ class Board:
         self.fd = fd
         self._words = memoryview(mmap.mmap(fd, size)).cast("q")
 
-    def row(self, worker: int) -> Row:
-        """A worker's numbers."""
-        return self._words[worker * _COLUMNS : (worker + 1) * _COLUMNS]
+    def row(self, row: int) -> Row:
+        """The numbers of the worker that has it."""
+        return self._words[row * _COLUMNS : (row + 1) * _COLUMNS]
 
     def sum(self, place: int, workers: int) -> int:
-        """The numbers of the first so many workers together."""
-        words = self._words
-        return sum(words[worker * _COLUMNS + place] for worker in range(workers))
+        """The numbers of so many workers together."""
+        return sum(self.column(place, workers))
 
-    def clear(self, worker: int) -> None:
+    def column(self, place: int, workers: int) -> Row:
+        """The numbers of so many workers at one place, as they are whenever they are read."""
+        return self._words[place : workers * ROWS_EACH * _COLUMNS : _COLUMNS]
+
+    def clear(self, row: int) -> None:
         """Set a row to zeros: its worker has ended."""
-        self.row(worker)[:] = memoryview(bytes(_COLUMNS * _WORD)).cast("q")
+        self.row(row)[:] = memoryview(bytes(_COLUMNS * _WORD)).cast("q")

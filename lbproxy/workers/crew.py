@@ -1,21 +1,39 @@
-"""The workers of a supervisor, together: started, replaced, told, asked."""
+"""The workers of a supervisor, together: told, asked, agreed with. How they live stands in :mod:`.lives`.
+
+What others may use:
+
+- :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
+- :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
+  seconds, when :meth:`Crew.report` asks, and right before it ends in order.
+- :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
+  that it is cleared.
+- :meth:`Crew.described`: the workers as plain values, for ``/status``.
+- :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains
+  while its successor serves has another one than that: rows in use are not only those below :attr:`Crew.count`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
-from twisted.logger import Logger
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
+from ..balance.pool import Pool
 from ..config.model import Configuration
-from ..errors import ConfigurationError
-from .board import Board
+from ..observe.access_log import AccessLog
+from .agreement import Agreement
 from .calls import backends_by_pool, snapshot
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Socket, Tell
+from .lives import Lives, ended_meanwhile
+from .loans import packed_loans
+from .messages import Begin, Certificates, Log, Report, Share, Tell
 from .process import WorkerProcess
+from .sharing import Entry, Sharing
+from .slots import Slots
+from .sockets import give
 from .state import State, packed, worker_configuration
 from .verdicts import Verdicts
 
@@ -24,76 +42,79 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew"]
 
-_log = Logger()
+#: Seconds for which who asks for a report waits at most.
+PATIENCE = 1.0
 
 
-class Crew(Service):
+class Crew(Lives):
     """:param count: how many workers there are to be.
 
     :param service: the supervisor's, whose pools, listeners and configuration are the workers' as well.
-    :ivar workers: those that there are, by their numbers.
+    :ivar posts: one for each worker that there is to be.
+    :ivar last: whether nobody else will listen on the same sockets once these workers have ended.
     """
 
     def __init__(self, service: LoadBalancerService, count: int) -> None:
-        self.count = count
-        self.board = Board()
-        self.workers: dict[int, WorkerProcess] = {}
-        self.restarts = dict.fromkeys(range(count), 0)
-        self._service = service
-        self._prepared: list[WorkerProcess] = []
+        super().__init__(service, count)
+        self.on_report: list[Callable[[WorkerProcess, Any], object]] = []
+        self._agreement: Agreement | None = None
         self._verdicts = Verdicts(lambda: service.site.balancers)
+        self.slots = Slots(self.board, count)
+        self.sharing = Sharing(service.clock, self._share)
+        self.on_end.append(lambda worker, _: self.sharing.ended(worker.row))
+        self.log_made: AccessLog | None = None  # for what is being prepared
 
-    def startService(self) -> None:
-        """Start all workers."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for number in range(self.count):
-            self._start(number)
-
-    def _start(self, number: int) -> None:
-        self.workers[number] = worker = WorkerProcess(number, self, self._service.reactor)
-        worker.start(self.board.fd)
+    def begin(self, worker: WorkerProcess) -> Deferred[Any]:
+        """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
         configuration = self._service.configuration
         assert configuration is not None
-        listeners = self._service.listeners.clients
-        beginning = self._begin(worker, configuration, listeners)
-        beginning.addCallbacks(self._serves, self._cannot_begin, callbackArgs=(worker,), errbackArgs=(worker,))
-
-    def _begin(self, worker: WorkerProcess, configuration: Configuration, listeners: Any) -> Deferred[Any]:
-        self._give_sockets(worker, listeners)
-        return worker.call(
+        self._give_sockets(worker, self._service.listeners.clients)
+        self._give_log(worker, self._service.access_log)
+        beginning = worker.call(
             Begin,
             number=worker.number,
+            row=worker.row,
             version=__version__,
             configuration=packed(worker_configuration(configuration, self.count)),
             state=self._state(configuration),
         )
+        if self._agreement is not None:
+            self._give_sockets(worker, self._agreement.opened)
+            self._give_log(worker, self.log_made)
+            self._agreement.ask(worker)
+        return beginning.addCallback(self._begun, worker)
+
+    def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
+        self.sharing.begun(worker.row)
+        return answer
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
-        for listener in listeners:
-            descriptors = listener.port.descriptors()
-            mine = descriptors[worker.number :: self.count] or [descriptors[worker.number % len(descriptors)]]
-            for fd, family in mine:
-                worker.call(Socket, description=listener.port.description, family=int(family), fd=fd).addErrback(_gone)
+        give(worker, listeners, self.count)
+
+    def _give_log(self, worker: WorkerProcess, log: AccessLog | None) -> None:
+        lent = None if log is None else log.lend()
+        if log is not None and lent is not None:
+            worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
+
+    def _pools(self) -> list[Pool]:
+        return [balancer.pool for balancer in self._service.site.balancers.values()]
+
+    def _calls(self) -> list[Any]:
+        """Bring a worker's pools to what they are here."""
+        pools = self._pools()
+        return [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
 
     def _state(self, configuration: Configuration) -> dict[str, Any]:
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends_by_pool(pools, configuration),
-            calls=[call for pool in pools for call in snapshot(pool)],
+            backends=backends_by_pool(self._pools(), configuration),
+            calls=self._calls(),
+            files=packed_loans(),
         )
-        return {"workers": state.workers, "random_key": state.random_key, "backends": state.backends, "calls": state.calls}
+        return attrs.asdict(state, recurse=False)
 
-    def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        worker.serving = True
-        _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
-
-    def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
-        _log.error("worker {number} cannot begin: {why}", number=worker.number, why=failure.getErrorMessage())
-        worker.kill()
-
-    # What workers say.
+    # What they say.
 
     def told(self, worker: WorkerProcess, calls: list[Any]) -> None:
         """What traffic has taught one of them is told to the supervisor's pools, and by these to all workers."""
@@ -103,16 +124,37 @@ class Crew(Service):
 
     def shared(self, worker: WorkerProcess, given: Any) -> None:
         """What a limit has given at one of them is told to the others."""
+        self.sharing.heard(worker.row, given)
 
-    def ended(self, worker: WorkerProcess, reason: str) -> None:
-        """One of them has ended: another one takes its place."""
-        if self.workers.get(worker.number) is not worker:
-            return
-        del self.workers[worker.number]
-        if self.running:
-            _log.error("worker {number} has ended: {reason}", number=worker.number, reason=reason)
-            self.restarts[worker.number] += 1
-            self._start(worker.number)
+    def _share(self, row: int, entries: list[Entry]) -> None:
+        for worker in (one for post in self.posts for one in post.processes if one.row == row):
+            worker.call(Share, given=entries)
+
+    def report(self) -> Deferred[None]:
+        """Ask all that serve, or drain, what they have counted.
+
+        :return: fires when all have answered, or ended; after :data:`PATIENCE` seconds in any case.
+        """
+        asked = [self.ask_report(worker) for post in self.posts for worker in post.processes if worker.served]
+        over: Deferred[None] = Deferred()
+        late = self._service.clock.callLater(PATIENCE, over.callback, None)
+
+        def answered(_: object) -> None:
+            if late.active():
+                late.cancel()
+                over.callback(None)
+
+        DeferredList(asked, consumeErrors=True).addCallback(answered)
+        return over
+
+    def ask_report(self, worker: WorkerProcess) -> Deferred[Any]:
+        """What came of it goes to :attr:`on_report`."""
+        return worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+
+    def reported(self, worker: WorkerProcess, sheet: Any) -> None:
+        """What it has counted since the last time."""
+        for hook in self.on_report:
+            hook(worker, sheet)
 
     # What is said to all.
 
@@ -121,46 +163,41 @@ class Crew(Service):
         for worker in self.workers.values():
             worker.call(Tell, calls=[call])
 
+    def read_certificates(self) -> None:
+        """The certificates' files say something else."""
+        files = packed_loans()
+        for worker in self.workers.values():
+            worker.call(Certificates, files=files).addErrback(ended_meanwhile)
+
     def prepare(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """Have all prepare to go by another configuration.
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        data, state = packed(worker_configuration(configuration, self.count)), self._state(configuration)
-        self._prepared = list(self.workers.values())
-        asking = []
-        for worker in self._prepared:
-            self._give_sockets(worker, [one for one in opening.opened if one is not opening.admin])
-            asking.append(worker.call(Prepare, configuration=data, state=state))
-        return gatherResults(asking, consumeErrors=True).addCallbacks(lambda _: None, self._not_prepared)
+        state = {**self._state(configuration), "files": packed_loans(new=True)}
+        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
+        opened = [one for one in opening.opened if one is not opening.admin]
+        self._agreement = agreement = Agreement(question, opened)
+        for worker in self.workers.values():
+            self._give_sockets(worker, opened)
+            self._give_log(worker, self.log_made)
+            agreement.ask(worker)
+        return agreement.begin().addErrback(self._not_prepared)
 
-    def _not_prepared(self, failure: Failure) -> Any:
+    def _not_prepared(self, failure: Failure) -> Failure:
         self.abandon()
-        cause: Failure = getattr(failure.value, "subFailure", failure)
-        if cause.check(Refused):
-            raise ConfigurationError(str(cause.value))
-        return cause
+        return failure
 
     def commit(self) -> None:
         """All go by it from now on."""
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        calls = [call for pool in pools for call in snapshot(pool)]
-        for worker in self._prepared:
-            worker.call(Commit).addErrback(_gone)
+        agreement, self._agreement = self._agreement, None
+        calls = self._calls()
+        for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
-        self._prepared = []
+        self.sharing.anew()
 
     def abandon(self) -> None:
         """All stay with what they have."""
-        for worker in self._prepared:
-            worker.call(Abandon).addErrback(_gone)
-        self._prepared = []
-
-    def drain(self, *, last: bool = True, now: bool = False) -> Deferred[Any]:
-        """Have all bring what runs to its end, and end."""
-        self.running = 0
-        return DeferredList([worker.call(Drain, last=last, now=now) for worker in self.workers.values()], consumeErrors=True)
-
-
-def _gone(failure: Failure) -> None:
-    """It has ended meanwhile, which is told elsewhere."""
+        agreement, self._agreement = self._agreement, None
+        if agreement is not None:
+            agreement.abandon()

@@ -7,7 +7,24 @@ from typing import Any
 
 from twisted.protocols import amp
 
-__all__ = ["Abandon", "Begin", "Commit", "Drain", "Json", "Large", "Prepare", "Refused", "Report", "Share", "Socket", "Tell"]
+__all__ = [
+    "Abandon",
+    "Begin",
+    "Certificates",
+    "Commit",
+    "Drain",
+    "Farewell",
+    "Json",
+    "Large",
+    "Leaving",
+    "Log",
+    "Prepare",
+    "Refused",
+    "Report",
+    "Share",
+    "Socket",
+    "Tell",
+]
 
 #: Bytes of a value that AMP takes (:data:`twisted.protocols.amp.MAX_VALUE_LENGTH`).
 PIECE = 0xFFFF
@@ -61,18 +78,36 @@ def _piece(name: bytes, number: int) -> bytes:
 
 
 class Socket(amp.Command):
-    """A listening socket, for the listener of this description that the next ``Begin`` or ``Prepare`` names."""
+    """A listening socket, for a listener of this description that the next ``Begin`` or ``Prepare`` names. Those of one listener
+    have the same number."""
 
-    arguments = [(b"description", amp.Unicode()), (b"family", amp.Integer()), (b"fd", amp.Descriptor())]
+    arguments = [
+        (b"listener", amp.Integer()),
+        (b"description", amp.Unicode()),
+        (b"family", amp.Integer()),
+        (b"fd", amp.Descriptor()),
+    ]
+
+
+class Log(amp.Command):
+    """An access log, for a worker that may not open it itself.
+
+    ``path`` is as the configuration says it that the next ``Begin`` or ``Prepare`` brings; ``file`` does not hang on the
+    directory in which a process runs.
+    """
+
+    arguments = [(b"path", amp.Unicode()), (b"file", amp.Unicode()), (b"fd", amp.Descriptor())]
 
 
 class Begin(amp.Command):
     """Serve.
 
-    ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is answered when it listens.
+    ``row`` is the worker's own on the board; ``state`` has what is not in the configuration (:mod:`lbproxy.workers.state`). It is
+    answered when it listens.
     """
 
-    arguments = [(b"number", amp.Integer()), (b"version", amp.Unicode()), (b"configuration", Large()), (b"state", Json())]
+    arguments = [(b"number", amp.Integer()), (b"row", amp.Integer()), (b"version", amp.Unicode())]
+    arguments += [(b"configuration", Large()), (b"state", Json())]
     errors = {Refused: b"REFUSED"}
 
 
@@ -84,11 +119,20 @@ class Prepare(amp.Command):
 
 
 class Commit(amp.Command):
-    """Go by what was prepared."""
+    """Go by what was prepared. A worker that cannot, after all, is of no use any more."""
+
+    errors = {Refused: b"REFUSED"}
 
 
 class Abandon(amp.Command):
     """Forget what was prepared."""
+
+
+class Certificates(amp.Command):
+    """Read the certificates' files anew: the supervisor has. A worker that cannot says so in its log. ``files`` are lent
+    (:mod:`lbproxy.workers.loans`)."""
+
+    arguments = [(b"files", Json())]
 
 
 class Report(amp.Command):
@@ -105,6 +149,21 @@ class Drain(amp.Command):
     """
 
     arguments = [(b"last", amp.Boolean()), (b"now", amp.Boolean())]
+
+
+# To the supervisor.
+
+
+class Farewell(amp.Command):
+    """The worker's last report, before it ends in order. It ends when it is answered."""
+
+    arguments = [(b"sheet", Json())]
+
+
+class Leaving(amp.Command):
+    """It was told by a signal to end, accepts nobody any more, and brings to its end what runs."""
+
+    requiresAnswer = False
 
 
 # Both ways.

@@ -1,21 +1,61 @@
 """Listening sockets that several processes have: the supervisor holds them, and its workers accept.
 
 A TCP listener has a socket for each worker (``SO_REUSEPORT``), so that the kernel spreads connections and wakes one process for
-each; what waits at a dead worker's socket is taken up by its successor, for the supervisor still has it.
+each; what waits at a dead worker's socket is taken up by its successor, for the supervisor still has it. Linux takes the socket
+by a hash of both addresses and ports, whatever the workers have to do: each connection falls to any of N sockets with the same
+probability, so that of n connections a socket gets n / N, give or take a few times the square root of that. Other listeners, and
+TCP ones where the system knows no such option, have one socket that all workers accept at: whoever is first gets what waits.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import socket
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from errno import EADDRINUSE
+from functools import partial
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, execute, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-__all__ = ["Given", "Holding", "PortGroup", "connected_pair", "open_sockets"]
+from ..errors import ListenError
+from ..handover import Handover
+from ..ports import PortGroup, adopt_all
+from .messages import Socket
+
+__all__ = [
+    "Descriptor",
+    "Given",
+    "Holding",
+    "PortGroup",
+    "Waiting",
+    "close_all",
+    "connected_pair",
+    "give",
+    "given_endpoint",
+    "held_endpoint",
+    "open_sockets",
+    "share",
+]
+
+#: A listening socket's descriptor, and its family.
+Descriptor = tuple[int, int]
+
+# What is a place alone, at which a given socket is listened at without anything else.
+_PLACE = re.compile(r"\A(?:tcp6?|unix|systemd):", re.IGNORECASE)
+
+#: Of listeners whose sockets are given.
+_numbers = itertools.count()
+
+_T = TypeVar("_T")
 
 
 def connected_pair() -> tuple[int, int]:
@@ -24,69 +64,102 @@ def connected_pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def open_sockets(interface: str, port: int, backlog: int, count: int) -> list[socket.socket]:
-    """Sockets that listen at one place, one for each of *count* processes.
+def share(sockets: Sequence[_T], number: int, count: int) -> list[_T]:
+    """Those of a listener's sockets at which one of several workers accepts: all are somebody's, and everybody has one.
 
-    The first one is bound as if it were to be the only one: another program at the place is an error, even one that would share.
+    :param number: the worker's; from 0 on.
+    :param count: how many workers there are.
+    """
+    return list(sockets[number::count]) if len(sockets) >= count else [sockets[number % len(sockets)]]
+
+
+def open_sockets(interface: str, port: int, backlog: int, count: int) -> list[socket.socket]:
+    """Sockets that listen at one place, one for each of *count* processes, or a single one where the system cannot have several.
+
+    The first one is opened as if it were to be the only one, so that another program at the place is an error, even one that
+    would share it.
 
     :raises OSError: somebody else listens there, for one.
     """
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
     opened: list[socket.socket] = []
     try:
-        for number in range(count):
-            one = socket.socket(family)
-            opened.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if number:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                port = opened[0].getsockname()[1]
-            one.bind((interface, port))
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.setblocking(False)
-        for one in opened:
-            one.listen(backlog)
-    except OSError:
+        first = _open(opened, family, _resolved(family, interface, port), backlog)
+        if count > 1 and _sharing(first):
+            for _ in range(count - 1):
+                _open(opened, family, first.getsockname(), backlog, sharing=True)
+    except BaseException:
         for one in opened:
             one.close()
         raise
     return opened
 
 
-@implementer(IListeningPort)
-class PortGroup:
-    """Twisted's ports on several sockets of one place, as one.
+def _resolved(family: int, interface: str, port: int) -> Any:
+    """As Twisted does: names are for IPv4, and IPv6 addresses may have a scope."""
+    if family == socket.AF_INET:
+        return interface, port
+    return socket.getaddrinfo(interface, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)[0][4]
 
-    :param ports: at least one.
-    :ivar description: of the endpoint that they are of, by which a worker finds its own.
+
+def _open(opened: list[socket.socket], family: int, place: Any, backlog: int, *, sharing: bool = False) -> socket.socket:
+    one = socket.socket(family)
+    opened.append(one)
+    one.setblocking(False)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sharing:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    one.bind(place)
+    one.listen(backlog)
+    return one
+
+
+def _sharing(first: socket.socket) -> bool:
+    """Let others of this user listen there as well, if that is possible."""
+    option = getattr(socket, "SO_REUSEPORT", None)
+    try:
+        if option is not None:
+            first.setsockopt(socket.SOL_SOCKET, option, 1)
+    except OSError:
+        return False
+    return option is not None
+
+
+# In the supervisor.
+
+
+def held_endpoint(reactor: Any, description: str, count: int) -> IStreamServerEndpoint:
+    """The endpoint of a description. It holds its sockets for *count* workers (a held :class:`~lbproxy.ports.PortGroup`).
+
+    :raises ValueError: workers cannot listen there; and what else parsers raise.
     """
+    if description.lower().startswith("stdio"):
+        raise ValueError("standard input cannot be shared out among workers; it needs --workers 1")
+    return _Held(serverFromString(Holding(reactor, count, description), description))
 
-    def __init__(self, ports: Iterable[Any], description: str) -> None:
-        self.ports = list(ports)
-        self.description = description
 
-    def startListening(self) -> None:
-        """They do already."""
+@implementer(IStreamServerEndpoint)
+class _Held:
+    """Sees to it that there are sockets."""
 
-    def getHost(self) -> IAddress:
-        """Where they listen."""
-        host: IAddress = self.ports[0].getHost()
-        return host
+    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
+        self._endpoint = endpoint
 
-    def descriptors(self) -> list[tuple[int, int]]:
-        """The sockets, each with its family."""
-        return [(port.fileno(), port.addressFamily) for port in self.ports]
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """Have the sockets."""
+        listening: Deferred[IListeningPort] = self._endpoint.listen(protocolFactory)
+        return listening.addCallback(_held)
 
-    def stopReading(self) -> None:
-        """Accept no more."""
-        for port in self.ports:
-            port.stopReading()
 
-    def stopListening(self) -> Any:
-        """Close them here; whoever else has them goes on."""
-        for port in self.ports:
-            port.stopReading()
-            port.socket.close()
+def _held(port: IListeningPort) -> IListeningPort:
+    if not isinstance(port, PortGroup):
+        port.stopListening()
+        raise ListenError("it is of a kind whose sockets cannot be given to workers; use tcp: or unix:, or --workers 1")
+    return port
+
+
+def _handover(reactor: Any) -> Handover:
+    return reactor if isinstance(reactor, Handover) else Handover(reactor)
 
 
 class Holding:
@@ -96,7 +169,7 @@ class Holding:
     """
 
     def __init__(self, reactor: Any, count: int, description: str) -> None:
-        self._reactor = reactor
+        self._reactor = _handover(reactor)
         self._count = count
         self._description = description
 
@@ -111,40 +184,156 @@ class Holding:
         try:
             opened = open_sockets(interface, port, backlog, self._count)
         except OSError as error:
-            raise CannotListenError(interface, port, error) from None
+            taken = self._reactor.take(port, interface) if error.errno == EADDRINUSE else []
+            if not taken:
+                raise CannotListenError(interface, port, error) from None
+            return self._hold(taken, factory)
         families = [one.family for one in opened]
         return self.hold([(one.detach(), family) for one, family in zip(opened, families, strict=True)], factory)
 
-    def hold(self, descriptors: Sequence[tuple[int, int]], factory: Any) -> PortGroup:
-        """Have these, which are closed after they were duplicated."""
-        group = PortGroup(_adopt(self._reactor, descriptors, factory), self._description)
-        group.stopReading()
-        return group
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """The same: workers speak TLS."""
+        return self.listenTCP(port, factory, backlog, interface)
+
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> IListeningPort:
+        """Hold Twisted's one socket, with its file, its lock, and what becomes of them."""
+        return PortGroup([self._reactor.listenUNIX(address, factory, backlog, mode, wantPID)], self._description, held=True)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> IListeningPort:
+        """Hold one that systemd has opened."""
+        return self._hold([(fileDescriptor, addressFamily)], factory)
+
+    def hold(self, sockets: Sequence[Descriptor], factory: Any) -> PortGroup:
+        """Hold these, which are closed after they were duplicated."""
+        try:
+            return self._hold(sockets, factory)
+        finally:
+            close_all(sockets)
+
+    def _hold(self, sockets: Sequence[Descriptor], factory: Any) -> PortGroup:
+        return PortGroup(adopt_all(self._reactor, sockets, factory), self._description, held=True)
 
 
+def give(worker: Any, listeners: Iterable[Any], count: int) -> None:
+    """Give a worker its share of the sockets of these listeners, those of each under a number of its own.
+
+    What is sent is a duplicate that is kept until the worker has it: Twisted sends descriptors when it can, and the listener may
+    be closed before.
+
+    :param worker: has a ``number``, and a ``call`` that sends it a command.
+    :param count: how many workers there are.
+    """
+    for listener in listeners:
+        group = listener.port
+        if group is not None:
+            number = next(_numbers)
+            for fd, family in share(group.descriptors(), worker.number, count):
+                copy = os.dup(fd)
+                sent = maybeDeferred(
+                    worker.call, Socket, listener=number, description=group.description, family=int(family), fd=copy
+                )
+                sent.addBoth(_close, copy)  # who has ended meanwhile needs none
+
+
+def _close(_: object, fd: int) -> None:
+    os.close(fd)
+
+
+# In a worker.
+
+
+class Waiting:
+    """The sockets that were given to a worker, and that no listener has taken so far. They are this one's to close."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[int, str, list[Descriptor]]] = []
+
+    def add(self, listener: int, description: str, fd: int, family: int) -> None:
+        """One has come.
+
+        :param listener: tells apart those of several listeners that are described alike.
+        """
+        os.set_inheritable(fd, False)
+        group = next((sockets for one, _, sockets in self._groups if one == listener), None)
+        if group is None:
+            group = []
+            self._groups.append((listener, description, group))
+        group.append((fd, family))
+
+    def take(self, description: str) -> list[Descriptor]:
+        """Those of the first listener that is so described; whoever takes them closes them."""
+        found = next((group for group in self._groups if group[1] == description), None)
+        if found is None:
+            return []
+        self._groups.remove(found)
+        return found[2]
+
+    def close(self) -> None:
+        """Nobody will take what is left."""
+        groups, self._groups = self._groups, []
+        for _, _, sockets in groups:
+            close_all(sockets)
+
+
+def close_all(sockets: Sequence[Descriptor]) -> None:
+    """Close all of them."""
+    for fd, _ in sockets:
+        with suppress(OSError):
+            os.close(fd)
+
+
+def given_endpoint(reactor: Any, description: str, take: Callable[[str], Sequence[Descriptor]]) -> IStreamServerEndpoint:
+    """An endpoint at sockets that were given. Places alone are not even read: only the supervisor knows what a ``systemd:`` one
+    means; but the certificates of a ``tls:`` one are.
+
+    :param take: gives the sockets when it is listened, for whoever listens to close.
+    :raises Exception: what parsers raise.
+    """
+    given = Given(reactor, description, partial(take, description))
+    return given if _PLACE.match(description) else serverFromString(given, description)
+
+
+@implementer(IStreamServerEndpoint)
 class Given:
-    """A reactor for endpoints that listens on sockets which it was given.
+    """Listens at sockets which it was given: as an endpoint, or as a reactor for one.
 
-    :param sockets: descriptors with their families.
+    :param take: gives the sockets.
     """
 
-    def __init__(self, reactor: Any, sockets: list[tuple[int, int]], description: str) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, description: str, take: Callable[[], Sequence[Descriptor]]) -> None:
+        self._reactor = _handover(reactor)
         self._description = description
-        self._sockets = sockets
+        self._take = take
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """Be an endpoint."""
+        listening: Deferred[IListeningPort] = execute(self.group, protocolFactory)
+        return listening
+
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
-        """Accept at the sockets of a place."""
-        return PortGroup(_adopt(self._reactor, self._sockets, factory), self._description)
+        """Be a reactor, whatever the place."""
+        return self.group(factory)
 
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> IListeningPort:
+        """The same."""
+        return self.group(factory)
 
-def _adopt(reactor: Any, descriptors: Sequence[tuple[int, int]], factory: Any) -> list[Any]:
-    """Ports on duplicates; the given ones are closed."""
-    ports = []
-    for fd, family in descriptors:
-        ports.append(reactor.adoptStreamPort(fd, family, factory))
-        os.close(fd)
-    return ports
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """With TLS, as Twisted does it."""
+        return self.group(TLSMemoryBIOFactory(contextFactory, False, factory))
+
+    def group(self, factory: Any, *, held: bool = False) -> PortGroup:
+        """Ports on the sockets, which are closed after they were duplicated.
+
+        :raises ListenError: there are none.
+        """
+        sockets = self._take()
+        if not sockets:
+            raise ListenError("no socket was given for it")
+        try:
+            return PortGroup(adopt_all(self._reactor, sockets, factory), self._description, held=held)
+        finally:
+            close_all(sockets)

@@ -10,7 +10,9 @@ from typing import Any
 import attrs
 
 from ..config.model import Configuration
+from ..routing.model import Route
 from ..settings import Settings
+from .loans import Loans
 
 __all__ = ["State", "packed", "unpacked", "worker_configuration"]
 
@@ -22,6 +24,7 @@ class State:
     :ivar workers: how many there are in all.
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
     :ivar backends: whom each pool consists of, by its name (:func:`lbproxy.workers.calls.plain_backends`).
+    :ivar files: what is lent of files (:mod:`lbproxy.workers.loans`).
     :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
     """
 
@@ -29,6 +32,7 @@ class State:
     random_key: str
     backends: dict[str, list[dict[str, Any]]]
     calls: list[list[Any]]
+    files: Loans = attrs.Factory(dict)
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:
@@ -42,13 +46,27 @@ def worker_configuration(configuration: Configuration, workers: int) -> Configur
         watch=False,
         workers=1,
         settings=_settings(configuration.settings, workers),
+        routes=tuple(_route(route, workers) for route in configuration.routes),
         pools=tuple(attrs.evolve(pool, settings=_settings(pool.settings, workers)) for pool in configuration.pools),
     )
 
 
 def _settings(settings: Settings, workers: int) -> Settings:
-    """Certificates are watched, and outliers are found, by the supervisor, who sees all."""
-    return attrs.evolve(settings, certificate_check=0.0, outliers=(), queue=-(-settings.queue // workers))
+    """Certificates are watched, and outliers are found, by the supervisor, who sees all. How many may wait, and how many may be
+    at a further attempt whatever the percentage says, is divided by the workers, and rounded up."""
+    return attrs.evolve(
+        settings,
+        certificate_check=0.0,
+        outliers=(),
+        queue=-(-settings.queue // workers),
+        retry_budget_least=-(-settings.retry_budget_least // workers),
+    )
+
+
+def _route(route: Route, workers: int) -> Route:
+    """With the worker's share of the copies that there may be at once, rounded up."""
+    mirror = route.mirror
+    return route if mirror is None else attrs.evolve(route, mirror=attrs.evolve(mirror, most=-(-mirror.most // workers)))
 
 
 def _frozen(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:

@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ..admission import ConnectionLimit
+from ..balance.backend import Backend
 from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..files import record
+from ..observe.access_log import AccessLog
+from ..observe.processes import Workers
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
 from .crew import Crew
-from .sockets import Holding
+from .ending import CrewDrain
+from .reports import Reports
+from .slots import SlotTeller
+from .sockets import held_endpoint
 
 __all__ = ["SupervisorRole", "supervised"]
 
+_log = Logger()
+
 
 class SupervisorRole(Role):
-    """:ivar crew: the workers; there are none before the service has been made."""
+    """:ivar crew: the workers; there are none before the service has been made.
+
+    :ivar service: whose role it is.
+    :ivar reports: what they count.
+    """
 
     crew: Crew
+    service: LoadBalancerService
+    reports: Reports
 
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
+        self.make_limit = partial(ConnectionLimit, processes=count)
+        self._log_made: AccessLog | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One whose sockets are held for the workers."""
-        endpoint: IStreamServerEndpoint = serverFromString(Holding(reactor, self._count, description), description)
-        return endpoint
+        if self.inherited is None:
+            return held_endpoint(reactor, description, self._count)
+        inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, hold=True, count=self._count)
+        return inherited
 
     def welcome(self, pool: Pool) -> None:
         """What becomes of this pool becomes of it in all workers."""
+        pool.followers.append(SlotTeller(pool.name, self._tell_slots))
         pool.followers.append(Sender(pool, self._send))
+
+    def _tell_slots(self, name: str, backends: Iterable[Backend]) -> None:
+        if hasattr(self, "crew"):
+            self.crew.tell(self.crew.slots.call(name, backends))
 
     def _send(self, call: list[Any]) -> None:
         if hasattr(self, "crew"):
@@ -46,52 +72,71 @@ class SupervisorRole(Role):
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All workers must."""
+        self.crew.log_made, self._log_made = self._log_made, None
         return self.crew.prepare(configuration, opening)
+
+    def log_made(self, log: AccessLog) -> None:
+        """The workers are to have it, open."""
+        self._log_made = log
 
     def applied(self) -> None:
         """All workers go by it."""
+        record().keep()
         self.crew.commit()
 
     def withdrawn(self) -> None:
         """None of them does."""
         self.crew.abandon()
 
+    def serving(self, say: Callable[[], object]) -> None:
+        """Clients are served when all workers are there to do it."""
+        self.crew.when_ready().addCallbacks(lambda _: say(), lambda _: None)
+
+    def certificates_read(self) -> None:
+        """All workers read them too."""
+        record().keep()
+        self.crew.read_certificates()
+
+    def refresh(self) -> Deferred[None]:
+        """All workers say what they have counted."""
+        return self.reports.refresh()
+
+    def processes(self) -> Workers | None:
+        """The workers."""
+        return self.reports.figures()
+
     def drain(self, ordinary: Callable[[], Any]) -> Any:
         """That of the workers."""
-        return _CrewDrain(self.crew)
+        self.crew.last = not self.handed_over
+        return CrewDrain(self.crew, self.service)
 
 
-class _CrewDrain:
-    """The end of all workers' connections, and of the workers (in the place of :class:`lbproxy.drain.Drain`)."""
-
-    def __init__(self, crew: Crew) -> None:
-        self.over: Deferred[None] = Deferred()
-        self._crew = crew
-        self._looking = LoopingCall(self._look)
-
-    def start(self) -> None:
-        """Begin."""
-        self._crew.drain()
-        self._looking.start(0.05, now=False)
-
-    def _look(self) -> None:
-        if not self._crew.workers:
-            self._looking.stop()
-            self.over.callback(None)
-
-    def end_now(self) -> None:
-        """Wait no longer."""
-        self._crew.drain(now=True)
-
-    def cancel(self) -> None:
-        """Serve again."""
-
-
-def supervised(configuration: Configuration, *, reactor: Any, **more: Any) -> LoadBalancerService:
+def supervised(
+    configuration: Configuration,
+    *,
+    reactor: Any,
+    role: SupervisorRole | None = None,
+    cannot_start: Callable[[Failure], object] | None = None,
+    **more: Any,
+) -> LoadBalancerService:
     """A service that has ``configuration.workers`` processes carry its exchanges. The arguments are those of
-    :meth:`~lbproxy.service.LoadBalancerService.of`."""
-    role = SupervisorRole(configuration.workers)
-    service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
+    :meth:`~lbproxy.service.LoadBalancerService.of`.
+
+    :param cannot_start: is called when the workers cannot begin, with an :class:`~lbproxy.errors.LBProxyError`; the service
+        should be stopped then. By default the log says so.
+    """
+    read = record()
+    role = SupervisorRole(configuration.workers) if role is None else role
+    role.service = service = LoadBalancerService.of(configuration, reactor=reactor, role=role, **more)
+    read.keep()
     role.crew = Crew(service, configuration.workers)
+    role.reports = reports = Reports(service, role.crew)
+    role.crew.on_report.append(reports.take)
+    role.crew.on_end.append(reports.ended)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]
+    role.crew.when_ready().addErrback(_say_cannot_start if cannot_start is None else cannot_start)
     return service
+
+
+def _say_cannot_start(failure: Failure) -> None:
+    _log.critical("no worker can begin: {why}", why=failure.getErrorMessage())

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from .. import __version__
 from ..balance.backend import Backend
 from ..balance.pool import Pool
+from ..balance.state import BackendState
 from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
+from ..observe.access_log import AccessLog
+from ..proxy.balancer import Balancer
+from ..proxy.exchange import Exchange
 from ..role import Role
 from ..service import LoadBalancerService
+from .board import Board
 from .calls import read_backends, tell
-from .messages import Abandon, Begin, Commit, Drain, Prepare, Refused, Report, Share, Socket, Tell
-from .sockets import Given
+from .connections import SharedConnectionLimit
+from .counting import Counting, Ledger
+from .limits import Limits
+from .link import Link
+from .loans import take_loans
+from .messages import (
+    Abandon,
+    Begin,
+    Certificates,
+    Commit,
+    Drain,
+    Farewell,
+    Leaving,
+    Log,
+    Prepare,
+    Refused,
+    Report,
+    Share,
+    Socket,
+    Tell,
+)
+from .sharing import Shares
+from .sockets import Waiting, given_endpoint
 from .state import unpacked
 from .verdicts import Learnt
 
@@ -49,32 +75,60 @@ class _Members:
 
 
 class WorkerRole(Role):
-    """:param worker: whose role it is."""
+    """:param worker: whose role it is; *number*: its own.
+
+    :ivar limits: what it may have of what is limited for all workers together.
+    """
 
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, state: dict[str, Any]) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any], ledger: Ledger) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
+        self.workers = state["workers"]
+        self.limits = Limits(board, number, self.workers)
+        self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
         self._worker = worker
+        self._ledger = ledger
         self._waiting: Deferred[None] | None = None
 
     def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
         """One that accepts at sockets which the supervisor has given."""
-        sockets = self._worker.sockets_for(description)
-        endpoint: IStreamServerEndpoint = serverFromString(Given(reactor, sockets, description), description)
-        return endpoint
+        return given_endpoint(reactor, description, self._worker.sockets_for)
 
     def welcome(self, pool: Pool) -> None:
         """What traffic teaches this pool is told to the supervisor."""
         pool.followers.append(Learnt(pool, self._worker.learnt))
+
+    def make_state(self, pool: str) -> Callable[..., BackendState]:
+        """Backends' limits are all workers'."""
+        return self.limits.make_state(pool)
+
+    def attend(self, balancer: Balancer) -> None:
+        """Who waits here learns of places that other workers leave."""
+        self.limits.attend(balancer)
+
+    def applied(self) -> None:
+        """There are other filters, perhaps."""
+        self._worker.shares.look()
+
+    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """They are counted on the board."""
+        return self._ledger.entrance(forward)
+
+    def log_made(self, log: AccessLog) -> None:
+        """Others write to it as well."""
+        self._worker.share_log(log)
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """It is prepared here; the supervisor says whether it is gone by."""
         self._waiting = Deferred()
         self._worker.prepared()
         return self._waiting
+
+    def serving(self, say: Callable[[], object]) -> None:
+        """The supervisor says it, of all."""
 
     def decide(self, failure: LBProxyError | None) -> None:
         """The supervisor has said it: None is yes."""
@@ -83,42 +137,65 @@ class WorkerRole(Role):
             waiting.callback(None) if failure is None else waiting.errback(failure)
 
 
-class Worker(amp.AMP):
+class Worker(Link):
     """The worker's end of the link."""
 
     role: WorkerRole
     service: LoadBalancerService
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
-        self._sockets: list[tuple[str, int, int]] = []
+        self._board = board
+        self.shares = Shares(reactor, self._filters, self._share)
+        self._sockets = Waiting()
+        self._logs: dict[str, tuple[str, int]] = {}
         self._preparing: Deferred[dict[str, Any]] | None = None
-        self._running = False
+        self._refused = ""  # why what was decided could not be gone by
+        self._running = self._ending = self._over = False
 
     def sockets_for(self, description: str) -> list[tuple[int, int]]:
-        """Those that were given for a listener of this description."""
-        found = [one for one in self._sockets if one[0] == description]
-        self._sockets = [one for one in self._sockets if one[0] != description]
-        return [(fd, family) for _, fd, family in found]
+        """Those that were given for the first listener of this description that has not got them."""
+        return self._sockets.take(description)
 
     @Socket.responder
-    def socket(self, description: str, family: int, fd: int) -> dict[str, Any]:
-        self._sockets.append((description, fd, family))
+    def socket(self, listener: int, description: str, family: int, fd: int) -> dict[str, Any]:
+        self._sockets.add(listener, description, fd, family)
         return {}
 
+    @Log.responder
+    def log(self, path: str, file: str, fd: int) -> dict[str, Any]:
+        if path in self._logs:
+            os.close(self._logs[path][1])
+        self._logs[path] = (file, fd)
+        return {}
+
+    def share_log(self, log: AccessLog) -> None:
+        """Write to an access log as one of several, to the one that was given if it cannot be opened here."""
+        file, fd = self._logs.pop(log.path, (log.path, -1))
+        log.share(file, fd)
+
     @Begin.responder
-    def begin(self, number: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
+    def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
+        take_loans(state["files"])
         try:
-            self.role = WorkerRole(self, state)
-            self.service = LoadBalancerService.of(unpacked(configuration), reactor=self._reactor, role=self.role)
-            self._running = True
+            ledger = Ledger(self._board.row(row))
+            self.role = WorkerRole(self, row, self._board, state, ledger)
+            self.service = LoadBalancerService.of(
+                unpacked(configuration), reactor=self._reactor, role=self.role, observers=(ledger,)
+            )
+            self._counting = Counting(self.service, ledger)
             self._hear(state["calls"])
             self.service.startService()
+            self.shares.look()
         except LBProxyError as error:
             raise Refused(str(error)) from error
+        except Exception as error:
+            _log.failure("a mistake, of lbproxy or of a plugin")
+            raise Refused(f"{type(error).__name__}: {error}; the log has the traceback") from error
+        self._running = True
         return {}
 
     @Tell.responder
@@ -130,17 +207,23 @@ class Worker(amp.AMP):
     def _hear(self, calls: list[Any]) -> None:
         pools: Any = {name: balancer.pool for name, balancer in self.service.site.balancers.items()}
         for call in calls:
-            tell(pools, call)
+            if call[1] == "slots":
+                self.role.limits.told(call[0], call[2])
+            else:
+                tell(pools, call)
 
     def learnt(self, call: list[Any]) -> None:
         """Traffic has taught something."""
         self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
-    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]]:
+    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
+        if not self._running:
+            return {}  # it could not begin, and is about to be replaced
+        take_loans(state["files"])
         self.role.members.backends = state["backends"]
         answer: Deferred[dict[str, Any]] = Deferred()
-        self._preparing = answer
+        self._preparing, self._refused = answer, ""
         self.service.reload(unpacked(configuration)).addCallback(self._reloaded)
         return answer
 
@@ -151,45 +234,91 @@ class Worker(amp.AMP):
             preparing.callback({})
 
     def _reloaded(self, result: Any) -> None:
+        self._sockets.close()
         preparing, self._preparing = self._preparing, None
+        self._refused = "\n".join(result.errors)
         if preparing is not None:
-            preparing.errback(Refused("\n".join(result.errors)))
+            preparing.errback(Refused(self._refused))
 
     @Commit.responder
     def commit(self) -> dict[str, Any]:
-        self.role.decide(None)
+        if self._running:
+            self.role.decide(None)
+        if self._refused:
+            raise Refused(self._refused)
         return {}
 
     @Abandon.responder
     def abandon(self) -> dict[str, Any]:
-        self.role.decide(LBProxyError("another worker cannot go by it"))
+        if self._running:
+            self.role.decide(LBProxyError("it is not gone by, for not all processes can"))
+        return {}
+
+    @Certificates.responder
+    def certificates(self, files: Any) -> dict[str, Any]:
+        take_loans(files)
+        if self._running:
+            self.service.reload_certificates()
         return {}
 
     @Report.responder
     def report(self) -> dict[str, Any]:
-        return {"sheet": {}}
+        return {"sheet": self._sheet()}
+
+    def _sheet(self) -> Any:
+        """What was counted since the last time."""
+        return self._counting.sheet() if self._running else {}
 
     @Share.responder
     def share(self, given: Any) -> dict[str, Any]:
+        self.shares.hear(given)
         return {}
+
+    def _share(self, given: Any) -> None:
+        self.callRemote(Share, given=given)  # type: ignore[no-untyped-call]
+
+    def _filters(self) -> list[tuple[str, Any]]:
+        return [(one.name, one.filter) for one in self.service.site.filters]
+
+    # Its end.
 
     @Drain.responder
     def drain(self, last: bool, now: bool) -> dict[str, Any]:
-        self._end()
+        if self._running and not last:
+            self.service.hand_over()
+        self._end(now)
         return {}
 
-    def _end(self) -> None:
-        if not self._running:
-            self._reactor.stop()
-            return
-        self.service.stopService().addBoth(lambda _: self._stop())
-
-    def _stop(self) -> None:
-        if self._reactor.running:
-            self._reactor.stop()
+    def leave(self) -> None:
+        """It was told by a signal to end: another one takes its place while it drains."""
+        if not self._ending and self.transport is not None:
+            self.callRemote(Leaving)  # type: ignore[no-untyped-call]
+        self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: bring what runs to its end, and end."""
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
+        self.shares.stop()
         self._end()
 
+    def _end(self, now: bool = False) -> None:
+        """:param now: nothing is waited for."""
+        if not self._running:
+            self._stop()
+            return
+        if not self._ending:
+            self._ending = True
+            self.service.stopService().addBoth(lambda _: self._say_farewell())
+        if now:
+            self.service.stopService()
+
+    def _say_farewell(self) -> None:
+        if self.transport is None:
+            self._stop()
+        else:
+            self.callRemote(Farewell, sheet=self._sheet()).addBoth(lambda _: self._stop())  # type: ignore[no-untyped-call]
+
+    def _stop(self) -> None:
+        if not self._over and self._reactor.running:
+            self._over = True
+            self._reactor.stop()

@@ -10,7 +10,7 @@ from hypothesis import strategies
 from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.balance.backend import Backend
-from lbproxy.config.differences import KINDS, Difference, differences
+from lbproxy.config.differences import KINDS, Difference, differences, unchangeable
 from lbproxy.config.model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from lbproxy.health.spec import ProbeSpec
 from lbproxy.routing.model import FixedAnswer, Match, Mirror, Route, Split
@@ -92,6 +92,16 @@ class DifferencesTests(SynchronousTestCase):
                 "watch: no -> yes",
             ],
         )
+
+    def test_workers(self) -> None:
+        """How many there are is no affair of a reload, which is said."""
+        how = "it can be changed by an upgrade (SIGUSR2, POST /upgrade) or a restart, not by a reload"
+        self.assertEqual(
+            told({}, {"workers": 4, "worker_heartbeat": 0.5}), [f"workers: 1 -> 4 ({how})", "worker-heartbeat: 5 -> 0.5"]
+        )
+        one, two, silent = Configuration(), Configuration(workers=2), Configuration(worker_heartbeat=9)
+        self.assertEqual([str(problem) for problem in unchangeable(two, one)], [f"workers: {how}"])
+        self.assertEqual(unchangeable(one, silent), [])
 
     def test_pools_come_and_leave_and_change(self) -> None:
         """Their settings, probes and backends, each by itself."""

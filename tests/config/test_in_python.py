@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +24,7 @@ from lbproxy import (
     filter_spec,
 )
 from lbproxy.config.in_python import completed
+from lbproxy.config.model import MOST_WORKERS
 from lbproxy.errors import ConfigurationError
 
 BACKEND = Backend("10.0.0.1", 8000)
@@ -76,6 +78,24 @@ class MadeTests(SynchronousTestCase):
         first, last = str(error).splitlines()
         self.assertIn("backends[0]: '10.0.0.1' was given", first)
         self.assertIn("backends[2]: 7 was given", last)
+
+
+    def test_workers(self) -> None:
+        """A whole number, or one for each core; and how long one may say nothing."""
+        with patch("lbproxy.config.model.cores", return_value=6):
+            self.assertEqual(Configuration(workers="auto").workers, 6)
+        with patch("lbproxy.config.model.cores", return_value=600):
+            self.assertEqual(Configuration(workers="auto").workers, MOST_WORKERS)
+        self.assertEqual([Configuration(workers=number).workers for number in (1, 256)], [1, 256])
+        self.assertEqual([Configuration(worker_heartbeat=one).worker_heartbeat for one in (0.1, 1, 3600)], [0.1, 1, 3600])
+        number = "a whole number from 1 to 256, or 'auto' for one a core"
+        for given in (0, 257, -1, 2.0, True, None, "4", "Auto"):
+            error = self.assertRaises(ConfigurationError, Configuration, workers=given)
+            self.assertEqual(str(error), f"workers: {given!r} was given; allowed is {number}")
+        for given in (0, 0.09, 3601, float("nan"), float("inf"), True, None, "5"):
+            error = self.assertRaises(ConfigurationError, Configuration, worker_heartbeat=given)
+            allowed = "a number of seconds from 0.1 to 3600"
+            self.assertEqual(str(error), f"worker_heartbeat: {given!r} was given; allowed is {allowed}")
 
 
 class CompletedTests(SynchronousTestCase):

@@ -37,6 +37,10 @@ class Taken:
 class Buckets:
     """Buckets by key. In no stretch of *t* seconds a bucket gives more than ``burst + rate * t`` tokens, as long as it is kept.
 
+    Several processes may each have buckets of the same keys, and tell each other what they have given
+    (:meth:`take_elsewhere`). All of a key together then give no more than that, and what was asked of the others, up to
+    *burst* each and *rate* for the time, before it was known here.
+
     A clock that goes back stands still for the time it went back by, and goes on from there.
 
     :param seconds: the clock.
@@ -77,9 +81,23 @@ class Buckets:
         if allowed:
             missing += 1
             self._full_at[key] = now + missing / self.rate
-        left = max(self.burst - missing, 0.0)
+        left = self.burst - missing
         wait = 0.0 if left >= 1 - _ROUNDING else (1 - left) / self.rate
-        return Taken(allowed, int(left + _ROUNDING), wait, missing / self.rate)
+        return Taken(allowed, max(int(left + _ROUNDING), 0), wait, missing / self.rate)
+
+    def take_elsewhere(self, key: bytes, count: int) -> None:
+        """So many tokens were taken of the buckets of this key that others have: they are missing here as well, into debt where
+        there are not so many. So all give together what one would, but for what is asked of them before they know of each
+        other.
+        """
+        now = self._now()
+        full_at = self._full_at.get(key)
+        if full_at is None:
+            self._make_room(now)
+            heappush(self._soonest, (now + count / self.rate, key))
+        else:
+            self._full_at.move_to_end(key)
+        self._full_at[key] = max(full_at or now, now) + count / self.rate
 
     def change(self, rate: float, burst: int, limit: int) -> None:
         """Go by these from now on. What each bucket has given stays given: as many tokens as were missing are, up to all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 from twisted.cred.checkers import ICredentialsChecker
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import ConfigurationError
-from ...files import opened
+from ...files import lent, opened, opened_anew
 
 __all__ = ["HtpasswdChecker", "HtpasswdFile", "Password", "read_htpasswd"]
 
@@ -123,7 +123,7 @@ class HtpasswdFile:
         self._seconds = seconds
         self._looked = seconds()
         self._stamp = self._look()
-        self._users = self._read()
+        self._users = self._read(first=True)
 
     def users(self) -> Mapping[bytes, Password]:
         """The users. A file that has become unreadable, or has a mistake, changes nothing: it is said in the log, and who was
@@ -155,12 +155,23 @@ class HtpasswdFile:
         try:
             found = os.stat(self.path)
         except OSError as error:
+            if isinstance(error, PermissionError) and lent(self.path) is not None:
+                return ()
             raise self._unreadable(error) from None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _read(self) -> dict[bytes, Password]:
+    def _open(self, first: bool) -> BinaryIO:
+        """It is read again by itself, so that what is lent counts only at the beginning, where nothing else can be read."""
         try:
-            with opened(self.path) as file:
+            return opened_anew(self.path)
+        except PermissionError:
+            if not first:
+                raise
+            return opened(self.path)
+
+    def _read(self, first: bool = False) -> dict[bytes, Password]:
+        try:
+            with self._open(first) as file:
                 data = file.read(_LARGEST + 1)
             if len(data) > _LARGEST:
                 raise ConfigurationError(f"file: {self.path!r} was given, which is too long; allowed are {_LARGEST} bytes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +36,10 @@ class RateLimit:
     Answers say how the one who asks stands, in ``RateLimit`` and ``RateLimit-Policy``
     (draft-ietf-httpapi-ratelimit-headers, in the form that it has had since its version 09), and refusals also in
     ``Retry-After``. On a reload buckets live on with what they have given, if *by* and *prefix_v6* stay.
+
+    Several workers tell each other what they have given, and take it off their own buckets, into debt if need be: in the long
+    run all of them together give *rate*. For a moment each may give what is asked of it in the 100 ms before it knows of the
+    others, and never more than *burst* each. A worker that begins knows of nothing that was given before.
 
     :ivar rate: requests a second, from 0.00001 (not quite one a day) to 1,000,000.
     :ivar burst: requests at once; 0: as many as come in a second, at least one.
@@ -76,6 +82,7 @@ class LiveRateLimit(Filter):
         self._count = context.count
         self._quietly = Quietly(context.clock.seconds)
         self._key = key_of_request(spec.by, spec.prefix_v6)
+        self._given: dict[bytes, int] | None = {} if context.workers > 1 else None
         self._buckets = Buckets(spec.rate, spec.at_once, context.clock.seconds, spec.buckets, lambda: context.count("forgotten"))
         self._policy = b'RateLimit-Policy: "%b";q=%d;w=%d\r\n' % (
             spec.policy.encode("ascii"), spec.at_once, ceil(spec.at_once / spec.rate)
@@ -84,7 +91,10 @@ class LiveRateLimit(Filter):
 
     def request(self, passage: Passage) -> Answer | None:
         """Take a token."""
-        taken = self._buckets.take(self._key(passage))
+        key = self._key(passage)
+        taken = self._buckets.take(key)
+        if taken.allowed and self._given is not None:
+            self._given[key] = self._given.get(key, 0) + 1
         if self.spec.dry_run:
             if not taken.allowed:
                 self._count("would-limit")
@@ -122,9 +132,21 @@ class LiveRateLimit(Filter):
                 policy=self.spec.policy, route=passage.route.name, client=passage.client.address,
             )  # fmt: skip
 
+    def given(self, most: int) -> dict[bytes, int]:
+        """The tokens that were taken since this was asked last, by key."""
+        given = self._given
+        if not given:
+            return {}
+        return {key: given.pop(key) for key in list(islice(given, most))}
+
+    def given_elsewhere(self, worker: int, given: Mapping[bytes, int]) -> None:
+        """They are missing here as well."""
+        for key, count in given.items():
+            self._buckets.take_elsewhere(key, count)
+
     def take_over(self, old: Any) -> None:
         """The buckets live on, where they are of the same keys."""
         spec = self.spec
         if (spec.by, spec.prefix_v6) == (old.spec.by, old.spec.prefix_v6):
-            self._buckets = old._buckets
+            self._buckets, self._given = old._buckets, old._given
             self._buckets.change(spec.rate, spec.at_once, spec.buckets)

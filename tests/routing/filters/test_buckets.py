@@ -87,6 +87,45 @@ class TakingTests(SynchronousTestCase):
         left = buckets.take(b"a").remaining
         self.assertEqual(sum(buckets.take(b"a").allowed for _ in range(50)), left)
 
+    @given(RATES, BURSTS, some.lists(some.tuples(some.floats(0, 2), some.integers(0, 30)), max_size=40))
+    def test_what_is_given_elsewhere_is_missing_here(self, rate: float, burst: int, steps: list[tuple[float, int]]) -> None:
+        """Tokens that were taken here and there together are no more than the burst and what has come, whenever one is given
+        here."""
+        clock = Clock()
+        buckets = Buckets(rate, burst, clock, 100)
+        passed, given = 0.0, 0
+        for seconds, count in steps:
+            clock.now += seconds
+            passed += seconds
+            buckets.take_elsewhere(b"a", count)
+            given += count
+            if buckets.take(b"a").allowed:
+                given += 1
+                self.assertLessEqual(given, burst + rate * passed + 0.001)
+
+    @given(RATES, BURSTS, some.integers(0, 50))
+    def test_a_debt_is_waited_for(self, rate: float, burst: int, count: int) -> None:
+        """As long as is said, and not longer."""
+        clock = Clock()
+        buckets = Buckets(rate, burst, clock, 100)
+        buckets.take_elsewhere(b"a", burst + count)
+        refused = buckets.take(b"a")
+        self.assertEqual((refused.allowed, refused.remaining), (False, 0))
+        clock.now += refused.wait * 0.99 - 1e-5 / rate
+        self.assertFalse(buckets.take(b"a").allowed)
+        clock.now += refused.wait * 0.011 + 2e-5 / rate
+        self.assertTrue(buckets.take(b"a").allowed)
+
+    def test_what_is_given_elsewhere_takes_no_more_memory(self) -> None:
+        """Than what is given here: there are as many buckets as may be, and full ones go."""
+        buckets = self.buckets(limit=5)
+        for number in range(20):
+            buckets.take_elsewhere(b"%d" % number, 1)
+        self.assertEqual((len(buckets), self.struck), (5, 15))
+        self.clock.now += 2
+        buckets.take_elsewhere(b"x", 1)
+        self.assertLess(len(buckets), 5)
+
     def test_keys_do_not_share(self) -> None:
         """What one has taken, another has not."""
         buckets = self.buckets()
