@@ -18,6 +18,10 @@ from twisted.logger import Logger
 
 __all__ = ["Notifier", "watchdog_seconds"]
 
+#: Seconds for which the program stands still at most, when its state changes while systemd does not listen. What it then has not
+#: heard it would not hear again.
+PATIENCE = 1.0
+
 _log = Logger()
 
 
@@ -83,13 +87,14 @@ class Notifier:
 
     def _live(self) -> None:
         if self.lives():
-            self._send("WATCHDOG=1")
+            self._send("WATCHDOG=1", 0.0)
 
-    def _send(self, state: str) -> None:
+    def _send(self, state: str, patience: float = PATIENCE) -> None:
         if not self._address:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sending:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+                sending.settimeout(patience)
                 sending.sendto(state.encode(), _path(self._address))
         except (OSError, ValueError) as error:
             if not self._told_of:

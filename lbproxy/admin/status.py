@@ -44,7 +44,8 @@ def status(running: Running, now: float, *, draining: bool = False, listed: List
         :data:`ROUTES_SHOWN`, :func:`.route_status.route_status`; ``routes_total`` says how many there are), ``unrouted``
         (exchanges that no pool got, :func:`.route_status.unrouted_status`), ``connections``, ``tls``
         (:func:`.tls_status.tls_status`; null: no file was given for it), ``reload`` (:func:`.reload.reload_status`; null: nothing
-        reads the configuration anew), ``state_file`` (null: there is none), and the processes that carry exchanges
+        reads the configuration anew), ``state_file`` (null: there is none), ``upgrade``
+        (:func:`.upgrade.upgrade_status`; null: there was none), and the processes that carry exchanges
         (:func:`.worker_status.worker_status`). Connections are clients', with ``limits`` (what is allowed; null: anything) and
         what limits, strictness and time-outs did. Figures of pools, routes and connections are those of all processes together.
     """

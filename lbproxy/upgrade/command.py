@@ -49,8 +49,8 @@ def environment(environ: Mapping[str, str], link: int, document: int) -> dict[st
 
 
 def append_only(path: str) -> None:
-    """Have all be written to a file's end that this process writes there. Twisted's log files are opened to be written where their
-    end was then, and two programs that do so write over each other's lines."""
+    """Have all that this process writes to a file be written to its end. Twisted's log files are written on from where their end
+    was when they were opened, and two programs that do so write over each other's lines."""
     for name in os.listdir("/proc/self/fd") if os.path.isfile(path) else ():
         try:
             if os.path.samestat(os.fstat(int(name)), os.stat(path)):

@@ -25,13 +25,12 @@ __all__ = ["Predecessor"]
 class Predecessor:
     """What it has handed on, and the link to it.
 
-    :param word: has not been used by the reactor yet.
+    :param word: is given to it.
     :raises LBProxyError: what was handed on cannot be read.
     """
 
     def __init__(self, word: Word) -> None:
         self._word = word
-        self._link: Link | None = None
         self._document = read_document(word.document)
         self._inherited = Inherited(self._document.sockets)
         self._service: LoadBalancerService | None = None
@@ -58,26 +57,23 @@ class Predecessor:
         :param yours: is called when all is this program's own: the old one has handed over, or has gone.
         """
         self._yours = yours
-        self._link = link = Link(self._said, self._gone)
-        fd = self._word.leave()
-        reactor.adoptStreamConnection(fd, AF_UNIX, Factory.forProtocol(lambda: link))
-        os.close(fd)
+        link = Link(self._said, self._gone)
+        reactor.adoptStreamConnection(self._word.link, AF_UNIX, Factory.forProtocol(lambda: link))
 
     def ready(self) -> None:
         """Say that this program serves."""
-        if self._link is not None:
-            self._link.say(ready=os.getpid())
+        self._word.say(ready=os.getpid())
 
     def fails(self, why: str) -> None:
         """Say that it does not, and why."""
-        if self._link is not None:
-            self._link.say(error=why)
+        self._word.say(error=why)
 
     def _said(self, message: dict[str, Any]) -> None:
         if message.get("yours") and self._service is not None:
             hold(self._service, str(message["yours"]))
 
     def _gone(self) -> None:
+        self._word.close()
         self._inherited.take_over()
         self._inherited.close_unused()
         self._yours()

@@ -22,7 +22,7 @@ def message_line(message: dict[str, Any]) -> bytes:
 
 
 class Word:
-    """The link to the old program, before the reactor has it.
+    """The link to the old program; that the reactor has it too is no matter.
 
     :param link: its descriptor.
     :param document: that of what the old program hands on.
@@ -40,20 +40,20 @@ class Word:
         return cls(int(link), int(document)) if link.isdigit() and document.isdigit() else None
 
     def say(self, **message: Any) -> None:
-        """Say something. When the old program has gone, or the reactor has the link, nobody hears it."""
+        """Say something, at once. When the old program has gone, nobody hears it."""
         if self.link < 0:
             return
         with socket(fileno=os.dup(self.link)) as link:
-            link.setblocking(True)
             try:
                 link.sendall(message_line(message))
             except OSError:
                 return
 
-    def leave(self) -> int:
-        """The link, which is the caller's from now on."""
-        link, self.link = self.link, -1
-        return link
+    def close(self) -> None:
+        """There is no more to be said."""
+        if self.link >= 0:
+            os.close(self.link)
+        self.link = -1
 
 
 _given: list[Word | None] = []

@@ -22,7 +22,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..observe.access_log import AccessLog
 from .agreement import Agreement
@@ -96,20 +95,13 @@ class Crew(Lives):
         if log is not None and lent is not None:
             worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
 
-    def _pools(self) -> list[Pool]:
-        return [balancer.pool for balancer in self._service.site.balancers.values()]
-
-    def _calls(self) -> list[Any]:
-        """Bring a worker's pools to what they are here."""
-        pools = self._pools()
-        return [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
-
     def _state(self, configuration: Configuration) -> dict[str, Any]:
+        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
         state = State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends_by_pool(self._pools(), configuration),
-            calls=self._calls(),
+            backends=backends_by_pool(pools, configuration),
+            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
             files=packed_loans(),
         )
         return attrs.asdict(state, recurse=False)
@@ -159,8 +151,8 @@ class Crew(Lives):
     # What is said to all.
 
     def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
-        for worker in self.workers.values():
+        """The control plane says this to a pool. Those that leave still carry exchanges, and hear it too."""
+        for worker in (one for post in self.posts for one in post.processes):
             worker.call(Tell, calls=[call])
 
     def read_certificates(self) -> None:
@@ -191,7 +183,8 @@ class Crew(Lives):
     def commit(self) -> None:
         """All go by it from now on."""
         agreement, self._agreement = self._agreement, None
-        calls = self._calls()
+        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
+        calls = [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()

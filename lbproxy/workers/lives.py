@@ -115,6 +115,8 @@ class Lives(Service):
     def _start(self, post: Post) -> None:
         post.call_off()
         row = free_row(self.posts, post.number, self.count, self.count * ROWS_EACH)
+        if row is None:
+            return  # so many are leaving that one of them must have ended first
         post.worker = worker = WorkerProcess(post.number, self, self._service.reactor, self._service.clock, row)
         try:
             worker.start(self.board.fd)
@@ -178,6 +180,8 @@ class Lives(Service):
         if worker in post.leaving:
             post.leaving.remove(worker)
             _log.info("worker {number}, which was leaving, has ended: {reason}", number=worker.number, reason=reason)
+            if self.running and post.worker is None and post.waiting is None:
+                self._start(post)
         elif post.worker is worker:
             post.worker = None
             post.last_end = reason

@@ -67,7 +67,7 @@ class Post:
         return True
 
 
-def free_row(posts: Iterable[Post], number: int, count: int, rows: int) -> int:
-    """A row of the board that no process has: that of the number, unless a predecessor has it still."""
+def free_row(posts: Iterable[Post], number: int, count: int, rows: int) -> int | None:
+    """A row of the board that no process has: that of the number, unless a predecessor has it still; None: there is none."""
     taken = {worker.row for post in posts for worker in post.processes}
-    return next((row for row in range(number, rows, count) if row not in taken), number)
+    return next((row for row in range(number, rows, count) if row not in taken), None)

@@ -400,8 +400,9 @@ port, notify, *command = sys.argv[1:]
 opened = socket.create_server(("127.0.0.1", int(port)))
 opened.setblocking(False)
 os.dup2(opened.fileno(), 3)
-more = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "NOTIFY_SOCKET": notify, "WATCHDOG_USEC": "200000"}
-os.execve(command[0], command, {**os.environ, **more, "WATCHDOG_PID": str(os.getpid())})
+os.set_inheritable(3, True)
+more = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "LISTEN_PID": str(os.getpid()), "NOTIFY_SOCKET": notify}
+os.execve(command[0], command, {**os.environ, **more, "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())})
 """
 
 

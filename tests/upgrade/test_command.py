@@ -44,7 +44,14 @@ class CommandTests(SynchronousTestCase):
 
     def test_environment(self) -> None:
         """The descriptors are named; what was meant for this very process is not handed on, and the rest is."""
-        before = {"PATH": "/bin", "WATCHDOG_PID": "7", "WATCHDOG_USEC": "9", "LISTEN_FDS": "1", "LISTEN_PID": "7", VARIABLE: "8:9"}
+        before = {
+            "PATH": "/bin",
+            "WATCHDOG_PID": "7",
+            "WATCHDOG_USEC": "9",
+            "LISTEN_FDS": "1",
+            "LISTEN_PID": "7",
+            VARIABLE: "8:9",
+        }
         self.assertEqual(environment(before, 3, 4), {"PATH": "/bin", "WATCHDOG_USEC": "9", VARIABLE: "3:4"})
 
 
