@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lbproxy.balance.least_connections import LeastConnections
 from lbproxy.balance.round_robin import RoundRobin
-from lbproxy.balance.state import Change, Wish
+from lbproxy.balance.state import Change, Verdict, Wish
 from lbproxy.config.model import Configuration
 from lbproxy.routing.filter import Filter
 from lbproxy.routing.filters.paths import PrefixAdd
+from lbproxy.workers.calls import Sender
 
 from .proxy.waiting import LONG, SWITCHING, UPGRADE
 from .sites import SiteRig, configuration, pool, route
@@ -208,6 +209,17 @@ class PoolTests(SynchronousTestCase):
         rig.wait(1)
         self.assertEqual((old.running, rig.site.leaving, old.pool.observers), (False, [], []))
         self.assertEqual((old.counters.in_flight, old.counters.tunnels), (0, 0))
+
+    def test_nobody_follows_one_that_left(self) -> None:
+        """What becomes of it is not said of a pool that comes under its name."""
+        rig = SiteRig(two_pools(pool(ONE, "a")))
+        old = rig.balancer_of("a").pool
+        told: list[Any] = []
+        old.followers.append(Sender(old, told.append))
+        rig.change(configuration(pool(TWO, "b"), routes=(route("b", "b"),)))
+        told.clear()
+        old.apply(Verdict(ONE, False, "late", "traffic"))
+        self.assertEqual((old.members[ONE].up, told), (False, []))
 
     def test_idle_connections_of_one_that_left_are_closed_at_once(self) -> None:
         """And when nothing runs, it is gone."""

@@ -151,8 +151,8 @@ class Crew(Lives):
     # What is said to all.
 
     def tell(self, call: list[Any]) -> None:
-        """The control plane says this to a pool."""
-        for worker in self.workers.values():
+        """The control plane says this to a pool. Those that leave still carry exchanges, and hear it too."""
+        for worker in (one for post in self.posts for one in post.processes):
             worker.call(Tell, calls=[call])
 
     def read_certificates(self) -> None:
