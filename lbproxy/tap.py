@@ -27,7 +27,7 @@ from .balance.backend import Backend
 from .config.model import Configuration
 from .errors import ConfigurationError, LBProxyError, ListenError
 from .options import Options as OptionsAlone
-from .upgrade.word import give_up, tell_predecessor, word
+from .upgrade.word import give_up, lend_files, tell_predecessor, word
 
 if TYPE_CHECKING:
     from .service import LoadBalancerService
@@ -197,6 +197,7 @@ class Options(OptionsAlone):
         :raises usage.UsageError: with everything that is wrong, a line each.
         :raises SystemExit: when something was asked, and has been answered.
         """
+        lend_files(True)  # until the service is made
         try:
             super().parseOptions(options)
         except (UsageError, SystemExit) as error:
@@ -256,6 +257,7 @@ def makeService(options: Options) -> IService:
             service.addService(balancer(options.configuration()))
     except LBProxyError as error:
         give_up(_all_mistakes(options, reactor, error))
+    lend_files(False)
     under_twistd: IService = service
     return under_twistd
 

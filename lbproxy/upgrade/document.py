@@ -14,6 +14,7 @@ from ..balance.state import Verdict
 from ..errors import LBProxyError
 from ..listener import place_of
 from ..state_file import state_text
+from ..workers.loans import Loans, packed_loans
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -35,6 +36,8 @@ class Document:
     :ivar sockets: the listening sockets, by the descriptions of their endpoints (:func:`lbproxy.listener.place_of`).
     :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
     :ivar said: what operators said at run time (:func:`lbproxy.state_file.state_text`).
+    :ivar files: what may be read of files where it may not be any more (:mod:`lbproxy.workers.loans`); of one that says nothing
+        of it, nothing.
     :ivar calls: tell pools who is down (:func:`verdicts`), as :func:`lbproxy.workers.calls.tell` makes them.
     """
 
@@ -43,6 +46,7 @@ class Document:
     random_key: str
     said: str
     calls: list[list[Any]]
+    files: Loans = attrs.Factory(dict)
 
     def text(self) -> str:
         """As it is handed on."""
@@ -65,6 +69,7 @@ class Document:
                 random_key=bytes.fromhex(whole["random_key"]).hex(),
                 said=str(whole["said"]),
                 calls=[[str(pool), str(what), value] for pool, what, value in whole["calls"]],
+                files=dict(whole.get("files", {})),
             )
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise LBProxyError(f"what the old program handed on cannot be read ({type(error).__name__}: {error})") from None
@@ -99,6 +104,7 @@ def document_of(service: LoadBalancerService, program: str, sockets: dict[str, l
         random_key=service.site.router.random_key.hex(),
         said=said_at(service),
         calls=[call for pool in pools for call in verdicts(pool)],
+        files=packed_loans(),
     )
 
 

@@ -9,9 +9,10 @@ from collections.abc import MutableMapping
 from socket import socket
 from typing import Any, NoReturn
 
+from ..workers.loans import Loans, take_loans_in_need
 from .command import VARIABLE
 
-__all__ = ["Word", "give_up", "message_line", "tell_predecessor", "word"]
+__all__ = ["Word", "give_up", "lend_files", "message_line", "tell_predecessor", "word"]
 
 _NAME = "twistd lbproxy: "
 
@@ -39,6 +40,15 @@ class Word:
         link, _, document = environ.pop(VARIABLE, "").partition(":")
         return cls(int(link), int(document)) if link.isdigit() and document.isdigit() else None
 
+    def files(self) -> Loans:
+        """What of the document must be known before all else. A document that cannot be read is told of later."""
+        try:
+            with open(f"/proc/self/fd/{self.document}", encoding="utf-8") as file:  # with a place of its own in it
+                files = json.load(file).get("files", {})
+        except (OSError, ValueError, AttributeError):
+            return {}
+        return files if isinstance(files, dict) else {}
+
     def say(self, **message: Any) -> None:
         """Say something, at once. When the old program has gone, nobody hears it."""
         if self.link < 0:
@@ -54,6 +64,16 @@ class Word:
         if self.link >= 0:
             os.close(self.link)
         self.link = -1
+
+
+def lend_files(lent: bool) -> None:
+    """If there is an old program: let be read what it has read, where this one may not.
+
+    :param lent: False: from now on not any more.
+    """
+    given = word()
+    if given is not None:
+        take_loans_in_need(given.files() if lent else {})
 
 
 _given: list[Word | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -199,6 +200,7 @@ class Worker(Link):
             _log.failure("a mistake, of lbproxy or of a plugin")
             raise Refused(f"{type(error).__name__}: {error}; the log has the traceback") from error
         self._running = True
+        faulthandler.cancel_dump_traceback_later()
         return {}
 
     @Tell.responder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -203,6 +205,37 @@ class PrivilegesTests(WorkersCase):
         self.assert_all_serves()
         eventually("all lines are in the log", lambda: len(log.read_text().splitlines()) >= 64)
         self.assertNotIn("cannot be opened", process.output)
+
+    def test_an_upgrade_goes_on_with_what_root_has_read(self) -> None:
+        """The new program is not root any more, and neither is the one after that. The access log must be its own to open."""
+        process = self.start()
+        os.chown(self.folder / "access.log", NOBODY, NOBODY)
+        self.serves(process.pid)
+        pid = process.pid
+        for _ in range(2):
+            os.kill(pid, signal.SIGUSR2)
+            pid = eventually(
+                f"another one serves: {process.output}", partial(self.successor, pid), 4 * PATIENCE
+            )
+            self.addCleanup(self.kill, pid)
+            self.assertEqual(owner_of(pid), NOBODY)
+            self.assert_all_serves()
+        self.assertNotIn("not upgraded", process.output)
+        os.kill(pid, signal.SIGTERM)
+        eventually("it ends", lambda: not Path(f"/proc/{pid}").exists())
+
+    def successor(self, before: int) -> int:
+        """The program that has taken over; 0: none has yet."""
+        try:
+            said = ask(self.admin_port, "/status").json()["upgrade"]
+        except (OSError, httptools.HttpParserError):
+            return 0
+        return int(said["pid"]) if said and said["ok"] and said["pid"] != before else 0
+
+    def kill(self, pid: int) -> None:
+        """If it is there still."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def test_a_reload_says_what_cannot_be_read_any_more(self) -> None:
         """What is served stays, at all workers and their successors; the answer names the file, and whom to allow."""

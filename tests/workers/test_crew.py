@@ -170,7 +170,7 @@ class BeginTests(CrewCase):
 
     def test_nothing_is_said_to_one_that_could_not_be_started(self) -> None:
         """There is no descriptor left, for a moment; what is said then is for those that there are, and nothing stays open."""
-        first, _ = self.start()
+        self.start()
         before = len(os.listdir("/proc/self/fd"))
         with patch("lbproxy.workers.process.os.open", side_effect=OSError(errno.EMFILE, "too many open files")):
             self.crew.posts[0].step_down(self.crew.workers[0])
@@ -608,7 +608,7 @@ class AgreementTests(CrewCase):
 
     def test_its_end_may_be_known_before_that_of_its_link(self) -> None:
         """Its successor has begun by then, and is asked once."""
-        first, second = self.start()
+        _, second = self.start()
         second.worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
