@@ -13,6 +13,7 @@ from lbproxy.balance.state import Change
 from lbproxy.config.model import Configuration
 from lbproxy.role import Role
 from lbproxy.workers.board import Board
+from lbproxy.workers.connections import SharedConnectionLimit
 from lbproxy.workers.counting import Counting, Ledger
 from lbproxy.workers.reports import Reports
 
@@ -44,7 +45,7 @@ class Working:
         self.ledger = Ledger(board.row(number))
         self.rig = rig = SiteRig(wanted, role=LedgerRole(self.ledger))
         self.observe()
-        rig.factory.gate = self.ledger.gate(rig.listener, None)
+        rig.factory.gate = SharedConnectionLimit(rig.listener, list, rig.reactor, board=board, number=number, workers=2)
         self.log: Any = SimpleNamespace(dropped=0)
         self.counting = Counting(
             SimpleNamespace(site=rig.site, counters=rig.listener, access_log=self.log),  # type: ignore[arg-type]
