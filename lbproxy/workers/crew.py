@@ -4,7 +4,7 @@ What others may use:
 
 - :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
 - :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
-  seconds, when :meth:`Crew.report` asks, and right before it ends in order.
+  seconds, when :meth:`Crew.ask_report` asks, and right before it ends in order.
 - :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
   that it is cleared.
 - :meth:`Crew.described`: the workers as plain values, for ``/status``.
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from .. import __version__
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
 __all__ = ["Crew"]
-
-#: Seconds for which who asks for a report waits at most.
-PATIENCE = 1.0
 
 
 class Crew(Lives):
@@ -122,25 +119,11 @@ class Crew(Lives):
         for worker in (one for post in self.posts for one in post.processes if one.row == row):
             worker.call(Share, given=entries)
 
-    def report(self) -> Deferred[None]:
-        """Ask all that serve, or drain, what they have counted.
-
-        :return: fires when all have answered, or ended; after :data:`PATIENCE` seconds in any case.
-        """
-        asked = [self.ask_report(worker) for post in self.posts for worker in post.processes if worker.served]
-        over: Deferred[None] = Deferred()
-        late = self._service.clock.callLater(PATIENCE, over.callback, None)
-
-        def answered(_: object) -> None:
-            if late.active():
-                late.cancel()
-                over.callback(None)
-
-        DeferredList(asked, consumeErrors=True).addCallback(answered)
-        return over
-
     def ask_report(self, worker: WorkerProcess) -> Deferred[Any]:
-        """What came of it goes to :attr:`on_report`."""
+        """Ask one what it has counted, which goes to :attr:`on_report`. It says it only once.
+
+        :return: fires when that has been taken, or the worker has ended.
+        """
         return worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
 
     def reported(self, worker: WorkerProcess, sheet: Any) -> None:

@@ -101,9 +101,9 @@ class FiguresCase(SynchronousTestCase):
         self.reports = Reports(service, crew)
 
     def ask_report(self, worker: Any) -> Deferred[Any]:
-        """As a crew does it."""
+        """As a crew does it, for one that has ended as well, which answers with nothing."""
         asked: Deferred[Any] = worker.call(None)
-        return asked.addCallback(lambda answer: self.reports.take(worker, answer["sheet"]))
+        return asked.addCallback(lambda answer: answer and self.reports.take(worker, answer["sheet"]))
 
     def report(self, *workers: Any) -> None:
         """Take what these have counted, or all."""
