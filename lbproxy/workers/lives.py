@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from .backoff import AT_MOST
 from .board import ROWS_EACH, Board
 from .first_start import FirstStart
-from .heartbeat import HEARTBEAT, Heartbeat
+from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
 from .process import SERVING, WorkerProcess
@@ -142,7 +142,9 @@ class Lives(Service):
 
     def _silence(self) -> float:
         """Seconds without an answer that are too many."""
-        return 2.0 * float(getattr(self._service.configuration, "worker_heartbeat", HEARTBEAT))
+        configuration = self._service.configuration
+        assert configuration is not None
+        return 2.0 * configuration.worker_heartbeat
 
     def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
         if failure.check(ConnectionClosed):

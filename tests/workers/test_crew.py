@@ -18,7 +18,6 @@ from lbproxy.errors import LBProxyError
 from lbproxy.workers import lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
 from lbproxy.workers.board import ROWS_EACH
-from lbproxy.workers.heartbeat import HEARTBEAT
 from lbproxy.workers.supervisor import SupervisorRole, supervised
 
 from ..sites import configuration
@@ -68,6 +67,10 @@ class CrewCase(SynchronousTestCase):
         self.service.startService()
         self.reactor.go()
         return self.reactor.processes
+
+    def heartbeat(self) -> float:
+        """Seconds, as they are configured."""
+        return float(self.service.configuration.worker_heartbeat)
 
     def said(self, level: LogLevel | None = None) -> list[str]:
         """What the log has of the workers."""
@@ -283,7 +286,7 @@ class HungTests(CrewCase):
         """It gets a second to say where it hangs; the log says why it was killed."""
         first, second = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
         self.reactor.go(1.0)
         self.assertEqual(first.signals, ABORTED)
@@ -295,7 +298,7 @@ class HungTests(CrewCase):
         """Its number may be another process's by then."""
         first, _ = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         first.die(signal.SIGABRT)
         self.reactor.go(5.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
@@ -588,7 +591,7 @@ class AgreementTests(CrewCase):
         first, second = self.start()
         first.worker.holds |= {"Prepare", "Report"}
         result = self.change()
-        self.reactor.go(2 * HEARTBEAT + 4.0)
+        self.reactor.go(2 * self.heartbeat() + 4.0)
         self.assertTrue(first.ended)
         self.assertTrue(self.successResultOf(result).ok)
         self.assertIn("Commit", second.worker.said)
