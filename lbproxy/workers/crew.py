@@ -7,7 +7,6 @@ What others may use:
   seconds, when :meth:`Crew.ask_report` asks, and right before it ends in order.
 - :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
   that it is cleared.
-- :meth:`Crew.described`: the workers as plain values, for ``/status``.
 - :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains
   while its successor serves has another one than that: rows in use are not only those below :attr:`Crew.count`.
 """

@@ -76,12 +76,6 @@ class Lives(Service):
         """Those that serve, or begin to, by their numbers."""
         return {post.number: post.worker for post in self.posts if post.worker is not None}
 
-    def described(self) -> list[dict[str, Any]]:
-        """A row for each process, and for each post that nobody holds: ``number``, ``pid`` (0: none), ``state`` (``starting``,
-        ``serving``, ``draining``, ``waiting``), ``began`` (seconds since the epoch; None), and of the post ``restarts``,
-        ``last_end`` (in words; empty) and ``next_try`` (seconds since the epoch; None)."""
-        return [row for post in self.posts for row in post.described()]
-
     def when_ready(self) -> Deferred[None]:
         """Fires when all workers serve for the first time; fails, with an :class:`~lbproxy.errors.LBProxyError`, when they
         cannot. Then none is left."""
@@ -202,7 +196,6 @@ class Lives(Service):
         if not delay:
             self._start(post)
             return
-        post.next_try = clock.seconds() + delay
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:

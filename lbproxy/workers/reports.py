@@ -9,7 +9,6 @@ from weakref import WeakSet
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..balance.state import Change
 from ..observe.processes import Loss, WorkerEnd, WorkerFigures, Workers

@@ -78,8 +78,12 @@ class CrewCase(SynchronousTestCase):
         return [one["log_format"].format(**one) for one in events if level is None or one["log_level"] is level]
 
     def states(self) -> list[tuple[int, str]]:
-        """The numbers and states of all."""
-        return [(one["number"], one["state"]) for one in self.crew.described()]
+        """The numbers and states of all, those first who hold a post; ``waiting``: nobody does."""
+        found = []
+        for post in self.crew.posts:
+            found += [] if post.worker is not None else [(post.number, "waiting")]
+            found += [(post.number, one.state) for one in post.processes]
+        return found
 
 
 class BeginTests(CrewCase):
@@ -112,16 +116,6 @@ class BeginTests(CrewCase):
         self.assertIsNone(self.successResultOf(ready))
         self.assertIsNone(self.successResultOf(self.crew.when_ready()))
         self.assertEqual(len([line for line in self.said() if line.startswith("serving")]), 1)
-
-    def test_they_are_described_in_plain_values(self) -> None:
-        """As /status shows them."""
-        self.start()
-        self.assertEqual(
-            self.crew.described()[1],
-            {
-                "number": 1, "pid": 101, "state": "serving", "began": START, "restarts": 0, "last_end": "", "next_try": None,
-            },
-        )  # fmt: skip
 
     def test_a_refusal_at_the_first_start_ends_it(self) -> None:
         """All are ended, none is tried again, and whoever waits is told why."""
@@ -176,7 +170,7 @@ class BeginTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go(1.0)
         self.assertEqual(self.states()[0], (0, "waiting"))
-        self.assertIn("no more processes", self.crew.described()[0]["last_end"])
+        self.assertIn("no more processes", self.crew.posts[0].last_end)
         self.reactor.broken = None
         self.reactor.go(8.0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
@@ -192,23 +186,23 @@ class DeathTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
-        about = self.crew.described()[0]
-        self.assertEqual((about["pid"], about["restarts"], about["last_end"]), (102, 1, "killed by SIGKILL"))
+        post = self.crew.posts[0]
+        self.assertEqual((self.crew.workers[0].pid, post.restarts, post.last_end), (102, 1, "killed by SIGKILL"))
         self.assertFalse(second.signals)
         self.assertIn("worker 0 has ended: killed by SIGKILL; another one begins at once", self.said(LogLevel.error))
 
     def test_one_that_dies_early_is_replaced_later_and_later(self) -> None:
-        """At once, after 0.5 s, after 1 s …; /status knows when."""
+        """At once, after 0.5 s, after 1 s …"""
         self.start()
         waits = []
         for _ in range(10):
             self.crew.workers[0].transport.die(signal.SIGSEGV)
-            next_try = self.crew.described()[0]["next_try"]
-            waits.append(0.0 if next_try is None else next_try - self.reactor.seconds())
+            waiting = self.crew.posts[0].waiting
+            waits.append(0.0 if waiting is None else waiting.getTime() - self.reactor.seconds())
             self.reactor.go(waits[-1])
             self.assertIn(0, self.crew.workers)
         self.assertEqual(waits, [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, AT_MOST, AT_MOST, AT_MOST])
-        self.assertEqual(self.crew.described()[0]["restarts"], 10)
+        self.assertEqual(self.crew.posts[0].restarts, 10)
 
     def test_a_row_of_early_deaths_is_one_clear_error(self) -> None:
         """It names how often, the last reason, and the last line of its log."""
@@ -325,7 +319,7 @@ class LeaveTests(CrewCase):
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (0, "draining"), (1, "serving")])
         self.assertEqual(self.reactor.processes[2].worker.begun["row"], 2)
-        self.assertEqual(self.crew.described()[0]["restarts"], 1)
+        self.assertEqual(self.crew.posts[0].restarts, 1)
         first.die(status=0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertEqual(len(self.reactor.processes), 3)
@@ -358,7 +352,7 @@ class LeaveTests(CrewCase):
         rows = [worker.row for post in self.crew.posts for worker in post.processes]
         self.assertEqual(len(set(rows)), len(rows))
         self.assertEqual(self.states()[1:], [(1, "waiting"), *[(1, "draining")] * ROWS_EACH])
-        self.assertEqual(self.crew.described()[1]["next_try"], None)
+        self.assertEqual(self.crew.posts[1].waiting, None)
         self.reactor.processes[1].die(status=0)
         self.reactor.go()
         self.assertEqual(self.states()[1:], [(1, "serving"), *[(1, "draining")] * (ROWS_EACH - 1)])
