@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from .. import __version__
+from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..observe.access_log import AccessLog
 from .agreement import Agreement
-from .calls import backends_by_pool, snapshot
+from .calls import Call, backends_by_pool, snapshot
 from .lives import Lives, ended_meanwhile
 from .loans import packed_loans
 from .messages import Begin, Certificates, Log, Report, Share, Tell
@@ -91,16 +91,23 @@ class Crew(Lives):
         if log is not None and lent is not None:
             worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
 
-    def _state(self, configuration: Configuration) -> dict[str, Any]:
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        state = State(
+    def _state(self, configuration: Configuration, *, new: bool = False) -> State:
+        """:param new: whether the configuration is not gone by yet."""
+        return State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends_by_pool(pools, configuration),
-            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
-            files=packed_loans(),
+            backends=backends_by_pool(self._pools(), configuration),
+            calls=self._calls(),
+            files=packed_loans(new=new),
         )
-        return attrs.asdict(state, recurse=False)
+
+    def _pools(self) -> list[Pool]:
+        return [balancer.pool for balancer in self._service.site.balancers.values()]
+
+    def _calls(self) -> list[Call]:
+        """What brings the workers' pools to what those here are."""
+        pools = self._pools()
+        return [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
 
     # What they say.
 
@@ -148,7 +155,7 @@ class Crew(Lives):
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        state = {**self._state(configuration), "files": packed_loans(new=True)}
+        state = self._state(configuration, new=True)
         question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
         self._agreement = agreement = Agreement(question, opened)
@@ -168,8 +175,7 @@ class Crew(Lives):
         :return: fires when all do, or have ended.
         """
         agreement, self._agreement = self._agreement, None
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        calls = [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
+        calls = self._calls()
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()

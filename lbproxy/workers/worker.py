@@ -49,7 +49,7 @@ from .messages import (
 )
 from .sharing import Shares
 from .sockets import Waiting, given_endpoint
-from .state import unpacked
+from .state import State, unpacked
 from .verdicts import Learnt
 
 __all__ = ["Worker", "WorkerRole"]
@@ -83,7 +83,7 @@ class WorkerRole(Role):
     probes = False
     tells_changes = False
 
-    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any], ledger: Ledger) -> None:
+    def __init__(self, worker: Worker, number: int, board: Board, state: State, ledger: Ledger) -> None:
         self.members = _Members(state["backends"])
         self.random_key = bytes.fromhex(state["random_key"])
         self.workers = state["workers"]
@@ -179,7 +179,7 @@ class Worker(Link):
         log.share(file, fd)
 
     @Begin.responder
-    def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
+    def begin(self, number: int, row: int, version: str, configuration: bytes, state: State) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         take_loans(state["files"])
@@ -220,7 +220,7 @@ class Worker(Link):
         self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
-    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
+    def prepare(self, configuration: bytes, state: State) -> Deferred[dict[str, Any]] | dict[str, Any]:
         if not self._running:
             return {}  # it could not begin, and is about to be replaced
         take_loans(state["files"])

@@ -15,6 +15,7 @@ from lbproxy.role import Role
 from lbproxy.workers.board import Board
 from lbproxy.workers.connections import SharedConnectionLimit
 from lbproxy.workers.counting import Counting, Ledger
+from lbproxy.workers.lives import ended_meanwhile
 from lbproxy.workers.reports import Reports
 
 from ..sites import SiteRig
@@ -101,9 +102,9 @@ class FiguresCase(SynchronousTestCase):
         self.reports = Reports(service, crew)
 
     def ask_report(self, worker: Any) -> Deferred[Any]:
-        """As a crew does it, for one that has ended as well, which answers with nothing."""
+        """As a crew does it."""
         asked: Deferred[Any] = worker.call(None)
-        return asked.addCallback(lambda answer: answer and self.reports.take(worker, answer["sheet"]))
+        return asked.addCallbacks(lambda answer: self.reports.take(worker, answer["sheet"]), ended_meanwhile)
 
     def report(self, *workers: Any) -> None:
         """Take what these have counted, or all."""

@@ -70,7 +70,7 @@ class CrewCase(SynchronousTestCase):
 
     def heartbeat(self) -> float:
         """Seconds, as they are configured."""
-        return float(self.service.configuration.worker_heartbeat)
+        return self.configured().worker_heartbeat
 
     def said(self, level: LogLevel | None = None) -> list[str]:
         """What the log has of the workers."""

@@ -394,7 +394,7 @@ class RefreshTests(FiguresCase):
     def test_one_that_ends_is_not_waited_for(self) -> None:
         """The others are shown."""
         refreshing = self.refresh()
-        self.workers[0].asked.pop().callback(None)
+        self.workers[0].asked.pop().errback(ConnectionError("gone"))
         self.workers[1].answer()
         self.successResultOf(refreshing)
 
