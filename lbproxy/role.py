@@ -12,8 +12,6 @@ from .balance.state import BackendState
 from .ports import server_endpoint
 
 if TYPE_CHECKING:
-    from .balance.backend import Backend
-    from .balance.pool import Pool
     from .config.model import Configuration
     from .observe.access_log import AccessLog
     from .observe.processes import Workers
@@ -67,13 +65,10 @@ class Role:
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """What makes the states of a pool's members, of a :class:`~lbproxy.balance.backend.Backend`, the time, and ``up=``."""
-        return _state
+        return BackendState
 
-    def welcome(self, pool: Pool) -> None:
-        """There is this pool from now on."""
-
-    def attend(self, balancer: Balancer) -> None:
-        """There is this balancer from now on, of a pool that has been welcomed."""
+    def welcome(self, balancer: Balancer) -> None:
+        """There is this balancer from now on, and its pool."""
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
@@ -125,7 +120,3 @@ class Role:
         :param ordinary: makes one for those of this process.
         """
         return ordinary()
-
-
-def _state(backend: Backend, now: float, *, up: bool = True) -> BackendState:
-    return BackendState(backend, now, up=up)

@@ -15,12 +15,12 @@ from twisted.python.failure import Failure
 
 from ..admission import ConnectionLimit
 from ..balance.backend import Backend
-from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..errors import ConfigurationError
 from ..lending import record
 from ..observe.access_log import AccessLog
 from ..observe.processes import Workers
+from ..proxy.balancer import Balancer
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
@@ -59,8 +59,9 @@ class SupervisorRole(Role):
         inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, hold=True, count=self._count)
         return inherited
 
-    def welcome(self, pool: Pool) -> None:
-        """What becomes of this pool becomes of it in all workers."""
+    def welcome(self, balancer: Balancer) -> None:
+        """What becomes of its pool becomes of it in all workers."""
+        pool = balancer.pool
         pool.followers.append(SlotTeller(pool.name, self._tell_slots))
         pool.followers.append(Sender(pool, self._send))
 

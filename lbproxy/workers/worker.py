@@ -97,17 +97,14 @@ class WorkerRole(Role):
         """One that accepts at sockets which the supervisor has given."""
         return given_endpoint(reactor, description, self._worker.sockets_for)
 
-    def welcome(self, pool: Pool) -> None:
-        """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(Learnt(pool, self._worker.learnt))
+    def welcome(self, balancer: Balancer) -> None:
+        """What traffic teaches its pool is told to the supervisor; who waits here learns of places that other workers leave."""
+        balancer.pool.followers.append(Learnt(balancer.pool, self._worker.learnt))
+        self.limits.attend(balancer)
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """Backends' limits are all workers'."""
         return self.limits.make_state(pool)
-
-    def attend(self, balancer: Balancer) -> None:
-        """Who waits here learns of places that other workers leave."""
-        self.limits.attend(balancer)
 
     def applied(self) -> None:
         """There are other filters, perhaps, and pools."""
