@@ -50,7 +50,7 @@ class Handover:
             taken = self.take(port, interface) if getattr(error.socketError, "errno", 0) == EADDRINUSE else []
             if not taken:
                 raise
-            return PortGroup(adopt_all(self, taken, factory), "")
+            return PortGroup(adopt_all(self._reactor, taken, factory), "")
         return opened
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
