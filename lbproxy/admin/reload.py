@@ -17,7 +17,6 @@ from .pages import Answer, Node, json_answer, send
 __all__ = ["ReloadPage", "reload_status"]
 
 _NO_FILE = Answer("There is nothing to be read anew.\n", code=404)
-_NOT_RUNNING = Answer("It is not running, or was stopped meanwhile: nothing was read.\n", code=503)
 _FAILED = Answer("An error in lbproxy itself; its log tells more. It goes by the configuration from before.\n", code=500)
 
 _log = Logger()
@@ -72,9 +71,7 @@ class ReloadPage(Node):
         return NOT_DONE_YET
 
 
-def _answer(result: ReloadResult | None) -> Answer:
-    if result is None:
-        return _NOT_RUNNING
+def _answer(result: ReloadResult) -> Answer:
     return json_answer(_result(result)) if result.ok else Answer("".join(f"{line}\n" for line in result.errors), code=422)
 
 
