@@ -31,6 +31,11 @@ class Handover:
     :ivar shared: those whose sockets have got one.
     """
 
+    @classmethod
+    def of(cls, reactor: Any) -> Handover:
+        """One for this reactor, which may be one already."""
+        return reactor if isinstance(reactor, Handover) else cls(reactor)
+
     def __init__(self, reactor: Any) -> None:
         self.leaving: list[Leaving] = []
         self.shared: list[Leaving] = []

@@ -17,6 +17,7 @@ from ..service import LoadBalancerService
 from .board import Board
 from .calls import tell
 from .counting import Counting, Ledger
+from .given import Waiting
 from .link import Link
 from .loans import take_loans
 from .messages import (
@@ -36,7 +37,6 @@ from .messages import (
     Tell,
 )
 from .sharing import Shares
-from .sockets import Waiting
 from .state import State, unpacked
 from .worker_role import WorkerRole
 

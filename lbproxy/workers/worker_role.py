@@ -22,8 +22,8 @@ from .board import Board
 from .calls import read_backends
 from .connections import SharedConnectionLimit
 from .counting import Ledger
+from .given import given_endpoint
 from .limits import Limits
-from .sockets import given_endpoint
 from .state import State
 from .verdicts import Learnt
 
