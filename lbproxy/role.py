@@ -13,6 +13,7 @@ from .ports import server_endpoint
 
 if TYPE_CHECKING:
     from .config.model import Configuration
+    from .drain import Draining
     from .observe.access_log import AccessLog
     from .observe.processes import Workers
     from .proxy.balancer import Balancer
@@ -114,8 +115,8 @@ class Role:
         """The other processes that carry exchanges; None: this one does."""
         return None
 
-    def drain(self, ordinary: Callable[[], Any]) -> Any:
-        """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).
+    def drain(self, ordinary: Callable[[], Draining]) -> Draining:
+        """What brings the clients' connections to their end.
 
         :param ordinary: makes one for those of this process.
         """

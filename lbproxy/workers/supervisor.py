@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from ..admission import ConnectionLimit
 from ..balance.backend import Backend
 from ..config.model import Configuration
+from ..drain import Draining
 from ..errors import ConfigurationError
 from ..lending import record
 from ..observe.access_log import AccessLog
@@ -108,7 +109,7 @@ class SupervisorRole(Role):
         """The workers."""
         return self.reports.figures()
 
-    def drain(self, ordinary: Callable[[], Any]) -> Any:
+    def drain(self, ordinary: Callable[[], Draining]) -> Draining:
         """That of the workers."""
         self.crew.last = not self.handed_over
         return CrewDrain(self.crew, self.service)
