@@ -142,6 +142,9 @@ class _UnderTwistd(MultiService):
         self._restore_hangup = on_signals(self._reactor, self._hung_up, [signal.SIGHUP], though_ignored=with_files)
 
     def _hung_up(self) -> None:
+        self._program.read_anew(self._read_anew)
+
+    def _read_anew(self) -> None:
         for balancer in self.balancers:
             balancer.reloader.reload()
 

@@ -25,8 +25,9 @@ _log = Logger()
 class Agreement:
     """One question to all workers.
 
-    Who ends before an answer, or is about to, has agreed: its successor begins with whatever is decided. Who begins meanwhile,
-    with the configuration as it is, is asked too (:meth:`ask`), and waited for.
+    Who is told to end before an answer has agreed: its successor begins with whatever is decided. Who begins meanwhile, with the
+    configuration as it is, is asked too (:meth:`ask`), and waited for. Of one that dies, the question may be the reason, as it is
+    of one that hangs and is killed for it: its successor is waited for, and when that dies too, all of them would.
 
     :param question: what :class:`~lbproxy.workers.messages.Prepare` has.
     :param opened: the listeners that are new, whose sockets the workers need.
@@ -42,6 +43,8 @@ class Agreement:
         self._asked: list[WorkerProcess] = []
         self._unanswered = 1  # which is begin's own
         self._refusals: list[str] = []
+        self._died: set[int] = set()  # numbers of workers
+        self._awaited: set[int] = set()  # those whose successors are to answer
 
     def begin(self) -> Deferred[None]:
         """All that there are just now have been asked."""
@@ -50,16 +53,36 @@ class Agreement:
 
     def ask(self, worker: WorkerProcess) -> None:
         """Ask one, who has been given the sockets."""
-        self._unanswered += 1
+        if worker.number in self._awaited:
+            self._awaited.remove(worker.number)
+        else:
+            self._unanswered += 1
         self._asked.append(worker)
         answer = worker.call(Prepare, **self._question)
         worker.answered_within(PREPARE, answer, "prepared to go by another configuration")
         answer.addErrback(self._refused, worker).addBoth(self._count)
 
     def _refused(self, failure: Failure, worker: WorkerProcess) -> None:
-        if failure.check(ConnectionClosed) or worker.state == DRAINING:
+        if worker.state == DRAINING:
+            return
+        if failure.check(ConnectionClosed):
+            self._dies(worker)
             return
         self._refusals += failure.getErrorMessage().splitlines() if failure.check(Refused) else [_unexpected(worker)]
+
+    def _dies(self, worker: WorkerProcess) -> None:
+        if worker.number in self._died:
+            self._refusals.append(f"worker {worker.number} has ended twice while it prepared; its log may tell why")
+        elif worker.served:  # otherwise it could not even begin, with what is gone by now
+            self._died.add(worker.number)
+            self._awaited.add(worker.number)
+            self._unanswered += 1
+
+    def nobody_begins(self) -> None:
+        """No successor is waited for any more: all are to end."""
+        awaited, self._awaited = self._awaited, set()
+        for _ in awaited:
+            self._count(None)
 
     def _count(self, _: object) -> None:
         self._unanswered -= 1

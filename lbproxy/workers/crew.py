@@ -183,7 +183,14 @@ class Crew(Lives):
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()
+        self.start_waiting()  # the reason for which they have ended may be gone
         return succeed(None) if agreement is None else agreement.gone_by
+
+    def drain(self, *, now: bool = False) -> None:
+        """Have all bring to its end what runs, and end; none is replaced."""
+        super().drain(now=now)
+        if self._agreement is not None:
+            self._agreement.nobody_begins()
 
     def abandon(self) -> None:
         """All stay with what they have."""

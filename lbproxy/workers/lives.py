@@ -17,7 +17,7 @@ from .first_start import FirstStart
 from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
-from .process import SERVING, WorkerProcess
+from .process import DRAINING, SERVING, WorkerProcess
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -121,9 +121,17 @@ class Lives(Service):
         worker.answered_within(BEGIN, beginning, "begun to serve")
         beginning.addCallbacks(self._serves, self._cannot_begin, callbackArgs=(worker,), errbackArgs=(worker,))
 
+    def start_waiting(self) -> None:
+        """Try again now where it is to be tried later."""
+        for post in self.posts:
+            if post.waiting is not None:
+                self._start(post)
+
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        worker.state = SERVING
         worker.served = self._service.clock.seconds()
+        if worker.state == DRAINING:
+            return  # it was told to end before it had begun
+        worker.state = SERVING
         _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
@@ -230,6 +238,7 @@ class Lives(Service):
             for worker in post.leaving:
                 worker.call(Drain, last=self.last, now=now).addErrback(ended_meanwhile)
                 worker.end_within(LATE if now else self._limit())
+                worker.begin_within(LATE)
 
 
 def ended_meanwhile(failure: Failure) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -162,6 +164,17 @@ class BeginTests(CrewCase):
         self.assertEqual(first.signals, ABORTED)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertIn("worker 0, process 100, has not begun to serve within 60 s: it is killed", self.said(LogLevel.error))
+
+    def test_nothing_is_said_to_one_that_could_not_be_started(self) -> None:
+        """There is no descriptor left, for a moment; what is said then is for those that there are, and nothing stays open."""
+        first, _ = self.start()
+        before = len(os.listdir("/proc/self/fd"))
+        with patch("lbproxy.workers.process.os.open", side_effect=OSError(errno.EMFILE, "too many open files")):
+            self.crew.posts[0].step_down(self.crew.workers[0])
+            self.crew._start(self.crew.posts[0])
+            self.crew.read_certificates()
+            self.crew.drain()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
     def test_where_no_process_can_be_started_it_is_tried_again(self) -> None:
         """The machine may have room for it later."""
@@ -396,6 +409,29 @@ class EndTests(CrewCase):
         self.reactor.go(2.5)
         self.successResultOf(stopped)
 
+    def test_one_that_has_not_begun_is_not_waited_for_long(self) -> None:
+        """It may hang, and has nothing to bring to its end."""
+        self.reactor.prepare = lambda worker: worker.holds.update({"Begin", "Drain"})
+        self.start()
+        stopped = self.service.stopService()
+        self.reactor.go(lives.LATE + 0.5)
+        self.successResultOf(stopped)
+
+    def test_one_that_has_begun_meanwhile_drains(self) -> None:
+        """It may have accepted connections. It is not what says that all serve."""
+        self.reactor.prepare = lambda worker: worker.holds.update({"Begin", "Drain"})
+        processes = self.start()
+        ready = self.crew.when_ready()
+        stopped = self.service.stopService()
+        for process in processes:
+            process.worker.answer()
+        self.reactor.go(9.0)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.states(), [(0, "waiting"), (0, "draining"), (1, "waiting"), (1, "draining")])
+        self.assertNoResult(ready)
+        self.reactor.go(4.0)
+        self.successResultOf(stopped)
+
     def test_one_that_waits_to_be_started_is_not(self) -> None:
         """It would only have to be ended."""
         self.start()
@@ -524,17 +560,56 @@ class AgreementTests(CrewCase):
         self.reactor.go()
         self.assertEqual(self.successResultOf(result).errors, ("a line", "another"))
 
-    def test_one_that_dies_has_agreed(self) -> None:
-        """Its successor begins with what was decided."""
+    def test_of_one_that_dies_the_successor_is_asked(self) -> None:
+        """It may have died of the question."""
         first, _ = self.start()
         first.worker.holds.add("Prepare")
+        self.reactor.prepare = lambda worker: worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
         first.die(signal.SIGKILL)
         self.reactor.go()
+        self.assertNoResult(result)
+        third = self.reactor.processes[2].worker
+        third.answer()
+        self.reactor.go()
         self.assertTrue(self.successResultOf(result).ok)
-        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin"])
-        self.assertIn("Socket tcp:81:backlog=1024", self.reactor.processes[2].worker.said)
+        self.assertEqual(third.words, ["Begin", "Prepare", "Commit"])
+        self.assertIn("Socket tcp:81:backlog=1024", third.said)
+
+    def test_what_kills_two_in_a_row_is_gone_by_by_none(self) -> None:
+        """It would kill all; they serve on with what there is."""
+        first, second = self.start()
+        first.worker.holds.add("Prepare")
+        self.reactor.prepare = lambda worker: worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        first.die(signal.SIGSEGV)
+        self.reactor.go()
+        self.reactor.processes[2].die(signal.SIGSEGV)
+        self.reactor.go()
+        came = self.successResultOf(result)
+        self.assertEqual((came.ok, came.errors), (False, ("worker 0 has ended twice while it prepared; its log may tell why",)))
+        self.assertEqual(second.worker.words, ["Begin", "Prepare", "Abandon"])
+        self.reactor.go(1.0)
+        self.assertEqual(self.reactor.processes[3].worker.words, ["Begin"])
+
+    def test_no_successor_is_waited_for_once_all_are_to_end(self) -> None:
+        """There will be none."""
+        first, _ = self.start()
+        self.crew.workers[0].heartbeat.stop()
+        first.die(signal.SIGKILL)
+        self.reactor.go(1.0)
+        third = self.reactor.processes[2]
+        third.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        third.die(signal.SIGKILL)
+        self.assertEqual(self.states()[0], (0, "waiting"))
+        self.assertNoResult(result)
+        self.service.stopService()
+        self.reactor.go()
+        self.assertEqual(self.successResultOf(result).errors, ("nothing can be changed: it is stopping",))
 
     def test_one_that_begins_meanwhile_is_asked_too(self) -> None:
         """It begins with what there was, for nothing is decided yet, and is told what was."""
@@ -552,8 +627,8 @@ class AgreementTests(CrewCase):
         self.assertTrue(self.successResultOf(result).ok)
         self.assertEqual(third.words, ["Begin", "Prepare", "Commit"])
 
-    def test_one_that_begins_later_begins_with_what_was_decided(self) -> None:
-        """It is asked nothing."""
+    def test_one_that_waits_begins_at_once_with_what_was_decided(self) -> None:
+        """The reason for which its predecessors have ended may be gone. It is asked nothing."""
         self.start()
         for _ in range(3):
             self.crew.workers[0].transport.die(signal.SIGKILL)
@@ -562,7 +637,7 @@ class AgreementTests(CrewCase):
         result = self.change()
         self.reactor.go()
         self.assertTrue(self.successResultOf(result).ok)
-        self.reactor.go(2.0)
+        self.assertEqual(self.states()[0], (0, "serving"))
         self.assertEqual(self.reactor.processes[-1].worker.words, ["Begin"])
 
     def test_one_that_starts_just_now_is_waited_for(self) -> None:
