@@ -228,7 +228,6 @@ class HeldPort:
     def __init__(self, description: str) -> None:
         self.description = description
         self.open = True
-        self.socket = self.factory = self  # as far as they are told that it ends
         self._file = open(os.devnull)  # noqa: SIM115 - it is closed with the last reference to it
 
     def startListening(self) -> None:
@@ -265,8 +264,6 @@ class HeldPort:
     def stopListening(self) -> None:
         """Close them."""
         self.open = False
-
-    close = stopReading = doStop = stopListening
 
 
 @implementer(IStreamServerEndpoint)
