@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .observe.processes import Workers
     from .proxy.balancer import Balancer
     from .proxy.exchange import Exchange
+    from .site_parts import Membership
 
 __all__ = ["Role"]
 
@@ -41,7 +42,7 @@ class Role:
 
     probes = True
     tells_changes = True
-    members: Any = None
+    members: Membership | None = None
     workers: int = 1
     make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -48,7 +47,6 @@ class SupervisorRole(Role):
     reports: Reports
 
     def __init__(self, count: int) -> None:
-        self.random_key = token_bytes(32)
         self._count = count
         self.make_limit = partial(ConnectionLimit, processes=count)
         self._log_made: AccessLog | None = None
