@@ -13,10 +13,12 @@ from .ports import server_endpoint
 
 if TYPE_CHECKING:
     from .config.model import Configuration
+    from .drain import Draining
     from .observe.access_log import AccessLog
     from .observe.processes import Workers
     from .proxy.balancer import Balancer
     from .proxy.exchange import Exchange
+    from .site_parts import Membership
 
 __all__ = ["Role"]
 
@@ -40,7 +42,7 @@ class Role:
 
     probes = True
     tells_changes = True
-    members: Any = None
+    members: Membership | None = None
     workers: int = 1
     make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
@@ -114,8 +116,8 @@ class Role:
         """The other processes that carry exchanges; None: this one does."""
         return None
 
-    def drain(self, ordinary: Callable[[], Any]) -> Any:
-        """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).
+    def drain(self, ordinary: Callable[[], Draining]) -> Draining:
+        """What brings the clients' connections to their end.
 
         :param ordinary: makes one for those of this process.
         """

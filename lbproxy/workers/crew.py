@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import __version__
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
 __all__ = ["Crew"]
+
+_log = Logger()
 
 
 class Crew(Lives):
@@ -130,7 +133,8 @@ class Crew(Lives):
 
         :return: fires when that has been taken, or the worker has ended.
         """
-        return worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+        asked = worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+        return asked.addErrback(lambda failure: _log.failure("what a worker has counted could not be taken", failure))
 
     def reported(self, worker: WorkerProcess, sheet: Any) -> None:
         """What it has counted since the last time."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from socket import AF_UNIX
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost, ProcessExitedAlready
 from twisted.internet.protocol import Factory, ProcessProtocol, connectionDone
 from twisted.logger import Logger
@@ -147,7 +147,7 @@ class WorkerProcess(ProcessProtocol):
     def call(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
         """Say something to it. Fails when it has ended, or ends before it has answered."""
         if self._link is None:
-            return fail(ConnectionLost("it was not started"))
+            return fail(ConnectionLost("it was not started")) if command.requiresAnswer else succeed({})
         answer: Deferred[dict[str, Any]] = self._link.callRemote(command, **arguments)
         return answer
 

@@ -58,6 +58,7 @@ class WorkerRole(Role):
 
     probes = False
     tells_changes = False
+    members: _Members
 
     def __init__(self, worker: Worker, number: int, board: Board, state: State, ledger: Ledger) -> None:
         self.members = _Members(state["backends"])

@@ -48,7 +48,8 @@ class ProgramTests(SynchronousTestCase):
         self.before: Any = Before()
         self.serving: Deferred[None] = Deferred()
         self.patch(lbproxy.upgrade.program, "when_serving", lambda service: self.serving)
-        self.program = Program(Clock(), {"pidfile": "", "logfile": None, "chroot": None}, self.before)
+        twistd = {"pidfile": "", "logfile": None, "chroot": None}
+        self.program = Program(Clock(), twistd, self.before)  # type: ignore[arg-type]
         self.program.of(Service())  # type: ignore[arg-type]
 
     def test_one_that_is_told_to_stop_is_given_up(self) -> None:

@@ -167,7 +167,7 @@ class BeginTests(CrewCase):
 
     def test_nothing_is_said_to_one_that_could_not_be_started(self) -> None:
         """There is no descriptor left, for a moment; what is said then is for those that there are, and nothing stays open."""
-        first, _ = self.start()
+        self.start()
         before = len(os.listdir("/proc/self/fd"))
         with patch("lbproxy.workers.process.os.open", side_effect=OSError(errno.EMFILE, "too many open files")):
             self.crew.posts[0].step_down(self.crew.workers[0])
