@@ -76,15 +76,27 @@ class Crew(Lives):
             configuration=packed(worker_configuration(configuration, self.count)),
             state=self._state(configuration),
         )
+        beginning.addCallback(self._begun, worker)
         if self._agreement is not None:
-            self._give_sockets(worker, self._agreement.opened)
-            self._give_log(worker, self.log_made)
-            self._agreement.ask(worker)
-        return beginning.addCallback(self._begun, worker)
+            self._ask_when_begun(self._agreement, worker, beginning)
+        return beginning
 
     def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
         self.sharing.begun(worker.row)
         return answer
+
+    def _ask_when_begun(self, agreement: Agreement, worker: WorkerProcess, beginning: Deferred[Any]) -> None:
+        agreement.expect(worker)
+
+        def failed(failure: Failure) -> Failure:
+            agreement.has_not_begun(worker)
+            return failure
+
+        def begun(answer: Any) -> Any:
+            agreement.ask(worker)
+            return answer
+
+        beginning.addCallbacks(begun, failed)
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
         give(worker, listeners, self.count)
@@ -162,10 +174,16 @@ class Crew(Lives):
         state = self._state(configuration, new=True)
         question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
-        self._agreement = agreement = Agreement(question, opened)
-        for worker in self.workers.values():
+
+        def give(worker: WorkerProcess) -> None:
             self._give_sockets(worker, opened)
             self._give_log(worker, self.log_made)
+
+        self._agreement = agreement = Agreement(question, give)
+        workers = sorted(self.workers.values(), key=lambda one: not one.served)  # one that serves first
+        for worker in workers:
+            agreement.expect(worker)
+        for worker in workers:
             agreement.ask(worker)
         return agreement.begin().addErrback(self._not_prepared)
 

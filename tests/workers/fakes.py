@@ -205,7 +205,14 @@ class FakeProcess:
             return
         self.ended = True
         self.link.cut()
-        end = ProcessTerminated(status, by, None) if by or status else ProcessDone(0)
+        self._end(ProcessTerminated(status, by, None) if by or status else ProcessDone(0))
+
+    def end_first(self) -> None:
+        """It ends, and its link is not known to be lost."""
+        self.ended = True
+        self._end(ProcessTerminated(1, None, None))
+
+    def _end(self, end: Any) -> None:
         self._protocol.processExited(Failure(end))
         self._protocol.processEnded(Failure(end))
 

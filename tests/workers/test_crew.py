@@ -534,9 +534,9 @@ class AgreementTests(CrewCase):
             self.assertEqual(process.worker.said.count("Socket tcp:81:backlog=1024"), 1)
 
     def test_one_that_refuses_refuses_for_all(self) -> None:
-        """When all have answered; nobody goes by it, the supervisor included."""
+        """When all that were asked have answered; nobody goes by it, the supervisor included."""
         first, second = self.start()
-        first.worker.refuses["Prepare"] = "pools.default: no such thing"
+        second.worker.refuses["Prepare"] = "pools.default: no such thing"
         second.worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
@@ -578,21 +578,61 @@ class AgreementTests(CrewCase):
         self.assertIn("Socket tcp:81:backlog=1024", third.said)
 
     def test_what_kills_two_in_a_row_is_gone_by_by_none(self) -> None:
-        """It would kill all; they serve on with what there is."""
+        """It would kill all, for which reason one is asked first; the others serve on and know nothing of it."""
         first, second = self.start()
         first.worker.holds.add("Prepare")
         self.reactor.prepare = lambda worker: worker.holds.add("Prepare")
         result = self.change()
-        self.reactor.go()
+        self.reactor.go(1.0)
         first.die(signal.SIGSEGV)
         self.reactor.go()
         self.reactor.processes[2].die(signal.SIGSEGV)
         self.reactor.go()
         came = self.successResultOf(result)
         self.assertEqual((came.ok, came.errors), (False, ("worker 0 has ended twice while it prepared; its log may tell why",)))
-        self.assertEqual(second.worker.words, ["Begin", "Prepare", "Abandon"])
+        self.assertEqual(second.worker.words, ["Begin"])
         self.reactor.go(1.0)
         self.assertEqual(self.reactor.processes[3].worker.words, ["Begin"])
+
+    def test_its_end_may_be_known_before_that_of_its_link(self) -> None:
+        """Its successor has begun by then, and is asked once."""
+        first, second = self.start()
+        second.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        second.end_first()
+        self.reactor.go()
+        second.link.cut()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
+        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin", "Prepare", "Commit"])
+
+    def test_one_that_is_to_be_asked_dies_before(self) -> None:
+        """Its successor is asked in its place."""
+        first, second = self.start()
+        first.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        second.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertNoResult(result)
+        first.worker.answer()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
+        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin", "Prepare", "Commit"])
+
+    def test_one_that_cannot_begin_meanwhile_is_not_waited_for(self) -> None:
+        """It would begin with whatever is decided."""
+        first, second = self.start()
+        second.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        self.reactor.prepare = lambda worker: worker.refuses.update(Begin="no memory")
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        second.worker.answer()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
 
     def test_no_successor_is_waited_for_once_all_are_to_end(self) -> None:
         """There will be none."""
