@@ -596,7 +596,7 @@ class AgreementTests(CrewCase):
 
     def test_its_end_may_be_known_before_that_of_its_link(self) -> None:
         """Its successor has begun by then, and is asked once."""
-        first, second = self.start()
+        _, second = self.start()
         second.worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
