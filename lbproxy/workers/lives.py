@@ -15,18 +15,18 @@ from ..cores import cores
 from .backoff import AT_MOST
 from .board import ROWS_EACH, Board
 from .first_start import FirstStart
-from .heartbeat import HEARTBEAT, Heartbeat
+from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
-from .process import SERVING, STARTING, WorkerProcess
+from .process import DRAINING, SERVING, STARTING, WorkerProcess
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
 __all__ = ["AT_ONCE", "BEGIN", "LATE", "Lives", "ended_meanwhile"]
 
-#: Workers that begin at the same time, at most: the others' time to begin would pass while they wait for a core. Four at least, so
-#: that one or two that hang keep no post empty.
+#: Workers that begin at the same time, at most: the others' time to begin would pass while they wait for a core. Four at least,
+#: so that one or two that hang keep no post empty.
 AT_ONCE = max(4, 2 * cores())
 #: Seconds in which a worker must have begun to serve. With 10,000 routes one takes 3 s of a core.
 BEGIN = 60.0
@@ -80,12 +80,6 @@ class Lives(Service):
     def workers(self) -> dict[int, WorkerProcess]:
         """Those that serve, or begin to, by their numbers."""
         return {post.number: post.worker for post in self.posts if post.worker is not None}
-
-    def described(self) -> list[dict[str, Any]]:
-        """A row for each process, and for each post that nobody holds: ``number``, ``pid`` (0: none), ``state`` (``starting``,
-        ``serving``, ``draining``, ``waiting``), ``began`` (seconds since the epoch; None), and of the post ``restarts``,
-        ``last_end`` (in words; empty) and ``next_try`` (seconds since the epoch; None)."""
-        return [row for post in self.posts for row in post.described()]
 
     def when_ready(self) -> Deferred[None]:
         """Fires when all workers serve for the first time; fails, with an :class:`~lbproxy.errors.LBProxyError`, when they
@@ -143,9 +137,17 @@ class Lives(Service):
         worker.answered_within(BEGIN, beginning, "begun to serve")
         beginning.addCallbacks(self._serves, self._cannot_begin, callbackArgs=(worker,), errbackArgs=(worker,))
 
+    def start_waiting(self) -> None:
+        """Try again now where it is to be tried later."""
+        for post in self.posts:
+            if post.waiting is not None:
+                self._start(post)
+
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        worker.state = SERVING
         worker.served = self._service.clock.seconds()
+        if worker.state == DRAINING:
+            return  # it was told to end before it had begun
+        worker.state = SERVING
         _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
@@ -159,7 +161,9 @@ class Lives(Service):
 
     def _silence(self) -> float:
         """Seconds without an answer that are too many."""
-        return 2.0 * float(getattr(self._service.configuration, "worker_heartbeat", HEARTBEAT))
+        configuration = self._service.configuration
+        assert configuration is not None
+        return 2.0 * configuration.worker_heartbeat
 
     def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
         if failure.check(ConnectionClosed):
@@ -218,7 +222,6 @@ class Lives(Service):
         if not delay:
             self._start(post)
             return
-        post.next_try = clock.seconds() + delay
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:
@@ -254,6 +257,7 @@ class Lives(Service):
             for worker in post.leaving:
                 worker.call(Drain, last=self.last, now=now).addErrback(ended_meanwhile)
                 worker.end_within(LATE if now else self._limit())
+                worker.begin_within(LATE)
 
 
 def ended_meanwhile(failure: Failure) -> None:
