@@ -61,6 +61,7 @@ class Crew(Lives):
         self.sharing = Sharing(service.clock, self._share)
         self.on_end.append(lambda worker, _: self.sharing.ended(worker.row))
         self.log_made: AccessLog | None = None  # for what is being prepared
+        self._packed: tuple[Configuration, bytes] | None = None
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve what is served just now; while all are asked whether they can go by something else, so is it."""
@@ -73,13 +74,19 @@ class Crew(Lives):
             number=worker.number,
             row=worker.row,
             version=__version__,
-            configuration=packed(worker_configuration(configuration, self.count)),
+            configuration=self._configuration(configuration),
             state=self._state(configuration),
         )
         beginning.addCallback(self._begun, worker)
         if self._agreement is not None:
             self._ask_when_begun(self._agreement, worker, beginning)
         return beginning
+
+    def _configuration(self, configuration: Configuration) -> bytes:
+        """What workers go by. It is the same for all; with 10,000 routes it takes 0.1 s of the supervisor to pack it."""
+        if self._packed is None or self._packed[0] is not configuration:
+            self._packed = configuration, packed(worker_configuration(configuration, self.count))
+        return self._packed[1]
 
     def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
         self.sharing.begun(worker.row)
@@ -172,7 +179,7 @@ class Crew(Lives):
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
         state = self._state(configuration, new=True)
-        question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
+        question = {"configuration": self._configuration(configuration), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
 
         def give(worker: WorkerProcess) -> None:

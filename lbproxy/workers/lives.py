@@ -11,20 +11,24 @@ from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from ..cores import cores
 from .backoff import AT_MOST
 from .board import ROWS_EACH, Board
 from .first_start import FirstStart
 from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
-from .process import DRAINING, SERVING, WorkerProcess
+from .process import DRAINING, SERVING, STARTING, WorkerProcess
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
-__all__ = ["BEGIN", "LATE", "Lives", "ended_meanwhile"]
+__all__ = ["AT_ONCE", "BEGIN", "LATE", "Lives", "ended_meanwhile"]
 
-#: Seconds in which a worker must have begun to serve.
+#: Workers that begin at the same time, at most: the others' time to begin would pass while they wait for a core. Four at least,
+#: so that one or two that hang keep no post empty.
+AT_ONCE = max(4, 2 * cores())
+#: Seconds in which a worker must have begun to serve. With 10,000 routes one takes 3 s of a core.
 BEGIN = 60.0
 #: Seconds that workers get beyond their drain, and all that they get when nothing is to be waited for.
 LATE = 2.0
@@ -50,6 +54,7 @@ class Lives(Service):
         self._service = service
         self._first = FirstStart(count)
         self._gone: list[Deferred[None]] = []
+        self._to_start: list[Post] = []
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve."""
@@ -101,13 +106,24 @@ class Lives(Service):
 
     def _end_all(self) -> None:
         self.running = 0
+        self._to_start.clear()
         for post in self.posts:
             post.call_off()
             for worker in post.processes:
                 worker.kill()
 
     def _start(self, post: Post) -> None:
+        """As soon as few enough others begin."""
         post.call_off()
+        if post not in self._to_start:
+            self._to_start.append(post)
+        self._start_those_that_may()
+
+    def _start_those_that_may(self) -> None:
+        while self._to_start and sum(one.state == STARTING for one in self.workers.values()) < AT_ONCE:
+            self._fill(self._to_start.pop(0))
+
+    def _fill(self, post: Post) -> None:
         row = free_row(self.posts, post.number, self.count, self.count * ROWS_EACH)
         if row is None:
             return  # so many are leaving that one of them must have ended first
@@ -141,6 +157,7 @@ class Lives(Service):
         )
         worker.heartbeat.start()
         self._first.serves(worker.number)
+        self._start_those_that_may()
 
     def _silence(self) -> float:
         """Seconds without an answer that are too many."""
@@ -191,6 +208,7 @@ class Lives(Service):
             post.last_end = reason
             if self.running:
                 self._replace(post, worker)
+        self._start_those_that_may()
         self._look_gone()
 
     def _replace(self, post: Post, worker: WorkerProcess) -> None:
@@ -231,6 +249,7 @@ class Lives(Service):
         :param now: nothing is waited for.
         """
         self.running = 0
+        self._to_start.clear()
         for post in self.posts:
             post.call_off()
             if post.worker is not None:

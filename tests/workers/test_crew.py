@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import lbproxy.service
 from lbproxy.config.model import Configuration
 from lbproxy.errors import LBProxyError
-from lbproxy.workers import lives
+from lbproxy.workers import crew, lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
 from lbproxy.workers.board import ROWS_EACH
 from lbproxy.workers.supervisor import SupervisorRole, supervised
@@ -118,6 +118,45 @@ class BeginTests(CrewCase):
         self.assertIsNone(self.successResultOf(ready))
         self.assertIsNone(self.successResultOf(self.crew.when_ready()))
         self.assertEqual(len([line for line in self.said() if line.startswith("serving")]), 1)
+
+    def test_not_all_of_many_begin_at_once(self) -> None:
+        """They would wait for the cores together, until the time to begin is over for all of them."""
+        self.patch(lives, "AT_ONCE", 1)
+        self.reactor.prepare = lambda worker: worker.holds.add("Begin")
+        (first,) = self.start()
+        self.assertEqual(self.states(), [(0, "starting"), (1, "waiting")])
+        first.worker.answer()
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "serving"), (1, "starting")])
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "waiting"), (1, "starting")])
+        self.reactor.processes[1].die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "starting"), (1, "waiting")])
+
+    def test_those_that_have_not_begun_are_not_started_any_more_once_all_are_told_to_end(self) -> None:
+        """Nobody is left behind."""
+        self.patch(lives, "AT_ONCE", 1)
+        self.reactor.prepare = lambda worker: worker.holds.add("Begin")
+        (first,) = self.start()
+        self.crew.drain()
+        first.die(status=0)
+        self.reactor.go()
+        self.assertEqual(len(self.reactor.processes), 1)
+        self.successResultOf(self.crew.when_gone())
+
+    def test_the_configuration_is_packed_once_for_all(self) -> None:
+        """It may be large, and the supervisor has more to do; another configuration is packed anew."""
+        pack, made = crew.packed, []
+        self.patch(crew, "packed", lambda given: made.append(given) or pack(given))
+        first, _ = self.start()
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual((len(self.reactor.processes), len(made)), (3, 1))
+        self.service.reload(self.configured(worker_heartbeat=9.0))
+        self.reactor.go()
+        self.assertEqual([one.worker_heartbeat for one in made], [self.configured().worker_heartbeat, 9.0])
 
     def test_a_refusal_at_the_first_start_ends_it(self) -> None:
         """All are ended, none is tried again, and whoever waits is told why."""
