@@ -20,6 +20,7 @@ from lbproxy.errors import LBProxyError
 from lbproxy.workers import crew, lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
 from lbproxy.workers.board import ROWS_EACH
+from lbproxy.workers.state import packed
 from lbproxy.workers.supervisor import SupervisorRole, supervised
 
 from ..sites import configuration
@@ -148,8 +149,13 @@ class BeginTests(CrewCase):
 
     def test_the_configuration_is_packed_once_for_all(self) -> None:
         """It may be large, and the supervisor has more to do; another configuration is packed anew."""
-        pack, made = crew.packed, []
-        self.patch(crew, "packed", lambda given: made.append(given) or pack(given))
+        made: list[Any] = []
+
+        def pack(given: Any) -> bytes:
+            made.append(given)
+            return packed(given)
+
+        self.patch(crew, "packed", pack)
         first, _ = self.start()
         first.die(signal.SIGKILL)
         self.reactor.go()
