@@ -130,7 +130,6 @@ class Lives(Service):
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
         worker.state = SERVING
         worker.served = self._service.clock.seconds()
-        _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
             lambda: worker.abort(f"has not answered for {self._silence():g} s"),
@@ -179,7 +178,6 @@ class Lives(Service):
         post = self.posts[worker.number]
         if worker in post.leaving:
             post.leaving.remove(worker)
-            _log.info("worker {number}, which was leaving, has ended: {reason}", number=worker.number, reason=reason)
             if self.running and post.worker is None and post.waiting is None:
                 self._start(post)
         elif post.worker is worker:
@@ -204,6 +202,8 @@ class Lives(Service):
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:
+        if worker.served and not delay:
+            return  # that it is down, why, and that another one is up are changes of state, which the log has
         when = f"in {delay:g} s" if delay else "at once"
         level = LogLevel.warn if delay else LogLevel.error
         said = "worker {number} has ended: {why}; another one begins {when}"

@@ -49,6 +49,7 @@ class SupervisorRole(Role):
     def __init__(self, count: int) -> None:
         self.random_key = token_bytes(32)
         self._count = count
+        self.by = f" by {count} workers"
         self.make_limit = partial(ConnectionLimit, processes=count)
         self._log_made: AccessLog | None = None
 
