@@ -147,12 +147,13 @@ class LoadBalancerService(ServiceLife):
         log = log_of(configuration, time)
         if log is not None:
             role.log_made(log)
-        members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
+        own = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else None
+        members = role.members if own is None else own
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
         service._wire(reactor, clock, LoadBalancerResource.of_site(site, reactor=reactor), log, observers, role)
         service.configuration = configuration
-        service.members = members if role.members is None else None
+        service.members = own
         service.reloader.source = source
         service.keep_state(configuration.state_file)
         if certificates is None:

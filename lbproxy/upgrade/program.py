@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from ..drain import FIRST_REQUEST
 from ..systemd import Notifier
 from .command import PidFile, append_only, next_command
 from .predecessor import Predecessor
-from .serving import Pulse, when_serving
+from .serving import SignsOfLife, when_serving
 from .successor import NewProgram
 from .upgrader import Successor, Upgrader, UpgradeResult
 
@@ -47,6 +48,8 @@ class Program:
         self._whole, self._own = list(sys.orig_argv), sys.argv[1:]
         self._ended: Deferred[Any] = Deferred()
         self.upgrader = None if twistd is None else Upgrader(reactor, self._launch, self._hand_over, PidFile(twistd))
+        if self.upgrader is not None:
+            self.upgrader.not_yet = "it does not serve itself yet"
 
     def of(self, service: LoadBalancerService) -> None:
         """This service is what it is about; it does not run yet."""
@@ -71,6 +74,8 @@ class Program:
         when_serving(self.service).addCallbacks(self._serves, self._does_not_serve)
 
     def _serves(self, _: object) -> None:
+        if self.upgrader is not None:
+            self.upgrader.not_yet = ""
         if self._before is None:
             self._own_master()
             return
@@ -86,7 +91,7 @@ class Program:
         """There is no program before this one any more: it speaks for the service."""
         service = self.service
         if service is not None and not service.draining:
-            self.notifier.lives = Pulse(service)
+            self.notifier.lives = SignsOfLife(service)
             self.notifier.ready(f"serving {service.listeners.described()}")
 
     def _share_log(self) -> None:
@@ -95,6 +100,23 @@ class Program:
             append_only(os.path.join(self._directory, self._twistd["logfile"] or "twistd.log"))
 
     # The next one.
+
+    def read_anew(self, read: Callable[[], object]) -> None:
+        """Have files read anew, by whoever serves when it is decided what becomes of an upgrade that is under way: the next
+        program may have read them before they were changed.
+
+        :param read: does it here.
+        """
+
+        def decided(upgraded: UpgradeResult | None) -> None:
+            if upgraded is None or not upgraded.ok:
+                read()
+                return
+            with suppress(ProcessLookupError):
+                os.kill(upgraded.pid, signal.SIGHUP)
+
+        waiting: Deferred[Any] = succeed(None) if self.upgrader is None else self.upgrader.when_decided()
+        waiting.addCallback(decided)
 
     def upgrade(self) -> Deferred[UpgradeResult]:
         """Have the next one take over; fires when it is decided."""
@@ -134,5 +156,7 @@ class Program:
         :return: fires when that is done, and no next one is under way.
         """
         self.notifier.stopping("draining")
+        if self._before is not None:
+            self._before.fails("it was told to stop")  # which does not count any more when it has served
         called_off = succeed(None) if self.upgrader is None else self.upgrader.stop()
         return end().addBoth(lambda result: called_off.addCallback(lambda _: result))

@@ -56,6 +56,7 @@ class Upgrader:
     :param launch: starts the new program; raises an ``OSError`` or :class:`~lbproxy.errors.LBProxyError` when it cannot.
     :param hand_over: has this process, when the new one serves, accept nothing any more and end.
     :param pidfile: is put out of the new one's way.
+    :ivar not_yet: why it is too early for an upgrade; empty: it is not.
     :ivar last: what came of the last attempt; None: there was none. In a program that has been started by an upgrade, of that.
     """
 
@@ -67,12 +68,13 @@ class Upgrader:
         pidfile: PidFile,
     ) -> None:
         self.last: UpgradeResult | None = None
+        self.not_yet = ""
         self._clock = clock
         self._launch = launch
         self._hand_over = hand_over
         self._pidfile = pidfile
         self._successor: Successor | None = None
-        self._asked: list[Deferred[UpgradeResult]] = []
+        self._asked: list[Deferred[Any]] = []
         self._why = ""
         self._due: Any = None  # the call that is to end the attempt
         self._running = False
@@ -89,13 +91,21 @@ class Upgrader:
         :return: fires when it is decided: it serves, or this one goes on. It never fails. What cannot even be tried, for there is
             an attempt under way for one, is said at once, and not kept.
         """
-        refused = "an upgrade is under way already" if self._running else self._refused
+        refused = "an upgrade is under way already" if self._running else self._refused or self.not_yet
         if refused:
             _log.warn("not upgraded: {why}", why=refused)
             return succeed(UpgradeResult(self._clock.seconds(), False, refused))
         asked: Deferred[UpgradeResult] = Deferred()
         self._asked.append(asked)
         self._begin()
+        return asked
+
+    def when_decided(self) -> Deferred[UpgradeResult | None]:
+        """Fires with what comes of the attempt that is under way; with None, at once, when there is none."""
+        if not self._running:
+            return succeed(None)
+        asked: Deferred[UpgradeResult | None] = Deferred()
+        self._asked.append(asked)
         return asked
 
     def _begin(self) -> None:

@@ -4,10 +4,9 @@ What others may use:
 
 - :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
 - :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
-  seconds, when :meth:`Crew.report` asks, and right before it ends in order.
+  seconds, when :meth:`Crew.ask_report` asks, and right before it ends in order.
 - :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
   that it is cleared.
-- :meth:`Crew.described`: the workers as plain values, for ``/status``.
 - :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains
   while its successor serves has another one than that: rows in use are not only those below :attr:`Crew.count`.
 """
@@ -17,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import __version__
+from ..balance.pool import Pool
 from ..config.model import Configuration
 from ..observe.access_log import AccessLog
 from .agreement import Agreement
-from .calls import backends_by_pool, snapshot
+from .calls import Call, backends_by_pool, snapshot
 from .lives import Lives, ended_meanwhile
 from .loans import packed_loans
 from .messages import Begin, Certificates, Log, Report, Share, Tell
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew"]
 
-#: Seconds for which who asks for a report waits at most.
-PATIENCE = 1.0
+_log = Logger()
 
 
 class Crew(Lives):
@@ -77,15 +76,27 @@ class Crew(Lives):
             configuration=packed(worker_configuration(configuration, self.count)),
             state=self._state(configuration),
         )
+        beginning.addCallback(self._begun, worker)
         if self._agreement is not None:
-            self._give_sockets(worker, self._agreement.opened)
-            self._give_log(worker, self.log_made)
-            self._agreement.ask(worker)
-        return beginning.addCallback(self._begun, worker)
+            self._ask_when_begun(self._agreement, worker, beginning)
+        return beginning
 
     def _begun(self, answer: Any, worker: WorkerProcess) -> Any:
         self.sharing.begun(worker.row)
         return answer
+
+    def _ask_when_begun(self, agreement: Agreement, worker: WorkerProcess, beginning: Deferred[Any]) -> None:
+        agreement.expect(worker)
+
+        def failed(failure: Failure) -> Failure:
+            agreement.has_not_begun(worker)
+            return failure
+
+        def begun(answer: Any) -> Any:
+            agreement.ask(worker)
+            return answer
+
+        beginning.addCallbacks(begun, failed)
 
     def _give_sockets(self, worker: WorkerProcess, listeners: Any) -> None:
         give(worker, listeners, self.count)
@@ -95,16 +106,23 @@ class Crew(Lives):
         if log is not None and lent is not None:
             worker.call(Log, path=log.path, file=lent[0], fd=lent[1]).addErrback(ended_meanwhile)
 
-    def _state(self, configuration: Configuration) -> dict[str, Any]:
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        state = State(
+    def _state(self, configuration: Configuration, *, new: bool = False) -> State:
+        """:param new: whether the configuration is not gone by yet."""
+        return State(
             workers=self.count,
             random_key=self._service.site.router.random_key.hex(),
-            backends=backends_by_pool(pools, configuration),
-            calls=[*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))],
-            files=packed_loans(),
+            backends=backends_by_pool(self._pools(), configuration),
+            calls=self._calls(),
+            files=packed_loans(new=new),
         )
-        return attrs.asdict(state, recurse=False)
+
+    def _pools(self) -> list[Pool]:
+        return [balancer.pool for balancer in self._service.site.balancers.values()]
+
+    def _calls(self) -> list[Call]:
+        """What brings the workers' pools to what those here are."""
+        pools = self._pools()
+        return [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
 
     # What they say.
 
@@ -122,26 +140,13 @@ class Crew(Lives):
         for worker in (one for post in self.posts for one in post.processes if one.row == row):
             worker.call(Share, given=entries)
 
-    def report(self) -> Deferred[None]:
-        """Ask all that serve, or drain, what they have counted.
-
-        :return: fires when all have answered, or ended; after :data:`PATIENCE` seconds in any case.
-        """
-        asked = [self.ask_report(worker) for post in self.posts for worker in post.processes if worker.served]
-        over: Deferred[None] = Deferred()
-        late = self._service.clock.callLater(PATIENCE, over.callback, None)
-
-        def answered(_: object) -> None:
-            if late.active():
-                late.cancel()
-                over.callback(None)
-
-        DeferredList(asked, consumeErrors=True).addCallback(answered)
-        return over
-
     def ask_report(self, worker: WorkerProcess) -> Deferred[Any]:
-        """What came of it goes to :attr:`on_report`."""
-        return worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+        """Ask one what it has counted, which goes to :attr:`on_report`. It says it only once.
+
+        :return: fires when that has been taken, or the worker has ended.
+        """
+        asked = worker.call(Report).addCallbacks(lambda answer: self.reported(worker, answer["sheet"]), ended_meanwhile)
+        return asked.addErrback(lambda failure: _log.failure("what a worker has counted could not be taken", failure))
 
     def reported(self, worker: WorkerProcess, sheet: Any) -> None:
         """What it has counted since the last time."""
@@ -166,13 +171,19 @@ class Crew(Lives):
 
         :return: fails with a :class:`~lbproxy.errors.ConfigurationError` when one of them cannot; then none does.
         """
-        state = {**self._state(configuration), "files": packed_loans(new=True)}
+        state = self._state(configuration, new=True)
         question = {"configuration": packed(worker_configuration(configuration, self.count)), "state": state}
         opened = [one for one in opening.opened if one is not opening.admin]
-        self._agreement = agreement = Agreement(question, opened)
-        for worker in self.workers.values():
+
+        def give(worker: WorkerProcess) -> None:
             self._give_sockets(worker, opened)
             self._give_log(worker, self.log_made)
+
+        self._agreement = agreement = Agreement(question, give)
+        workers = sorted(self.workers.values(), key=lambda one: not one.served)  # one that serves first
+        for worker in workers:
+            agreement.expect(worker)
+        for worker in workers:
             agreement.ask(worker)
         return agreement.begin().addErrback(self._not_prepared)
 
@@ -186,12 +197,18 @@ class Crew(Lives):
         :return: fires when all do, or have ended.
         """
         agreement, self._agreement = self._agreement, None
-        pools = [balancer.pool for balancer in self._service.site.balancers.values()]
-        calls = [*self.slots.calls(pools), *(call for pool in pools for call in snapshot(pool))]
+        calls = self._calls()
         for worker in [] if agreement is None else agreement.commit():
             worker.call(Tell, calls=calls)
         self.sharing.anew()
+        self.start_waiting()  # the reason for which they have ended may be gone
         return succeed(None) if agreement is None else agreement.gone_by
+
+    def drain(self, *, now: bool = False) -> None:
+        """Have all bring to its end what runs, and end; none is replaced."""
+        super().drain(now=now)
+        if self._agreement is not None:
+            self._agreement.nobody_begins()
 
     def abandon(self) -> None:
         """All stay with what they have."""

@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from .backoff import AT_MOST
 from .board import ROWS_EACH, Board
 from .first_start import FirstStart
-from .heartbeat import HEARTBEAT, Heartbeat
+from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
-from .process import SERVING, WorkerProcess
+from .process import DRAINING, SERVING, WorkerProcess
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
@@ -76,12 +76,6 @@ class Lives(Service):
         """Those that serve, or begin to, by their numbers."""
         return {post.number: post.worker for post in self.posts if post.worker is not None}
 
-    def described(self) -> list[dict[str, Any]]:
-        """A row for each process, and for each post that nobody holds: ``number``, ``pid`` (0: none), ``state`` (``starting``,
-        ``serving``, ``draining``, ``waiting``), ``began`` (seconds since the epoch; None), and of the post ``restarts``,
-        ``last_end`` (in words; empty) and ``next_try`` (seconds since the epoch; None)."""
-        return [row for post in self.posts for row in post.described()]
-
     def when_ready(self) -> Deferred[None]:
         """Fires when all workers serve for the first time; fails, with an :class:`~lbproxy.errors.LBProxyError`, when they
         cannot. Then none is left."""
@@ -127,9 +121,17 @@ class Lives(Service):
         worker.answered_within(BEGIN, beginning, "begun to serve")
         beginning.addCallbacks(self._serves, self._cannot_begin, callbackArgs=(worker,), errbackArgs=(worker,))
 
+    def start_waiting(self) -> None:
+        """Try again now where it is to be tried later."""
+        for post in self.posts:
+            if post.waiting is not None:
+                self._start(post)
+
     def _serves(self, _: Any, worker: WorkerProcess) -> None:
-        worker.state = SERVING
         worker.served = self._service.clock.seconds()
+        if worker.state == DRAINING:
+            return  # it was told to end before it had begun
+        worker.state = SERVING
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
             lambda: worker.abort(f"has not answered for {self._silence():g} s"),
@@ -141,7 +143,9 @@ class Lives(Service):
 
     def _silence(self) -> float:
         """Seconds without an answer that are too many."""
-        return 2.0 * float(getattr(self._service.configuration, "worker_heartbeat", HEARTBEAT))
+        configuration = self._service.configuration
+        assert configuration is not None
+        return 2.0 * configuration.worker_heartbeat
 
     def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
         if failure.check(ConnectionClosed):
@@ -198,7 +202,6 @@ class Lives(Service):
         if not delay:
             self._start(post)
             return
-        post.next_try = clock.seconds() + delay
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:
@@ -235,6 +238,7 @@ class Lives(Service):
             for worker in post.leaving:
                 worker.call(Drain, last=self.last, now=now).addErrback(ended_meanwhile)
                 worker.end_within(LATE if now else self._limit())
+                worker.begin_within(LATE)
 
 
 def ended_meanwhile(failure: Failure) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from socket import AF_UNIX
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost, ProcessExitedAlready
 from twisted.internet.protocol import Factory, ProcessProtocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -130,14 +130,15 @@ class WorkerProcess(ProcessProtocol):
         :raises OSError: the system has no room for it.
         """
         ours, theirs = connected_pair()
-        nothing = os.open(os.devnull, os.O_RDONLY)
+        fds = [ours, theirs]
         try:
+            fds.append(nothing := os.open(os.devnull, os.O_RDONLY))
             factory = Factory.forProtocol(lambda: _SupervisorLink(self))
             factory.noisy = False
             self._link = self._reactor.adoptStreamConnection(ours, AF_UNIX, factory).protocol
             self.pid = self._spawn({0: nothing, 1: 1, 2: "r", LINK_FD: theirs, BOARD_FD: board}).pid
         finally:
-            for fd in (ours, theirs, nothing):
+            for fd in fds:
                 os.close(fd)
 
     def _spawn(self, fds: dict[int, int | str]) -> Any:
@@ -146,6 +147,8 @@ class WorkerProcess(ProcessProtocol):
 
     def call(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
         """Say something to it. Fails when it has ended, or ends before it has answered."""
+        if self._link is None:
+            return fail(ConnectionLost("it was not started")) if command.requiresAnswer else succeed({})
         answer: Deferred[dict[str, Any]] = self._link.callRemote(command, **arguments)
         return answer
 
@@ -174,6 +177,11 @@ class WorkerProcess(ProcessProtocol):
     def end_within(self, seconds: float) -> None:
         """Kill it if it has not ended by then."""
         self._later(seconds, self._too_late, seconds)
+
+    def begin_within(self, seconds: float) -> None:
+        """Kill it if it does not even serve by then: it may hang, and has nothing to bring to its end."""
+        if not self.served:
+            self._later(seconds, lambda: None if self.served else self._too_late(seconds))
 
     def _too_late(self, seconds: float) -> None:
         _log.warn("worker {number} has not ended within {seconds:g} s: it is killed", number=self.number, seconds=seconds)

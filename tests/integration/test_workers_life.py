@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +246,6 @@ def _refused(port: int) -> bool:
     """Whether nobody listens there."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1.0):
-            time.sleep(0.05)
             return False
     except ConnectionRefusedError:
         return True

@@ -115,6 +115,23 @@ class UpgraderTests(SynchronousTestCase):
         self.upgrader.lost("it ended")
         self.assertGoesOn(asked, "the new program did not serve within 60 s")
 
+    def test_it_is_too_early(self) -> None:
+        """A program that is about to take over from another one, and may be given up, is not the one to start a third."""
+        self.upgrader.not_yet = "it does not serve itself yet"
+        self.assertEqual(self.successResultOf(self.upgrader.upgrade()).why, "it does not serve itself yet")
+        self.assertEqual((self.new, self.upgrader.last), ([], None))
+
+    def test_who_waits_for_its_end(self) -> None:
+        """Learns of it, whatever it is; and that there is none."""
+        self.assertIsNone(self.successResultOf(self.upgrader.when_decided()))
+        self.begin()
+        waiting = self.upgrader.when_decided()
+        self.assertNoResult(waiting)
+        self.upgrader.said({"ready": 77})
+        result = self.successResultOf(waiting)
+        self.assertTrue(result is not None and result.ok)
+        self.assertIsNone(self.successResultOf(self.upgrader.when_decided()))
+
     def test_it_cannot_be_started(self) -> None:
         """The reason is told at once, and the next attempt may go better."""
         for self.broken in (OSError("no memory"), LBProxyError("no such thing")):

@@ -205,7 +205,14 @@ class FakeProcess:
             return
         self.ended = True
         self.link.cut()
-        end = ProcessTerminated(status, by, None) if by or status else ProcessDone(0)
+        self._end(ProcessTerminated(status, by, None) if by or status else ProcessDone(0))
+
+    def end_first(self) -> None:
+        """It ends, and its link is not known to be lost."""
+        self.ended = True
+        self._end(ProcessTerminated(1, None, None))
+
+    def _end(self, end: Any) -> None:
         self._protocol.processExited(Failure(end))
         self._protocol.processEnded(Failure(end))
 
@@ -232,6 +239,26 @@ class HeldPort:
 
     def startListening(self) -> None:
         """They do."""
+
+    def stopReading(self) -> None:
+        """Nobody is accepted here."""
+
+    @property
+    def socket(self) -> HeldPort:
+        """What can be closed."""
+        return self
+
+    @property
+    def factory(self) -> HeldPort:
+        """What is told of its end."""
+        return self
+
+    def close(self) -> None:
+        """Let go of them."""
+        self.open = False
+
+    def doStop(self) -> None:
+        """There is nobody to be told."""
 
     def descriptors(self) -> list[tuple[int, int]]:
         """One for each of two workers."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -18,7 +20,6 @@ from lbproxy.errors import LBProxyError
 from lbproxy.workers import lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
 from lbproxy.workers.board import ROWS_EACH
-from lbproxy.workers.heartbeat import HEARTBEAT
 from lbproxy.workers.supervisor import SupervisorRole, supervised
 
 from ..sites import configuration
@@ -69,14 +70,22 @@ class CrewCase(SynchronousTestCase):
         self.reactor.go()
         return self.reactor.processes
 
+    def heartbeat(self) -> float:
+        """Seconds, as they are configured."""
+        return self.configured().worker_heartbeat
+
     def said(self, level: LogLevel | None = None) -> list[str]:
         """What the log has of the workers."""
         events = [one for one in self.logged if str(one.get("log_namespace", "")).startswith("lbproxy.")]
         return [one["log_format"].format(**one) for one in events if level is None or one["log_level"] is level]
 
     def states(self) -> list[tuple[int, str]]:
-        """The numbers and states of all."""
-        return [(one["number"], one["state"]) for one in self.crew.described()]
+        """The numbers and states of all, those first who hold a post; ``waiting``: nobody does."""
+        found = []
+        for post in self.crew.posts:
+            found += [] if post.worker is not None else [(post.number, "waiting")]
+            found += [(post.number, one.state) for one in post.processes]
+        return found
 
 
 class BeginTests(CrewCase):
@@ -109,16 +118,6 @@ class BeginTests(CrewCase):
         self.assertIsNone(self.successResultOf(ready))
         self.assertIsNone(self.successResultOf(self.crew.when_ready()))
         self.assertEqual(len([line for line in self.said() if line.startswith("serving")]), 1)
-
-    def test_they_are_described_in_plain_values(self) -> None:
-        """As /status shows them."""
-        self.start()
-        self.assertEqual(
-            self.crew.described()[1],
-            {
-                "number": 1, "pid": 101, "state": "serving", "began": START, "restarts": 0, "last_end": "", "next_try": None,
-            },
-        )  # fmt: skip
 
     def test_a_refusal_at_the_first_start_ends_it(self) -> None:
         """All are ended, none is tried again, and whoever waits is told why."""
@@ -166,6 +165,17 @@ class BeginTests(CrewCase):
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertIn("worker 0, process 100, has not begun to serve within 60 s: it is killed", self.said(LogLevel.error))
 
+    def test_nothing_is_said_to_one_that_could_not_be_started(self) -> None:
+        """There is no descriptor left, for a moment; what is said then is for those that there are, and nothing stays open."""
+        self.start()
+        before = len(os.listdir("/proc/self/fd"))
+        with patch("lbproxy.workers.process.os.open", side_effect=OSError(errno.EMFILE, "too many open files")):
+            self.crew.posts[0].step_down(self.crew.workers[0])
+            self.crew._start(self.crew.posts[0])
+            self.crew.read_certificates()
+            self.crew.drain()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
     def test_where_no_process_can_be_started_it_is_tried_again(self) -> None:
         """The machine may have room for it later."""
         first, _ = self.start()
@@ -173,7 +183,7 @@ class BeginTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go(1.0)
         self.assertEqual(self.states()[0], (0, "waiting"))
-        self.assertIn("no more processes", self.crew.described()[0]["last_end"])
+        self.assertIn("no more processes", self.crew.posts[0].last_end)
         self.reactor.broken = None
         self.reactor.go(8.0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
@@ -189,23 +199,23 @@ class DeathTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
-        about = self.crew.described()[0]
-        self.assertEqual((about["pid"], about["restarts"], about["last_end"]), (102, 1, "killed by SIGKILL"))
+        post = self.crew.posts[0]
+        self.assertEqual((self.crew.workers[0].pid, post.restarts, post.last_end), (102, 1, "killed by SIGKILL"))
         self.assertFalse(second.signals)
         self.assertEqual(self.said(LogLevel.error), [], "the change of state is told as such, and once")
 
     def test_one_that_dies_early_is_replaced_later_and_later(self) -> None:
-        """At once, after 0.5 s, after 1 s …; /status knows when."""
+        """At once, after 0.5 s, after 1 s …"""
         self.start()
         waits = []
         for _ in range(10):
             self.crew.workers[0].transport.die(signal.SIGSEGV)
-            next_try = self.crew.described()[0]["next_try"]
-            waits.append(0.0 if next_try is None else next_try - self.reactor.seconds())
+            waiting = self.crew.posts[0].waiting
+            waits.append(0.0 if waiting is None else waiting.getTime() - self.reactor.seconds())
             self.reactor.go(waits[-1])
             self.assertIn(0, self.crew.workers)
         self.assertEqual(waits, [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, AT_MOST, AT_MOST, AT_MOST])
-        self.assertEqual(self.crew.described()[0]["restarts"], 10)
+        self.assertEqual(self.crew.posts[0].restarts, 10)
 
     def test_a_row_of_early_deaths_is_one_clear_error(self) -> None:
         """It names how often, the last reason, and the last line of its log."""
@@ -264,48 +274,39 @@ class HungTests(CrewCase):
         self.reactor.go(1.0)
         self.assertEqual(len(taken), 6)
 
-    def test_a_report_can_be_asked_for(self) -> None:
-        """Who asks waits for all that answer."""
-        self.start()
-        asked = self.crew.report()
-        self.assertNoResult(asked)
-        self.reactor.go()
-        self.successResultOf(asked)
-
-    def test_a_report_is_not_waited_for_long(self) -> None:
-        """One that hangs keeps nobody from /status; and what it says later still counts."""
+    def test_a_report_that_comes_late_counts(self) -> None:
+        """One that hangs for a while says then what it has counted."""
         first, _ = self.start()
         self.reactor.go(0.125)
         first.worker.holds.add("Report")
         taken: list[Any] = []
         self.crew.on_report.append(lambda worker, sheet: taken.append(worker.number))
-        asked = self.crew.report()
+        asked = self.crew.ask_report(self.crew.workers[0])
         self.reactor.go(0.75)
         self.assertNoResult(asked)
-        self.reactor.go(0.5)
-        self.successResultOf(asked)
         first.worker.answer()
         self.reactor.go()
+        self.successResultOf(asked)
         self.assertIn(0, taken)
 
     def test_a_silent_one_is_killed_and_replaced(self) -> None:
         """It gets a second to say where it hangs; the log says why it was killed."""
         first, second = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
         self.reactor.go(1.0)
         self.assertEqual(first.signals, ABORTED)
         self.assertEqual(second.signals, [])
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertIn("worker 0, process 100, has not answered for 10 s: it is killed", self.said(LogLevel.error))
-        self.assertEqual(self.crew.described()[0]["last_end"], "killed by SIGKILL, as it has not answered for 10 s")
+        self.assertEqual(self.crew.posts[0].last_end, "killed by SIGKILL, as it has not answered for 10 s")
 
     def test_one_that_dies_of_the_first_signal_is_not_sent_another(self) -> None:
         """Its number may be another process's by then."""
         first, _ = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         first.die(signal.SIGABRT)
         self.reactor.go(5.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
@@ -332,7 +333,7 @@ class LeaveTests(CrewCase):
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (0, "draining"), (1, "serving")])
         self.assertEqual(self.reactor.processes[2].worker.begun["row"], 2)
-        self.assertEqual(self.crew.described()[0]["restarts"], 1)
+        self.assertEqual(self.crew.posts[0].restarts, 1)
         first.die(status=0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertEqual(len(self.reactor.processes), 3)
@@ -365,7 +366,7 @@ class LeaveTests(CrewCase):
         rows = [worker.row for post in self.crew.posts for worker in post.processes]
         self.assertEqual(len(set(rows)), len(rows))
         self.assertEqual(self.states()[1:], [(1, "waiting"), *[(1, "draining")] * ROWS_EACH])
-        self.assertEqual(self.crew.described()[1]["next_try"], None)
+        self.assertEqual(self.crew.posts[1].waiting, None)
         self.reactor.processes[1].die(status=0)
         self.reactor.go()
         self.assertEqual(self.states()[1:], [(1, "serving"), *[(1, "draining")] * (ROWS_EACH - 1)])
@@ -407,6 +408,29 @@ class EndTests(CrewCase):
         self.reactor.go()
         self.assertEqual(first.worker.words[-1], "Drain now")
         self.reactor.go(2.5)
+        self.successResultOf(stopped)
+
+    def test_one_that_has_not_begun_is_not_waited_for_long(self) -> None:
+        """It may hang, and has nothing to bring to its end."""
+        self.reactor.prepare = lambda worker: worker.holds.update({"Begin", "Drain"})
+        self.start()
+        stopped = self.service.stopService()
+        self.reactor.go(lives.LATE + 0.5)
+        self.successResultOf(stopped)
+
+    def test_one_that_has_begun_meanwhile_drains(self) -> None:
+        """It may have accepted connections. It is not what says that all serve."""
+        self.reactor.prepare = lambda worker: worker.holds.update({"Begin", "Drain"})
+        processes = self.start()
+        ready = self.crew.when_ready()
+        stopped = self.service.stopService()
+        for process in processes:
+            process.worker.answer()
+        self.reactor.go(9.0)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.states(), [(0, "waiting"), (0, "draining"), (1, "waiting"), (1, "draining")])
+        self.assertNoResult(ready)
+        self.reactor.go(4.0)
         self.successResultOf(stopped)
 
     def test_one_that_waits_to_be_started_is_not(self) -> None:
@@ -511,9 +535,9 @@ class AgreementTests(CrewCase):
             self.assertEqual(process.worker.said.count("Socket tcp:81:backlog=1024"), 1)
 
     def test_one_that_refuses_refuses_for_all(self) -> None:
-        """When all have answered; nobody goes by it, the supervisor included."""
+        """When all that were asked have answered; nobody goes by it, the supervisor included."""
         first, second = self.start()
-        first.worker.refuses["Prepare"] = "pools.default: no such thing"
+        second.worker.refuses["Prepare"] = "pools.default: no such thing"
         second.worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
@@ -537,17 +561,96 @@ class AgreementTests(CrewCase):
         self.reactor.go()
         self.assertEqual(self.successResultOf(result).errors, ("a line", "another"))
 
-    def test_one_that_dies_has_agreed(self) -> None:
-        """Its successor begins with what was decided."""
+    def test_of_one_that_dies_the_successor_is_asked(self) -> None:
+        """It may have died of the question."""
         first, _ = self.start()
         first.worker.holds.add("Prepare")
+        self.reactor.prepare = lambda worker: worker.holds.add("Prepare")
         result = self.change()
         self.reactor.go()
         first.die(signal.SIGKILL)
         self.reactor.go()
+        self.assertNoResult(result)
+        third = self.reactor.processes[2].worker
+        third.answer()
+        self.reactor.go()
         self.assertTrue(self.successResultOf(result).ok)
-        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin"])
-        self.assertIn("Socket tcp:81:backlog=1024", self.reactor.processes[2].worker.said)
+        self.assertEqual(third.words, ["Begin", "Prepare", "Commit"])
+        self.assertIn("Socket tcp:81:backlog=1024", third.said)
+
+    def test_what_kills_two_in_a_row_is_gone_by_by_none(self) -> None:
+        """It would kill all, for which reason one is asked first; the others serve on and know nothing of it."""
+        first, second = self.start()
+        first.worker.holds.add("Prepare")
+        self.reactor.prepare = lambda worker: worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go(1.0)
+        first.die(signal.SIGSEGV)
+        self.reactor.go()
+        self.reactor.processes[2].die(signal.SIGSEGV)
+        self.reactor.go()
+        came = self.successResultOf(result)
+        self.assertEqual((came.ok, came.errors), (False, ("worker 0 has ended twice while it prepared; its log may tell why",)))
+        self.assertEqual(second.worker.words, ["Begin"])
+        self.reactor.go(1.0)
+        self.assertEqual(self.reactor.processes[3].worker.words, ["Begin"])
+
+    def test_its_end_may_be_known_before_that_of_its_link(self) -> None:
+        """Its successor has begun by then, and is asked once."""
+        _, second = self.start()
+        second.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        second.end_first()
+        self.reactor.go()
+        second.link.cut()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
+        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin", "Prepare", "Commit"])
+
+    def test_one_that_is_to_be_asked_dies_before(self) -> None:
+        """Its successor is asked in its place."""
+        first, second = self.start()
+        first.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        second.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertNoResult(result)
+        first.worker.answer()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
+        self.assertEqual(self.reactor.processes[2].worker.words, ["Begin", "Prepare", "Commit"])
+
+    def test_one_that_cannot_begin_meanwhile_is_not_waited_for(self) -> None:
+        """It would begin with whatever is decided."""
+        first, second = self.start()
+        second.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        self.reactor.prepare = lambda worker: worker.refuses.update(Begin="no memory")
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        second.worker.answer()
+        self.reactor.go()
+        self.assertTrue(self.successResultOf(result).ok)
+
+    def test_no_successor_is_waited_for_once_all_are_to_end(self) -> None:
+        """There will be none."""
+        first, _ = self.start()
+        self.crew.workers[0].heartbeat.stop()
+        first.die(signal.SIGKILL)
+        self.reactor.go(1.0)
+        third = self.reactor.processes[2]
+        third.worker.holds.add("Prepare")
+        result = self.change()
+        self.reactor.go()
+        third.die(signal.SIGKILL)
+        self.assertEqual(self.states()[0], (0, "waiting"))
+        self.assertNoResult(result)
+        self.service.stopService()
+        self.reactor.go()
+        self.assertEqual(self.successResultOf(result).errors, ("nothing can be changed: it is stopping",))
 
     def test_one_that_begins_meanwhile_is_asked_too(self) -> None:
         """It begins with what there was, for nothing is decided yet, and is told what was."""
@@ -565,8 +668,8 @@ class AgreementTests(CrewCase):
         self.assertTrue(self.successResultOf(result).ok)
         self.assertEqual(third.words, ["Begin", "Prepare", "Commit"])
 
-    def test_one_that_begins_later_begins_with_what_was_decided(self) -> None:
-        """It is asked nothing."""
+    def test_one_that_waits_begins_at_once_with_what_was_decided(self) -> None:
+        """The reason for which its predecessors have ended may be gone. It is asked nothing."""
         self.start()
         for _ in range(3):
             self.crew.workers[0].transport.die(signal.SIGKILL)
@@ -575,7 +678,7 @@ class AgreementTests(CrewCase):
         result = self.change()
         self.reactor.go()
         self.assertTrue(self.successResultOf(result).ok)
-        self.reactor.go(2.0)
+        self.assertEqual(self.states()[0], (0, "serving"))
         self.assertEqual(self.reactor.processes[-1].worker.words, ["Begin"])
 
     def test_one_that_starts_just_now_is_waited_for(self) -> None:
@@ -598,7 +701,7 @@ class AgreementTests(CrewCase):
         first, second = self.start()
         first.worker.holds |= {"Prepare", "Report"}
         result = self.change()
-        self.reactor.go(2 * HEARTBEAT + 4.0)
+        self.reactor.go(2 * self.heartbeat() + 4.0)
         self.assertTrue(first.ended)
         self.assertTrue(self.successResultOf(result).ok)
         self.assertIn("Commit", second.worker.said)

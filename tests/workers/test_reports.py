@@ -288,9 +288,8 @@ class EndTests(FiguresCase):
         return self.reports.ended(worker, "killed by SIGKILL")  # type: ignore[arg-type]
 
     def test_what_it_had_in_its_hands_is_lost(self) -> None:
-        """Exchanges and connections, as the board has them; the row is free for its successor."""
+        """Exchanges and connections, as the board has them."""
         self.assertEqual(self.killed(), Loss(3, 5, 0))
-        self.assertEqual(list(self.board.row(0)[:4]), [0, 0, 0, 0])
         self.assertEqual(self.reports.figures().lost, Loss(3, 5, 0))
 
     def test_what_ended_since_its_last_report_is_said(self) -> None:
