@@ -32,6 +32,7 @@ class Role:
     :ivar members: tells the site's pools whom they consist of; None: the service's own
         :class:`~lbproxy.members.Memberships`.
     :ivar workers: processes that carry exchanges, this one among them.
+    :ivar by: the same for the log: who serves, if it is not this process.
     :ivar make_limit: makes what keeps the number of clients' connections, as :class:`~lbproxy.admission.ConnectionLimit` is
         made; None: one of those.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
@@ -44,6 +45,7 @@ class Role:
     tells_changes = True
     members: Membership | None = None
     workers: int = 1
+    by: str = ""
     make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
     inherited: Any = None

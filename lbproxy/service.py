@@ -245,7 +245,7 @@ class LoadBalancerService(ServiceLife):
             explain=None if configuration is None else partial(explained, self.site, configuration),
             upgrader=lambda: self.upgrader,
             started=self._made,
-            configuration=self.printed,
+            configuration=lambda: None if self.printed is None else self.printed(),  # which is set later, if at all
             refresh=self.role.refresh,
             processes=self.role.processes,
         ).resource

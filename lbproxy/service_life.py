@@ -104,8 +104,9 @@ class ServiceLife(MultiService):
 
     def _say_serving(self) -> None:
         _log.info(
-            "serving {listen} from {count} backends, at most {limit} client connections",
+            "serving {listen} from {count} backends{by}, at most {limit} client connections",
             listen=self.listeners.described(),
+            by=self.role.by,
             count=sum(len(balancer.pool.members) for balancer in self.site.balancers.values()),
             limit=self.counters.connections_limit or "any number of",
         )

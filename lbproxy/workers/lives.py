@@ -148,7 +148,6 @@ class Lives(Service):
         if worker.state == DRAINING:
             return  # it was told to end before it had begun
         worker.state = SERVING
-        _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
             lambda: worker.abort(f"has not answered for {self._silence():g} s"),
@@ -200,7 +199,6 @@ class Lives(Service):
         post = self.posts[worker.number]
         if worker in post.leaving:
             post.leaving.remove(worker)
-            _log.info("worker {number}, which was leaving, has ended: {reason}", number=worker.number, reason=reason)
             if self.running and post.worker is None and post.waiting is None:
                 self._start(post)
         elif post.worker is worker:
@@ -225,6 +223,8 @@ class Lives(Service):
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:
+        if worker.served and not delay:
+            return  # that it is down, why, and that another one is up are changes of state, which the log has
         when = f"in {delay:g} s" if delay else "at once"
         level = LogLevel.warn if delay else LogLevel.error
         said = "worker {number} has ended: {why}; another one begins {when}"

@@ -128,7 +128,7 @@ class Reports:
         loss = Loss(row[BEGUN] - row[ENDED], row[CONNECTIONS], row[ENDED] - (0 if book is None else book.ended))
         self.lost += loss
         self._ends[worker.number] = WorkerEnd(self._service.clock.seconds(), reason, loss)
-        if book is not None:
+        if book is not None or worker.served:
             wanted = worker.state == "draining" or not self._crew.running
             self._tell(worker, "up", "" if wanted else "down", f"{reason}; {_in_words(loss)}")
         return loss
@@ -244,5 +244,10 @@ _OF_POOLS = {
 def _in_words(loss: Loss) -> str:
     if not (loss.exchanges or loss.connections or loss.unreported):
         return "nothing was lost"
-    lost = f"{loss.exchanges} exchanges and {loss.connections} connections were lost"
-    return f"{lost}, and {loss.unreported} exchanges that had ended are in no figure" if loss.unreported else lost
+    lost = [_number(count, what) for count, what in ((loss.exchanges, "exchange"), (loss.connections, "connection")) if count]
+    uncounted = f"{_number(loss.unreported, 'exchange')} that had ended {'is' if loss.unreported == 1 else 'are'} in no figure"
+    return "; ".join([f"lost: {', '.join(lost)}"] * bool(lost) + [uncounted] * bool(loss.unreported))
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

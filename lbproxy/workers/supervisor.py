@@ -48,6 +48,7 @@ class SupervisorRole(Role):
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self.by = f" by {count} workers"
         self.make_limit = partial(ConnectionLimit, processes=count)
         self._log_made: AccessLog | None = None
 
