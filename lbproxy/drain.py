@@ -14,7 +14,7 @@ from .http1.factory import ServerFactory
 from .proxy.counters import ListenerCounters
 from .settings import Settings
 
-__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "NEXT_REQUEST", "PROGRESS", "Drain", "Running"]
+__all__ = ["ABORT_GRACE", "DRAIN_LOOK", "FIRST_REQUEST", "NEXT_REQUEST", "PROGRESS", "Drain", "Draining", "Running"]
 
 #: Seconds between two looks at what still runs. The first one comes after the reactor has read what had arrived before.
 DRAIN_LOOK = 0.05
@@ -41,6 +41,24 @@ class Running(Protocol):
     @property
     def tunnels(self) -> int:
         """Those of them that are tunnels."""
+
+
+class Draining(Protocol):
+    """What brings the clients' connections to their end, in this process (:class:`Drain`) or in others.
+
+    :ivar over: fires when no connection is left, or with :meth:`cancel`.
+    """
+
+    over: Deferred[None]
+
+    def start(self) -> None:
+        """Begin."""
+
+    def end_now(self) -> None:
+        """Wait no longer."""
+
+    def cancel(self) -> None:
+        """Leave the connections that there are to whoever serves them from now on."""
 
 
 class Drain:

@@ -31,6 +31,11 @@ class Handover:
     :ivar shared: those whose sockets have got one.
     """
 
+    @classmethod
+    def of(cls, reactor: Any) -> Handover:
+        """One for this reactor, which may be one already."""
+        return reactor if isinstance(reactor, Handover) else cls(reactor)
+
     def __init__(self, reactor: Any) -> None:
         self.leaving: list[Leaving] = []
         self.shared: list[Leaving] = []
@@ -50,7 +55,7 @@ class Handover:
             taken = self.take(port, interface) if getattr(error.socketError, "errno", 0) == EADDRINUSE else []
             if not taken:
                 raise
-            return PortGroup(adopt_all(self, taken, factory), "")
+            return PortGroup(adopt_all(self._reactor, taken, factory), "")
         return opened
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:

@@ -155,7 +155,8 @@ class IPoolControl(Interface):
         """Take what the operator wants of a backend."""
 
     def know(known: Known) -> None:
-        """Let the same be known, and wanted, of a backend as in the pool of this name elsewhere."""
+        """Let the same be known, and wanted, of a backend as in the pool of this name in another process, whatever was here. It
+        is what all verdicts and wishes there came to."""
 
 
 class IDownstream(Interface):

@@ -250,20 +250,10 @@ class Listeners:
 
     # Their ends.
 
-    def close_clients(self, *, last: bool = True) -> Deferred[Any]:
-        """Close those for clients. Fires when they are closed.
-
-        :param last: whether what waits in their queues is accepted before; otherwise other processes have the sockets, and go on
-            with them. Sockets that are only held for others are closed at once: whoever accepts is to have the last one.
-        """
-        if not last:
-            self.leave_to_others()
+    def close_clients(self) -> Deferred[Any]:
+        """Close those for clients. Fires when they are closed. What waits in their queues is accepted before; sockets that are
+        only held for others are closed at once, for whoever accepts is to have the last one."""
         return DeferredList([listener.stopService() for listener in self.clients], consumeErrors=True)
-
-    def leave_to_others(self) -> None:
-        """Whenever those for clients are closed, other processes have their sockets and go on with them: what waits is theirs."""
-        for listener in self.clients:
-            listener.shared = True
 
     def hand_over(self) -> None:
         """Listen nowhere any more; another process has the sockets of all, the operators' too, and goes on with them: nothing

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .balance.backend import Backend
-from .config.known import Known
+from .config.certain import Certain
 from .config.model import Certificates, Configuration, PoolConfiguration
 from .config.problems import Problem
 from .config.rules import access_log_problems, cross_problems
@@ -33,7 +33,7 @@ def rule_problems(options: Mapping[str, Any], said: Iterable[str]) -> list[str]:
     """
     mistaken = [found[1] for found in map(_NAMED.match, said) if found]
     hidden = [*mistaken, *(["admin"] if options["demo"] else [])]
-    known = Known(Problem((name,), "") for name in hidden)
+    known = Certain(Problem((name,), "") for name in hidden)
     found = [*cross_problems(_configuration(options, mistaken), known), *_of_access_log(options, mistaken)]
     return [*_of_demo(options), *(one.of_an_option for one in found)]
 

@@ -113,7 +113,7 @@ def adopt(reactor: Any, fd: int, family: int, factory: Any) -> Any:
 def adopt_all(reactor: Any, given: Iterable[tuple[int, int]], factory: Any) -> list[Any]:
     """The same of several, or of none if one of them fails.
 
-    :param reactor: its ``adoptStreamPort`` is :func:`adopt` (:class:`lbproxy.handover.Handover`).
+    :param reactor: of Unix sockets, its ``adoptStreamPort`` must be :func:`adopt` (:class:`lbproxy.handover.Handover`).
     """
     ports: list[Any] = []
     try:

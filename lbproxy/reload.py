@@ -189,12 +189,8 @@ class Reloader:
         if of_file and self.source is not None:
             self.source.served()
         self.read_at = self._clock.seconds()
-        if self.silent:
-            pass
-        elif differences:
-            _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
-        else:
-            _log.info("the configuration is as it was")
+        if not self.silent:
+            _say_done(differences)
         return self._count(ReloadResult(self._clock.seconds(), True, (), tuple(differences)))
 
     def _failed(self, failure: Failure, of_file: bool) -> ReloadResult:
@@ -241,6 +237,13 @@ class Reloader:
 
     def _cannot_look(self, failure: Failure) -> None:
         _log.failure("the configuration's files cannot be looked at", failure)
+
+
+def _say_done(differences: tuple[Any, ...]) -> None:
+    if differences:
+        _log.info("the configuration was changed: {differences}", differences=_in_words(differences))
+    else:
+        _log.info("the configuration is as it was")
 
 
 def _in_words(differences: tuple[Any, ...]) -> str:

@@ -12,13 +12,13 @@ from .balance.state import BackendState
 from .ports import server_endpoint
 
 if TYPE_CHECKING:
-    from .balance.backend import Backend
-    from .balance.pool import Pool
     from .config.model import Configuration
+    from .drain import Draining
     from .observe.access_log import AccessLog
     from .observe.processes import Workers
     from .proxy.balancer import Balancer
     from .proxy.exchange import Exchange
+    from .site_parts import Membership
 
 __all__ = ["Role"]
 
@@ -32,6 +32,7 @@ class Role:
     :ivar members: tells the site's pools whom they consist of; None: the service's own
         :class:`~lbproxy.members.Memberships`.
     :ivar workers: processes that carry exchanges, this one among them.
+    :ivar by: the same for the log: who serves, if it is not this process.
     :ivar make_limit: makes what keeps the number of clients' connections, as :class:`~lbproxy.admission.ConnectionLimit` is
         made; None: one of those.
     :ivar random_key: signs sticky sessions where no key was given; None: one that is made here.
@@ -42,8 +43,9 @@ class Role:
 
     probes = True
     tells_changes = True
-    members: Any = None
+    members: Membership | None = None
     workers: int = 1
+    by: str = ""
     make_limit: Callable[..., Any] | None = None
     random_key: bytes | None = None
     inherited: Any = None
@@ -67,13 +69,10 @@ class Role:
 
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         """What makes the states of a pool's members, of a :class:`~lbproxy.balance.backend.Backend`, the time, and ``up=``."""
-        return _state
+        return BackendState
 
-    def welcome(self, pool: Pool) -> None:
-        """There is this pool from now on."""
-
-    def attend(self, balancer: Balancer) -> None:
-        """There is this balancer from now on, of a pool that has been welcomed."""
+    def welcome(self, balancer: Balancer) -> None:
+        """There is this balancer from now on, and its pool."""
 
     def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
         """All is prepared to go by this configuration.
@@ -119,13 +118,9 @@ class Role:
         """The other processes that carry exchanges; None: this one does."""
         return None
 
-    def drain(self, ordinary: Callable[[], Any]) -> Any:
-        """What brings the clients' connections to their end (:class:`lbproxy.drain.Drain`).
+    def drain(self, ordinary: Callable[[], Draining]) -> Draining:
+        """What brings the clients' connections to their end.
 
         :param ordinary: makes one for those of this process.
         """
         return ordinary()
-
-
-def _state(backend: Backend, now: float, *, up: bool = True) -> BackendState:
-    return BackendState(backend, now, up=up)

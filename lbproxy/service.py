@@ -147,12 +147,13 @@ class LoadBalancerService(ServiceLife):
         log = log_of(configuration, time)
         if log is not None:
             role.log_made(log)
-        members = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else role.members
+        own = Memberships(time, partial(in_thread_of, reactor)) if role.members is None else None
+        members = role.members if own is None else own
         told = _told(log, observers)
         site = Site.of(configuration, reactor, clock=clock, observers=told, resources=resources, members=members, role=role)
         service._wire(reactor, clock, LoadBalancerResource.of_site(site, reactor=reactor), log, observers, role)
         service.configuration = configuration
-        service.members = members if role.members is None else None
+        service.members = own
         service.reloader.source = source
         service.keep_state(configuration.state_file)
         if certificates is None:
@@ -244,7 +245,7 @@ class LoadBalancerService(ServiceLife):
             explain=None if configuration is None else partial(explained, self.site, configuration),
             upgrader=lambda: self.upgrader,
             started=self._made,
-            configuration=self.printed,
+            configuration=lambda: None if self.printed is None else self.printed(),  # which is set later, if at all
             refresh=self.role.refresh,
             processes=self.role.processes,
         ).resource

@@ -9,7 +9,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from .drain import NEXT_REQUEST, Drain
+from .drain import NEXT_REQUEST, Drain, Draining
 from .listeners import close_all
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ServiceLife(MultiService):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._drain: Any = None  # a Drain
+        self._drain: Draining | None = None
         self._bound = False
         self._stopped: list[Deferred[None]] = []  # to be told when all is closed
 
@@ -104,8 +104,9 @@ class ServiceLife(MultiService):
 
     def _say_serving(self) -> None:
         _log.info(
-            "serving {listen} from {count} backends, at most {limit} client connections",
+            "serving {listen} from {count} backends{by}, at most {limit} client connections",
             listen=self.listeners.described(),
+            by=self.role.by,
             count=sum(len(balancer.pool.members) for balancer in self.site.balancers.values()),
             limit=self.counters.connections_limit or "any number of",
         )

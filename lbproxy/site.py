@@ -239,8 +239,7 @@ class Site:
 
     def _welcome(self, balancer: Balancer) -> None:
         balancer.wake = lambda: self._wake(balancer)
-        self._role.welcome(balancer.pool)
-        self._role.attend(balancer)
+        self._role.welcome(balancer)
         balancer.pool.observers += [one for one in self._watchers if one not in balancer.pool.observers]
 
     def _leave(self, balancer: Balancer) -> None:

@@ -219,11 +219,10 @@ def makeService(options: Options) -> IService:
 
     from .changes import check_places
     from .demo import DemoService
-    from .role import Role
     from .service import LoadBalancerService
     from .upgrade.predecessor import Predecessor
     from .upgrade.program import Program
-    from .workers.supervisor import SupervisorRole, supervised
+    from .workers.supervisor import supervised
 
     before = _predecessor(Predecessor)
     program = Program(reactor, None if options["demo"] else options.parent, before)
@@ -231,9 +230,7 @@ def makeService(options: Options) -> IService:
 
     def balancer(configuration: Configuration) -> LoadBalancerService:
         several = configuration.workers > 1
-        role: Any = SupervisorRole(configuration.workers) if several else Role()
-        if before is not None:
-            before.prepare(role)
+        role = _role(configuration.workers, before)
         certificates = options["certificates"]  # which are read already, unless a file names them
         make: Any = partial(supervised, cannot_start=partial(_end_unstarted, reactor)) if several else LoadBalancerService.of
         made: LoadBalancerService = make(
@@ -260,6 +257,20 @@ def makeService(options: Options) -> IService:
     lend_files(False)
     under_twistd: IService = service
     return under_twistd
+
+
+def _role(workers: int, before: Any) -> Any:
+    """What this process has to do of a service: a supervisor's part where there are to be several workers.
+
+    :param before: the program that has started this one; None: there is none.
+    """
+    from .role import Role
+    from .workers.supervisor import SupervisorRole
+
+    role: Any = SupervisorRole(workers) if workers > 1 else Role()
+    if before is not None:
+        before.prepare(role)
+    return role
 
 
 def _predecessor(make: Callable[[Any], Any]) -> Any:

@@ -19,7 +19,9 @@ from unittest.mock import patch
 import attrs
 import trustme
 from twisted.application.service import IService, IServiceMaker, Service
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
@@ -27,7 +29,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import lbproxy
-from lbproxy import Backend, Settings, option_tls
+from lbproxy import Backend, Settings, lending, option_tls
 from lbproxy.balance.backend import BACKUP_TIER
 from lbproxy.config.model import Configuration
 from lbproxy.demo import DemoService
@@ -740,6 +742,17 @@ class MakeServiceTests(SynchronousTestCase):
         (log,) = service.resource.balancer.observers
         self.assertEqual(log._file.path, os.path.abspath("access.log"))
         self.assertFalse(os.path.exists("access.log"))
+
+    def test_configuration_that_operators_see(self) -> None:
+        """/config says what was given, with workers and without; of a demo there is nothing to be said."""
+        self.addCleanup(lending._records.clear)  # of what is read for workers
+        for words in ((), ("--workers", "2")):
+            service = self.load_balancer("-b", "10.0.0.1:8000", "--admin", "tcp:0", *words)
+            protocol, transport = service._admin_site.buildProtocol(IPv4Address("TCP", "10.9.8.7", 5)), StringTransport()
+            protocol.makeConnection(transport)
+            protocol.dataReceived(b"GET /config HTTP/1.0\r\n\r\n")
+            self.assertIn(b" 200 OK", transport.value())
+            self.assertIn(b'backends = ["10.0.0.1:8000"]', transport.value())
 
     def test_hangup(self) -> None:
         """Of the load balancer that is made, the demo's too, certificates are read anew when a signal says so."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from twisted.web.server import Request
+from twisted.internet.defer import Deferred
+from twisted.web.server import NOT_DONE_YET, Request
 
-from .pages import Answer
+from .pages import Answer, Node, send
 
-__all__ = ["BODY_BYTES", "body_text", "only", "refusal"]
+__all__ = ["BODY_BYTES", "Order", "body_text", "only", "refusal"]
 
 #: A reason is a sentence or two, and a thousand of them are kept for ``/events``; a backend is less.
 BODY_BYTES = 1024
@@ -44,6 +45,39 @@ def refusal(request: Request, writable: bool) -> Answer | None:
                 code=403,
             )
     return None
+
+
+class Order(Node):
+    """A page at which something is ordered by POST that takes a while, and that answers when it is done.
+
+    :param writable: whether the operator has allowed it; otherwise every POST is refused.
+    """
+
+    def __init__(self, writable: bool) -> None:
+        super().__init__()
+        self._writable = writable
+
+    def begin(self) -> Answer | Deferred[Answer]:
+        """Have it done.
+
+        :return: at once why that is not begun, or what came of it, which never fails.
+        """
+        raise NotImplementedError
+
+    def render(self, request: Request) -> bytes | int:
+        answer = only("POST") if request.method != b"POST" else refusal(request, self._writable) or self.begin()
+        if isinstance(answer, Answer):
+            return send(request, answer)
+        left: list[object] = []
+        request.notifyFinish().addErrback(left.append)  # the client has left; it is done nevertheless
+        answer.addCallback(_finish, request, left)
+        return NOT_DONE_YET
+
+
+def _finish(answer: Answer, request: Request, left: list[object]) -> None:
+    if not left:
+        request.write(send(request, answer))
+        request.finish()
 
 
 def body_text(request: Request, what: str) -> str | Answer:

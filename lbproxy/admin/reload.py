@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.server import NOT_DONE_YET, Request
 
 from ..observe.running import Reloader, ReloadResult
 from ..observe.times import iso_time
-from .changes import only, refusal
-from .pages import Answer, Node, json_answer, send
+from .changes import Order
+from .pages import Answer, json_answer
 
 __all__ = ["ReloadPage", "reload_status"]
 
 _NO_FILE = Answer("There is nothing to be read anew.\n", code=404)
-_NOT_RUNNING = Answer("It is not running, or was stopped meanwhile: nothing was read.\n", code=503)
 _FAILED = Answer("An error in lbproxy itself; its log tells more. It goes by the configuration from before.\n", code=500)
 
 _log = Logger()
@@ -44,46 +42,27 @@ def _result(result: ReloadResult) -> dict[str, Any]:
     }
 
 
-class ReloadPage(Node):
+class ReloadPage(Order):
     """``/reload``: answers when it is done, with what differed, or with what is wrong as text.
 
     :param reloader: None: there is nothing to be read anew.
-    :param writable: whether the operator has allowed it; otherwise every POST is refused.
     """
 
     def __init__(self, reloader: Reloader | None, writable: bool) -> None:
-        super().__init__()
+        super().__init__(writable)
         self._reloader = reloader
-        self._writable = writable
 
-    def render(self, request: Request) -> bytes | int:
-        if request.method != b"POST":
-            return send(request, only("POST"))
-        refused = refusal(request, self._writable)
-        if refused is not None:
-            return send(request, refused)
+    def begin(self) -> Answer | Deferred[Answer]:
+        """Read it anew."""
         if self._reloader is None:
-            return send(request, _NO_FILE)
-        left: list[object] = []
-        request.notifyFinish().addErrback(left.append)  # the client has left; it is read nevertheless
-        reloading = maybeDeferred(self._reloader.reload)
-        reloading.addCallbacks(_answer, _failed)
-        reloading.addCallback(_finish, request, left)
-        return NOT_DONE_YET
+            return _NO_FILE
+        return maybeDeferred(self._reloader.reload).addCallbacks(_answer, _failed)
 
 
-def _answer(result: ReloadResult | None) -> Answer:
-    if result is None:
-        return _NOT_RUNNING
+def _answer(result: ReloadResult) -> Answer:
     return json_answer(_result(result)) if result.ok else Answer("".join(f"{line}\n" for line in result.errors), code=422)
 
 
 def _failed(failure: Failure) -> Answer:
     _log.failure("the configuration could not be read anew", failure)
     return _FAILED
-
-
-def _finish(answer: Answer, request: Request, left: list[object]) -> None:
-    if not left:
-        request.write(send(request, answer))
-        request.finish()

@@ -53,7 +53,7 @@ def admin_site(
     memberships: Memberships | None = None,
     state_file: StateFile | None = None,
     reloader: Reloader | None = None,
-    configuration: Callable[[], str] | None = None,
+    configuration: Callable[[], str | None] = lambda: None,
     explain: Callable[[str], Any] | None = None,
     upgrader: Callable[[], Any] = lambda: None,
     started: float | None = None,
@@ -72,7 +72,7 @@ def admin_site(
     :param memberships: who the pools' members are; None: what is said here of them is kept nowhere.
     :param state_file: keeps what is said here; None: nothing does.
     :param reloader: reads the configuration anew; None: nothing does.
-    :param configuration: gives the text of ``/config``, without secrets; None: there is none to be shown.
+    :param configuration: gives the text of ``/config``, without secrets, or None: there is none to be shown.
     :param explain: gives, of a request such as ``GET https://shop.example/``, a text or a value for JSON that says which way it
         takes; raises :class:`~lbproxy.errors.ConfigurationError` for one that cannot be read. None: it cannot be asked.
     :param upgrader: gives who can go over to a new program without loss; None: nobody can.
@@ -142,10 +142,9 @@ class _Pages:
         return (self._membership(balancer.pool) for balancer in self._site.balancers.values())
 
 
-def _configuration(configuration: Callable[[], str] | None) -> Answer:
-    if configuration is None:
-        return Answer("There is no configuration to be shown.\n", code=404)
-    return Answer(configuration())
+def _configuration(configuration: Callable[[], str | None]) -> Answer:
+    text = configuration()
+    return Answer("There is no configuration to be shown.\n", code=404) if text is None else Answer(text)
 
 
 def _explain(explain: Callable[[str], Any] | None, request: Request) -> Answer:

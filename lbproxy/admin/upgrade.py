@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.web.server import NOT_DONE_YET, Request
 
 from ..observe.times import iso_time
-from .changes import only, refusal
-from .pages import Answer, Node, json_answer, send
+from .changes import Order
+from .pages import Answer, json_answer
 
 __all__ = ["UpgradePage", "upgrade_status"]
 
@@ -67,35 +66,23 @@ def _result(result: Result) -> dict[str, Any]:
     return {"time": iso_time(result.when), "ok": result.ok, "why": result.why or None, "pid": result.pid or None}
 
 
-class UpgradePage(Node):
+class UpgradePage(Order):
     """``/upgrade``: answers when it is decided, with the new program's process, or with what is wrong as text.
 
     :param upgrader: gives who does it; None: nobody.
-    :param writable: whether the operator has allowed it; otherwise every POST is refused.
     """
 
     def __init__(self, upgrader: Callable[[], Upgrader | None], writable: bool) -> None:
-        super().__init__()
+        super().__init__(writable)
         self._upgrader = upgrader
-        self._writable = writable
 
-    def render(self, request: Request) -> bytes | int:
-        if request.method != b"POST":
-            return send(request, only("POST"))
-        refused = refusal(request, self._writable)
-        if refused is not None:
-            return send(request, refused)
+    def begin(self) -> Answer | Deferred[Answer]:
+        """Upgrade."""
         upgrader = self._upgrader()
         if upgrader is None or upgrader.running:
-            return send(request, _NONE if upgrader is None else _BUSY)
-        left: list[object] = []
-        request.notifyFinish().addErrback(left.append)  # the client has left; it is done nevertheless
-        upgrader.upgrade().addCallback(_finish, request, left)
-        return NOT_DONE_YET
+            return _NONE if upgrader is None else _BUSY
+        return upgrader.upgrade().addCallback(_answer)
 
 
-def _finish(result: Result, request: Request, left: list[object]) -> None:
-    if not left:
-        answer = json_answer(_result(result)) if result.ok else Answer(f"{result.why}\n", code=422)
-        request.write(send(request, answer))
-        request.finish()
+def _answer(result: Result) -> Answer:
+    return json_answer(_result(result)) if result.ok else Answer(f"{result.why}\n", code=422)

@@ -19,11 +19,11 @@ from ..routing.naming import named
 from ..settings import Settings
 from ..tls.profiles import PROFILES
 from ..tls.store import CLIENT_AUTH
+from .certain import Certain
 from .document import Document, read_document
 from .environment import Text
 from .habits import OF_THE_TOP
 from .keys import NUMBER_KEYS, PAIR_KEYS, PATH_KEYS, SETTING_KEYS, SITE_KEYS, TOP_KEYS, top_hint, with_example
-from .known import Known
 from .model import AccessLogFile, Certificates, Configuration, PoolConfiguration
 from .places import INSTEAD, lines_of, place_of, pointed
 from .pools import PoolReader, path_of
@@ -138,7 +138,7 @@ class _Reading:
         self._problems += unknown_keys(self._top, TOP_KEYS, top_hint, OF_THE_TOP)
         configuration = self._configuration()
         if all(problem.path[:1] not in ((), ("include",)) for problem in self._document.problems):  # all files are there
-            self._problems += cross_problems(configuration, Known([*self._document.problems, *self._problems]))
+            self._problems += cross_problems(configuration, Certain([*self._document.problems, *self._problems]))
         if self._problems or self._document.problems:
             lines = self._lines([*self._document.problems, *self._problems])
             raise Unreadable("\n".join(lines), tuple(sorted(self._document.files)))

@@ -17,7 +17,7 @@ from ..routing.naming import named
 from ..routing.order import in_order
 from ..routing.overlaps import problems as overlaps
 from ..settings import Settings
-from .known import EVERYTHING, Known
+from .certain import EVERYTHING, Certain
 from .model import Certificates, Configuration, PoolConfiguration
 from .problems import KeyPath, Problem, did_you_mean, from_lines
 
@@ -48,7 +48,7 @@ _DEFAULTS = attrs.fields(Settings)
 _FOR_EVERYTHING = '[[routes]] with pool = "NAME" alone is one for everything'
 
 
-def cross_problems(configuration: Configuration, known: Known = EVERYTHING) -> list[Problem]:
+def cross_problems(configuration: Configuration, known: Certain = EVERYTHING) -> list[Problem]:
     """All that is wrong between values that are right each by itself.
 
     :param known: what of it could be read; the rest has its defaults here, which nobody meant.
@@ -56,7 +56,7 @@ def cross_problems(configuration: Configuration, known: Known = EVERYTHING) -> l
     return [problem for rule in RULES for problem in rule(configuration, known)]
 
 
-def sticky_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def sticky_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """What is said of sessions needs the cookie's name, at that pool, or, if it is said of all, at one of them."""
     settings = configuration.settings
     pools = configuration.pools
@@ -71,7 +71,7 @@ def sticky_problems(configuration: Configuration, known: Known = EVERYTHING) -> 
                 yield _of(pool, key, "it was given without --sticky; say the cookie's name as well")
 
 
-def limit_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def limit_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """A larger target than a head may be would be promised, and never taken; the same of an ejection that is to last longer than
     the longest one. Defaults are no promise."""
     settings = configuration.settings
@@ -88,13 +88,13 @@ def limit_problems(configuration: Configuration, known: Known = EVERYTHING) -> I
             yield _of(pool, "eject-time", message)
 
 
-def admin_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def admin_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """Who may write must be able to come in."""
     if configuration.admin_writable and configuration.admin is None and known("admin"):
         yield Problem(("admin-writable",), "it was given without --admin; say where operators connect as well")
 
 
-def place_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def place_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """Nobody can listen in the same place twice. Where the system chooses the port, it is another one each time."""
     seen: set[str] = set()
     places = [(("listen", number), one) for number, one in enumerate(configuration.listen or ())]
@@ -122,7 +122,7 @@ def access_log_problems(path: str | None, format: str | None, explain: bool, pla
         yield Problem(("access-log-explain",), message)
 
 
-def certificate_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def certificate_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """What goes with certificates is a mistake without one. *certificates* may be without files here."""
     certificates = configuration.certificates or Certificates(files=())
     if certificates.files or not known("certificate"):
@@ -141,7 +141,7 @@ def certificate_problems(configuration: Configuration, known: Known = EVERYTHING
             yield Problem((key,), "it was given without --certificate; say which certificate to show as well")
 
 
-def secure_request_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def secure_request_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """Where no request can come over TLS, nothing could ever reach a backend, or nobody be told to come so."""
     settings = configuration.settings
     if configuration.certificates is not None and configuration.certificates.files:
@@ -163,7 +163,7 @@ def _may_be_secure(description: str) -> bool:
     return not _IN_CLEAR.match(description)
 
 
-def backend_tls_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def backend_tls_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """What is said of TLS with backends needs some that it is spoken with: of that pool, or, if it is said of all, of one of
     them. Backends that a file names are not known yet."""
     used: set[tuple[str, str]] = set()
@@ -185,7 +185,7 @@ def _speaks_tls(pool: PoolConfiguration) -> bool:
     return pool.probe.scheme in ("tls", "https") or any(backend.tls for backend in pool.backends)
 
 
-def probe_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def probe_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """A probe that can never go well would take all backends out."""
     for pool in configuration.pools:
         try:
@@ -194,7 +194,7 @@ def probe_problems(configuration: Configuration, known: Known = EVERYTHING) -> I
             yield from (one.below("pools", pool.name) for one in from_lines(error, ("probe",)))
 
 
-def pool_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def pool_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """There must be somewhere to go to."""
     pools, routes = configuration.pools, configuration.routes
     for pool in pools:
@@ -215,7 +215,7 @@ def pool_problems(configuration: Configuration, known: Known = EVERYTHING) -> It
         yield Problem(path, f"filters are passed on routes, and there are none; {_FOR_EVERYTHING}")
 
 
-def reference_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def reference_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """Pools and filters that are named must be there."""
     pools, filters = list(configuration.pools_by_name), configuration.filters
     all_filters = known.whole("filters")
@@ -251,7 +251,7 @@ def _missing(path: KeyPath, kind: str, name: str, known: Iterable[str], how: str
     return Problem(path, f"{name!r} was given, and there is no {kind} of that name{did_you_mean(name, known)}; {allowed}")
 
 
-def route_problems(configuration: Configuration, known: Known = EVERYTHING) -> Iterator[Problem]:
+def route_problems(configuration: Configuration, known: Certain = EVERYTHING) -> Iterator[Problem]:
     """Routes are told apart by their names, and can be taken."""
     seen: dict[str, int] = {}
     for number, route in enumerate(configuration.routes):
@@ -292,7 +292,7 @@ def _of(pool: PoolConfiguration, key: str, message: str) -> Problem:
 
 
 #: All of them but that of the access log, which looks at more than a configuration keeps.
-RULES: tuple[Callable[[Configuration, Known], Iterable[Problem]], ...] = (
+RULES: tuple[Callable[[Configuration, Certain], Iterable[Problem]], ...] = (
     sticky_problems,
     limit_problems,
     admin_problems,

@@ -53,7 +53,7 @@ class Reloader(Protocol):
         """How often it was done, by how it ended: ``success`` or ``failure``."""
 
     def reload(self) -> Deferred[Any]:
-        """Do it; fires with a :class:`ReloadResult`, or with None if it does not run."""
+        """Do it; fires with a :class:`ReloadResult`."""
 
 
 @attrs.frozen(kw_only=True)

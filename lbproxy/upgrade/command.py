@@ -48,10 +48,13 @@ def environment(environ: Mapping[str, str], link: int, document: int) -> dict[st
     return {**kept, VARIABLE: f"{link}:{document}"}
 
 
-def append_only(path: str) -> None:
+def append_only(path: str, descriptors: str = "/dev/fd") -> None:
     """Have all that this process writes to a file be written to its end. Twisted's log files are written on from where their end
-    was when they were opened, and two programs that do so write over each other's lines."""
-    for name in os.listdir("/proc/self/fd") if os.path.isfile(path) else ():
+    was when they were opened, and two programs that do so write over each other's lines.
+
+    :param descriptors: the directory that lists those of this process. Where there is none, nothing is done.
+    """
+    for name in os.listdir(descriptors) if os.path.isfile(path) and os.path.isdir(descriptors) else ():
         try:
             if os.path.samestat(os.fstat(int(name)), os.stat(path)):
                 fcntl.fcntl(int(name), fcntl.F_SETFL, fcntl.fcntl(int(name), fcntl.F_GETFL) | os.O_APPEND)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +11,7 @@ import attrs
 from ..balance.pool import Pool
 from ..balance.state import Verdict
 from ..errors import LBProxyError
-from ..listener import place_of
+from ..listener import descriptors_of, place_of
 from ..state_file import state_text
 from ..workers.loans import Loans, packed_loans
 
@@ -79,17 +78,10 @@ def sockets_of(service: LoadBalancerService) -> dict[str, list[Descriptor]]:
     """The sockets of all listeners, clients' and operators', by their places."""
     sockets: dict[str, list[Descriptor]] = {}
     for listener in service.listeners.all:
-        if listener.port is not None:
-            sockets.setdefault(place_of(listener.description), []).extend(_descriptors(listener.port))
+        found = descriptors_of(listener)
+        if found:
+            sockets.setdefault(place_of(listener.description), []).extend(found)
     return sockets
-
-
-def _descriptors(port: Any) -> Iterable[Descriptor]:
-    """Of one socket, or of a group of them (:class:`lbproxy.workers.sockets.PortGroup`)."""
-    if hasattr(port, "descriptors"):
-        found: Iterable[Descriptor] = port.descriptors()
-        return found
-    return [(port.fileno(), int(port.addressFamily))]
 
 
 def document_of(service: LoadBalancerService, program: str, sockets: dict[str, list[Descriptor]]) -> Document:

@@ -18,7 +18,7 @@ from ..drain import FIRST_REQUEST
 from ..systemd import Notifier
 from .command import PidFile, append_only, next_command
 from .predecessor import Predecessor
-from .serving import Pulse, when_serving
+from .serving import SignsOfLife, when_serving
 from .successor import NewProgram
 from .upgrader import Successor, Upgrader, UpgradeResult
 
@@ -91,7 +91,7 @@ class Program:
         """There is no program before this one any more: it speaks for the service."""
         service = self.service
         if service is not None and not service.draining:
-            self.notifier.lives = Pulse(service)
+            self.notifier.lives = SignsOfLife(service)
             self.notifier.ready(f"serving {service.listeners.described()}")
 
     def _share_log(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
+
+from ..workers.supervisor import SupervisorRole
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
-__all__ = ["Pulse", "when_serving"]
+__all__ = ["LATELY", "SignsOfLife", "when_serving"]
 
 #: Seconds within which one worker at least is to have answered.
 LATELY = 10.0
@@ -17,14 +19,11 @@ LATELY = 10.0
 
 def when_serving(service: LoadBalancerService) -> Deferred[None]:
     """Fires when a service that was started serves, with all its workers; fails when they cannot."""
-    crew: Any = getattr(service.role, "crew", None)
-    if crew is None:
-        return succeed(None)
-    ready: Deferred[None] = crew.when_ready()
-    return ready
+    role = service.role
+    return role.crew.when_ready() if isinstance(role, SupervisorRole) else succeed(None)
 
 
-class Pulse:
+class SignsOfLife:
     """Whether a service does its work. That its reactor turns is known from being asked; of its workers, one at least must have
     answered within the last :data:`LATELY` seconds.
 
@@ -34,12 +33,12 @@ class Pulse:
     def __init__(self, service: LoadBalancerService) -> None:
         self._seconds = service.clock.seconds
         self._heard = self._seconds()
-        crew: Any = getattr(service.role, "crew", None)
-        self._alone = crew is None
-        if not self._alone:
-            crew.on_report.append(self._report)
+        role = service.role
+        self._alone = not isinstance(role, SupervisorRole)
+        if isinstance(role, SupervisorRole):
+            role.crew.on_report.append(self._hear)
 
-    def _report(self, worker: Any, answer: Any) -> None:
+    def _hear(self, worker: object, sheet: object) -> None:
         self._heard = self._seconds()
 
     def __call__(self) -> bool:

@@ -28,10 +28,9 @@ class Agreement:
     One is asked first, and the others when it has agreed: what would hang all of them, or end them, costs one at a time.
 
     Who is told to end before an answer has agreed: its successor begins with whatever is decided. Who begins meanwhile, with the
-    configuration as it is, is expected to be asked too (:meth:`expect`), and waited for.
-
-    Of one that dies, the question may be the reason, as it is
-    of one that hangs and is killed for it: its successor is waited for, and when that dies too, all of them would.
+    configuration as it is, is expected to be asked too (:meth:`expect`), and waited for. Of one that dies, the question may be
+    the reason, as it is of one that hangs and is killed for it: its successor is waited for, and when that dies too, all of them
+    would.
 
     :param question: what :class:`~lbproxy.workers.messages.Prepare` has.
     :param give: gives a worker what it needs beside that.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import mmap
 import os
 
-__all__ = ["ACCEPTED", "BEGUN", "CONNECTIONS", "ENDED", "FIRST_SLOT", "ROWS", "ROWS_EACH", "SLOTS", "Board", "Row"]
+__all__ = ["BEGUN", "CONNECTIONS", "ENDED", "FIRST_SLOT", "ROWS", "ROWS_EACH", "SLOTS", "Board", "Row"]
 
-#: Client connections open now; connections accepted; exchanges begun; exchanges ended.
-CONNECTIONS, ACCEPTED, BEGUN, ENDED = range(4)
+#: Client connections open now; exchanges begun; exchanges ended.
+CONNECTIONS, BEGUN, ENDED = range(3)
 #: The first place for attempts in flight at one of the backends that have a limit of them.
 FIRST_SLOT = 16
 #: Such places.

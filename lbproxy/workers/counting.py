@@ -16,12 +16,11 @@ from ..interfaces import IExchangeObserver
 from ..proxy.balancer import Balancer
 from ..routing.router import LiveRoute
 from ..routing.split import SplitTarget
-from .board import ACCEPTED, BEGUN, CONNECTIONS, ENDED, Row
+from .board import BEGUN, ENDED, Row
 from .figures import BALANCER, BUDGET, EXCHANGES, FILTER, LINE, LISTENER, LOG, MEMBER, POOL, ROUTE, TRAFFIC, Kind
 from .sheet import GAUGES, Sheet, difference, gauges_taken_off
 
 if TYPE_CHECKING:
-    from ..http1.roles import Gate, ListenerCounts
     from ..proxy.exchange import Exchange
     from ..service import LoadBalancerService
 
@@ -30,7 +29,7 @@ __all__ = ["Counting", "Ledger"]
 
 @implementer(IExchangeObserver)
 class Ledger:
-    """Keeps a worker's row of the board: clients' exchanges and connections. What mirrors send are no clients' exchanges.
+    """Keeps the exchanges of a worker's row of the board: those of clients, not what mirrors send.
 
     :param row: the worker's own.
     """
@@ -56,28 +55,6 @@ class Ledger:
     def exchange_finished(self, exchange: Exchange) -> None:
         """Count one that has ended."""
         self._row[ENDED] += 1
-
-    def gate(self, counters: ListenerCounts, inner: Gate | None) -> Gate:
-        """What writes the number of connections, before *inner* hears of each."""
-        return _Gate(self._row, counters, inner)
-
-
-class _Gate:
-    def __init__(self, row: Row, counters: Any, inner: Gate | None) -> None:
-        self._row = row
-        self._counters = counters
-        self._inner = inner
-
-    def opened(self) -> None:
-        self._row[CONNECTIONS] = self._counters.open
-        self._row[ACCEPTED] = self._counters.accepted
-        if self._inner is not None:
-            self._inner.opened()
-
-    def closed(self) -> None:
-        self._row[CONNECTIONS] = self._counters.open
-        if self._inner is not None:
-            self._inner.closed()
 
 
 @attrs.define(eq=False)

@@ -33,7 +33,7 @@ class CrewDrain:
     def start(self) -> None:
         """Begin."""
         delay = 0.0 if self._service.role.handed_over else self._service.site.settings.drain_delay
-        _log.info("draining: {count} workers bring to its end what runs", count=len(self._crew.workers))
+        _log.info("draining: {count} workers finish what runs", count=len(self._crew.workers))
         if delay:
             self._delaying = self._service.clock.callLater(delay, self._close)
         else:

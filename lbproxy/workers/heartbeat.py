@@ -10,12 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["HEARTBEAT", "REPORT", "Heartbeat"]
+__all__ = ["REPORT", "Heartbeat"]
 
 #: Seconds between two questions.
 REPORT = 0.5
-#: Seconds; a worker that has been silent for twice as long is taken for hung.
-HEARTBEAT = 5.0
 
 _log = Logger()
 

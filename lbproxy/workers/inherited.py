@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from ..listener import place_of
 from ..ports import AdoptedUnixPort, ports_of, server_endpoint
-from .sockets import Descriptor, Given, close_all, given_endpoint, held_endpoint
+from .given import Given, given_endpoint
+from .sockets import Descriptor, close_all, held_endpoint
 
 __all__ = ["Inherited"]
 

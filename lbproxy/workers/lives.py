@@ -11,20 +11,24 @@ from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from ..cores import cores
 from .backoff import AT_MOST
 from .board import ROWS_EACH, Board
 from .first_start import FirstStart
-from .heartbeat import HEARTBEAT, Heartbeat
+from .heartbeat import Heartbeat
 from .messages import Drain, Refused
 from .posts import Post, free_row
-from .process import DRAINING, SERVING, WorkerProcess
+from .process import DRAINING, SERVING, STARTING, WorkerProcess
 
 if TYPE_CHECKING:
     from ..service import LoadBalancerService
 
-__all__ = ["BEGIN", "LATE", "Lives", "ended_meanwhile"]
+__all__ = ["AT_ONCE", "BEGIN", "LATE", "Lives", "ended_meanwhile"]
 
-#: Seconds in which a worker must have begun to serve.
+#: Workers that begin at the same time, at most: the others' time to begin would pass while they wait for a core. Four at least,
+#: so that one or two that hang keep no post empty.
+AT_ONCE = max(4, 2 * cores())
+#: Seconds in which a worker must have begun to serve. With 10,000 routes one takes 3 s of a core.
 BEGIN = 60.0
 #: Seconds that workers get beyond their drain, and all that they get when nothing is to be waited for.
 LATE = 2.0
@@ -50,6 +54,7 @@ class Lives(Service):
         self._service = service
         self._first = FirstStart(count)
         self._gone: list[Deferred[None]] = []
+        self._to_start: list[Post] = []
 
     def begin(self, worker: WorkerProcess) -> Deferred[Any]:
         """Have it serve."""
@@ -76,12 +81,6 @@ class Lives(Service):
         """Those that serve, or begin to, by their numbers."""
         return {post.number: post.worker for post in self.posts if post.worker is not None}
 
-    def described(self) -> list[dict[str, Any]]:
-        """A row for each process, and for each post that nobody holds: ``number``, ``pid`` (0: none), ``state`` (``starting``,
-        ``serving``, ``draining``, ``waiting``), ``began`` (seconds since the epoch; None), and of the post ``restarts``,
-        ``last_end`` (in words; empty) and ``next_try`` (seconds since the epoch; None)."""
-        return [row for post in self.posts for row in post.described()]
-
     def when_ready(self) -> Deferred[None]:
         """Fires when all workers serve for the first time; fails, with an :class:`~lbproxy.errors.LBProxyError`, when they
         cannot. Then none is left."""
@@ -107,13 +106,24 @@ class Lives(Service):
 
     def _end_all(self) -> None:
         self.running = 0
+        self._to_start.clear()
         for post in self.posts:
             post.call_off()
             for worker in post.processes:
                 worker.kill()
 
     def _start(self, post: Post) -> None:
+        """As soon as few enough others begin."""
         post.call_off()
+        if post not in self._to_start:
+            self._to_start.append(post)
+        self._start_those_that_may()
+
+    def _start_those_that_may(self) -> None:
+        while self._to_start and sum(one.state == STARTING for one in self.workers.values()) < AT_ONCE:
+            self._fill(self._to_start.pop(0))
+
+    def _fill(self, post: Post) -> None:
         row = free_row(self.posts, post.number, self.count, self.count * ROWS_EACH)
         if row is None:
             return  # so many are leaving that one of them must have ended first
@@ -138,7 +148,6 @@ class Lives(Service):
         if worker.state == DRAINING:
             return  # it was told to end before it had begun
         worker.state = SERVING
-        _log.info("worker {number} serves, process {pid}", number=worker.number, pid=worker.pid)
         worker.heartbeat = Heartbeat(
             lambda: self.ask_report(worker),
             lambda: worker.abort(f"has not answered for {self._silence():g} s"),
@@ -147,10 +156,13 @@ class Lives(Service):
         )
         worker.heartbeat.start()
         self._first.serves(worker.number)
+        self._start_those_that_may()
 
     def _silence(self) -> float:
         """Seconds without an answer that are too many."""
-        return 2.0 * float(getattr(self._service.configuration, "worker_heartbeat", HEARTBEAT))
+        configuration = self._service.configuration
+        assert configuration is not None
+        return 2.0 * configuration.worker_heartbeat
 
     def _cannot_begin(self, failure: Failure, worker: WorkerProcess) -> None:
         if failure.check(ConnectionClosed):
@@ -187,7 +199,6 @@ class Lives(Service):
         post = self.posts[worker.number]
         if worker in post.leaving:
             post.leaving.remove(worker)
-            _log.info("worker {number}, which was leaving, has ended: {reason}", number=worker.number, reason=reason)
             if self.running and post.worker is None and post.waiting is None:
                 self._start(post)
         elif post.worker is worker:
@@ -195,6 +206,7 @@ class Lives(Service):
             post.last_end = reason
             if self.running:
                 self._replace(post, worker)
+        self._start_those_that_may()
         self._look_gone()
 
     def _replace(self, post: Post, worker: WorkerProcess) -> None:
@@ -208,10 +220,11 @@ class Lives(Service):
         if not delay:
             self._start(post)
             return
-        post.next_try = clock.seconds() + delay
         post.waiting = clock.callLater(delay, self._start, post)
 
     def _say_died(self, post: Post, worker: WorkerProcess, delay: float) -> None:
+        if worker.served and not delay:
+            return  # that it is down, why, and that another one is up are changes of state, which the log has
         when = f"in {delay:g} s" if delay else "at once"
         level = LogLevel.warn if delay else LogLevel.error
         said = "worker {number} has ended: {why}; another one begins {when}"
@@ -236,6 +249,7 @@ class Lives(Service):
         :param now: nothing is waited for.
         """
         self.running = 0
+        self._to_start.clear()
         for post in self.posts:
             post.call_off()
             if post.worker is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -20,6 +21,7 @@ LINE = 32768
 UNSENT = 1 << 20
 
 _MARK = b'{"lbproxy-log":'
+_EACH = re.compile(r"\A(?:\w+(?: \(\w+\))? starting on \S+|\(\S+ Port \S+ Closed\)|Main loop terminated\.)\Z")
 _WHOLE = 8 * LINE  # of a line, escapes and all
 _LAST = 300  # characters of the last line that are kept
 
@@ -43,6 +45,8 @@ class LogWriter:
         self._lock = Lock()
 
     def __call__(self, event: LogEvent) -> None:
+        if _of_each_process(event):
+            return
         line = _line(event)
         with self._lock:
             if len(self._unsent) + len(line) > UNSENT:
@@ -67,6 +71,12 @@ class LogWriter:
                 self._later(self.flush)
             except OSError:  # the supervisor is gone, and there is nobody to read it
                 self._unsent.clear()
+
+
+def _of_each_process(event: LogEvent) -> bool:
+    """Whether it is what Twisted says in every process of its sockets and of its end, and the supervisor has said."""
+    ours = event.get("log_namespace") in ("log_legacy", "twisted.internet.base") and event.get("log_level") is LogLevel.info
+    return ours and _EACH.match(eventAsText(event, includeTimestamp=False, includeSystem=False)) is not None
 
 
 def _line(event: LogEvent) -> bytes:

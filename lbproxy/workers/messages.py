@@ -171,7 +171,8 @@ class Leaving(amp.Command):
 
 class Tell(amp.Command):
     """Calls of :class:`lbproxy.interfaces.IPoolControl`, in their order (:mod:`lbproxy.workers.calls`): what the control plane
-    says to all workers; what traffic has taught one of them."""
+    says to all workers; what traffic has taught one of them. Beside these, workers are told ``recall``
+    (:meth:`lbproxy.balance.pool.Pool.recall`) and ``slots`` (:class:`lbproxy.workers.slots.Slots`)."""
 
     arguments = [(b"calls", Json())]
     requiresAnswer = False

@@ -10,9 +10,7 @@ import attrs
 from .backoff import Backoff
 from .process import DRAINING, WorkerProcess
 
-__all__ = ["WAITING", "Post", "free_row"]
-
-WAITING = "waiting"
+__all__ = ["Post", "free_row"]
 
 
 @attrs.define(eq=False)
@@ -23,7 +21,7 @@ class Post:
     :ivar leaving: who held it, and brings to its end what runs.
     :ivar restarts: how often it was filled again.
     :ivar last_end: how the last one ended, in words; empty: none has.
-    :ivar next_try: when the next one is to be started, by the clock; None: there is one.
+    :ivar waiting: the call that starts the next one; None: nobody waits.
     """
 
     number: int
@@ -31,9 +29,8 @@ class Post:
     leaving: list[WorkerProcess] = attrs.Factory(list)
     restarts: int = 0
     last_end: str = ""
-    next_try: float | None = None
     backoff: Backoff = attrs.Factory(Backoff)
-    waiting: Any = None  # a delayed call, until next_try
+    waiting: Any = None
 
     @property
     def processes(self) -> list[WorkerProcess]:
@@ -44,15 +41,7 @@ class Post:
         """Nobody is to be started."""
         if self.waiting is not None and self.waiting.active():
             self.waiting.cancel()
-        self.waiting = self.next_try = None
-
-    def described(self) -> list[dict[str, Any]]:
-        """Plain values: of who holds it, or of nobody, and of those who leave."""
-        common = {"number": self.number, "restarts": self.restarts, "last_end": self.last_end, "next_try": self.next_try}
-        rows = [{**common, "pid": one.pid, "state": one.state, "began": one.began} for one in self.processes]
-        if self.worker is None:
-            rows.insert(0, {**common, "pid": 0, "state": WAITING, "began": None})
-        return rows
+        self.waiting = None
 
     def step_down(self, worker: WorkerProcess) -> bool:
         """It brings to its end what runs; the post is free.

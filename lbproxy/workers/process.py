@@ -9,7 +9,7 @@ from collections.abc import Callable
 from socket import AF_UNIX
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost, ProcessExitedAlready
 from twisted.internet.protocol import Factory, ProcessProtocol, connectionDone
 from twisted.logger import Logger
@@ -114,6 +114,7 @@ class WorkerProcess(ProcessProtocol):
         self.served = 0.0
         self.heartbeat: Heartbeat | None = None
         self._link: Any = None
+        self._killed_as = ""
         self._calls: list[Any] = []  # delayed ones, of no use when it has ended
         self._ended = False
 
@@ -147,7 +148,7 @@ class WorkerProcess(ProcessProtocol):
     def call(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
         """Say something to it. Fails when it has ended, or ends before it has answered."""
         if self._link is None:
-            return fail(ConnectionLost("it was not started"))
+            return fail(ConnectionLost("it was not started")) if command.requiresAnswer else succeed({})
         answer: Deferred[dict[str, Any]] = self._link.callRemote(command, **arguments)
         return answer
 
@@ -165,9 +166,10 @@ class WorkerProcess(ProcessProtocol):
     def abort(self, why: str) -> None:
         """It hangs: have it say in the log where, and end it.
 
-        :param why: what it has done, or has not, for the log.
+        :param why: what it has done, or has not: for the log, and for who asks how it ended.
         """
         if self.pid:
+            self._killed_as = f", as it {why}"
             _log.error("worker {number}, process {pid}, {why}: it is killed", number=self.number, pid=self.pid, why=why)
             self.kill(signal.SIGABRT)
             self._later(ABORT, self.kill)
@@ -183,6 +185,7 @@ class WorkerProcess(ProcessProtocol):
 
     def _too_late(self, seconds: float) -> None:
         _log.warn("worker {number} has not ended within {seconds:g} s: it is killed", number=self.number, seconds=seconds)
+        self._killed_as = f", as it has not ended within {seconds:g} s"
         self.kill()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -224,7 +227,7 @@ class WorkerProcess(ProcessProtocol):
 
     def _end(self, reason: Failure) -> None:
         self.log.end()
-        self._over(_in_words(reason.value))
+        self._over(_in_words(reason.value) + self._killed_as)
 
     def _over(self, reason: str) -> None:
         if self._ended:

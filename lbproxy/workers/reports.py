@@ -9,7 +9,6 @@ from weakref import WeakSet
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..balance.state import Change
 from ..observe.processes import Loss, WorkerEnd, WorkerFigures, Workers
@@ -116,8 +115,8 @@ class Reports:
         return _Book()
 
     def ended(self, worker: WorkerProcess, reason: str = "ended") -> Loss:
-        """A worker has ended. Nothing of what goes up and down is its any more; what was lost is booked, and its row of the board
-        is cleared.
+        """A worker has ended. Nothing of what goes up and down is its any more, and what was lost is booked, by its row of the
+        board: that is cleared afterwards (:meth:`.lives.Lives.ended`).
 
         :return: what was lost.
         """
@@ -127,10 +126,9 @@ class Reports:
             share.take_off()
         row = self._crew.board.row(worker.row)
         loss = Loss(row[BEGUN] - row[ENDED], row[CONNECTIONS], row[ENDED] - (0 if book is None else book.ended))
-        self._crew.board.clear(worker.row)
         self.lost += loss
         self._ends[worker.number] = WorkerEnd(self._service.clock.seconds(), reason, loss)
-        if book is not None:
+        if book is not None or worker.served:
             wanted = worker.state == "draining" or not self._crew.running
             self._tell(worker, "up", "" if wanted else "down", f"{reason}; {_in_words(loss)}")
         return loss
@@ -140,13 +138,6 @@ class Reports:
         self._service.events(Change(seconds, "", f"worker {worker.number}", was, now, reason, "supervisor"))
 
     # Asking.
-
-    def ask(self, worker: WorkerProcess) -> Deferred[None]:
-        """Have a worker report now. It is taken whenever it comes; what it says then is said only once.
-
-        :return: fires when it has been taken; fails when the worker ends before.
-        """
-        return self._crew.ask_report(worker)
 
     def refresh(self) -> Deferred[None]:
         """Have all workers report, so that the figures are those of now.
@@ -161,7 +152,7 @@ class Reports:
 
     def _ask_all(self) -> None:
         there = [worker for post in self._crew.posts for worker in post.processes]
-        asking = [self.ask(worker).addErrback(_gone) for worker in there if worker.serving or worker in self._books]
+        asking = [self._crew.ask_report(worker) for worker in there if worker.serving or worker in self._books]
         patience = self._service.clock.callLater(PATIENCE, self._refreshed)
         # Who has lost patience asks no more, but takes what comes.
         DeferredList(asking).addCallback(self._all_came, patience)
@@ -253,9 +244,10 @@ _OF_POOLS = {
 def _in_words(loss: Loss) -> str:
     if not (loss.exchanges or loss.connections or loss.unreported):
         return "nothing was lost"
-    lost = f"{loss.exchanges} exchanges and {loss.connections} connections were lost"
-    return f"{lost}, and {loss.unreported} exchanges that had ended are in no figure" if loss.unreported else lost
+    lost = [_number(count, what) for count, what in ((loss.exchanges, "exchange"), (loss.connections, "connection")) if count]
+    uncounted = f"{_number(loss.unreported, 'exchange')} that had ended {'is' if loss.unreported == 1 else 'are'} in no figure"
+    return "; ".join([f"lost: {', '.join(lost)}"] * bool(lost) + [uncounted] * bool(loss.unreported))
 
 
-def _gone(failure: Failure) -> None:
-    """It has ended meanwhile, which is told elsewhere."""
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,4 +1,5 @@
-"""Listening sockets that several processes have: the supervisor holds them, and its workers accept.
+"""Listening sockets that several processes have: the supervisor holds them, and its workers accept at those that it gives them
+(:mod:`.given`).
 
 A TCP listener has a socket for each worker (``SO_REUSEPORT``), so that the kernel spreads connections and wakes one process for
 each; what waits at a dead worker's socket is taken up by its successor, for the supervisor still has it. Linux takes the socket
@@ -11,18 +12,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from errno import EADDRINUSE
-from functools import partial
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, execute, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from ..errors import ListenError
@@ -32,14 +30,10 @@ from .messages import Socket
 
 __all__ = [
     "Descriptor",
-    "Given",
     "Holding",
-    "PortGroup",
-    "Waiting",
     "close_all",
     "connected_pair",
     "give",
-    "given_endpoint",
     "held_endpoint",
     "open_sockets",
     "share",
@@ -47,9 +41,6 @@ __all__ = [
 
 #: A listening socket's descriptor, and its family.
 Descriptor = tuple[int, int]
-
-# What is a place alone, at which a given socket is listened at without anything else.
-_PLACE = re.compile(r"\A(?:tcp6?|unix|systemd):", re.IGNORECASE)
 
 #: Of listeners whose sockets are given.
 _numbers = itertools.count()
@@ -124,7 +115,11 @@ def _sharing(first: socket.socket) -> bool:
     return option is not None
 
 
-# In the supervisor.
+def close_all(sockets: Sequence[Descriptor]) -> None:
+    """Close all of them."""
+    for fd, _ in sockets:
+        with suppress(OSError):
+            os.close(fd)
 
 
 def held_endpoint(reactor: Any, description: str, count: int) -> IStreamServerEndpoint:
@@ -157,10 +152,6 @@ def _held(port: IListeningPort) -> IListeningPort:
     return port
 
 
-def _handover(reactor: Any) -> Handover:
-    return reactor if isinstance(reactor, Handover) else Handover(reactor)
-
-
 class Holding:
     """A reactor for endpoints that holds the sockets they would listen on, and accepts nothing.
 
@@ -168,7 +159,7 @@ class Holding:
     """
 
     def __init__(self, reactor: Any, count: int, description: str) -> None:
-        self._reactor = _handover(reactor)
+        self._reactor = Handover.of(reactor)
         self._count = count
         self._description = description
 
@@ -236,103 +227,3 @@ def give(worker: Any, listeners: Iterable[Any], count: int) -> None:
 
 def _close(_: object, fd: int) -> None:
     os.close(fd)
-
-
-# In a worker.
-
-
-class Waiting:
-    """The sockets that were given to a worker, and that no listener has taken so far. They are this one's to close."""
-
-    def __init__(self) -> None:
-        self._groups: list[tuple[int, str, list[Descriptor]]] = []
-
-    def add(self, listener: int, description: str, fd: int, family: int) -> None:
-        """One has come.
-
-        :param listener: tells apart those of several listeners that are described alike.
-        """
-        os.set_inheritable(fd, False)
-        group = next((sockets for one, _, sockets in self._groups if one == listener), None)
-        if group is None:
-            group = []
-            self._groups.append((listener, description, group))
-        group.append((fd, family))
-
-    def take(self, description: str) -> list[Descriptor]:
-        """Those of the first listener that is so described; whoever takes them closes them."""
-        found = next((group for group in self._groups if group[1] == description), None)
-        if found is None:
-            return []
-        self._groups.remove(found)
-        return found[2]
-
-    def close(self) -> None:
-        """Nobody will take what is left."""
-        groups, self._groups = self._groups, []
-        for _, _, sockets in groups:
-            close_all(sockets)
-
-
-def close_all(sockets: Sequence[Descriptor]) -> None:
-    """Close all of them."""
-    for fd, _ in sockets:
-        with suppress(OSError):
-            os.close(fd)
-
-
-def given_endpoint(reactor: Any, description: str, take: Callable[[str], Sequence[Descriptor]]) -> IStreamServerEndpoint:
-    """An endpoint at sockets that were given. Places alone are not even read: only the supervisor knows what a ``systemd:`` one
-    means; but the certificates of a ``tls:`` one are.
-
-    :param take: gives the sockets when it is listened, for whoever listens to close.
-    :raises Exception: what parsers raise.
-    """
-    given = Given(reactor, description, partial(take, description))
-    return given if _PLACE.match(description) else server_endpoint(given, description)
-
-
-@implementer(IStreamServerEndpoint)
-class Given:
-    """Listens at sockets which it was given: as an endpoint, or as a reactor for one.
-
-    :param take: gives the sockets.
-    """
-
-    def __init__(self, reactor: Any, description: str, take: Callable[[], Sequence[Descriptor]]) -> None:
-        self._reactor = _handover(reactor)
-        self._description = description
-        self._take = take
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
-        """Be an endpoint."""
-        listening: Deferred[IListeningPort] = execute(self.group, protocolFactory)
-        return listening
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
-        """Be a reactor, whatever the place."""
-        return self.group(factory)
-
-    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0) -> IListeningPort:
-        """The same."""
-        return self.group(factory)
-
-    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
-        """With TLS, as Twisted does it."""
-        return self.group(TLSMemoryBIOFactory(contextFactory, False, factory))
-
-    def group(self, factory: Any, *, held: bool = False) -> PortGroup:
-        """Ports on the sockets, which are closed after they were duplicated.
-
-        :raises ListenError: there are none.
-        """
-        sockets = self._take()
-        if not sockets:
-            raise ListenError("no socket was given for it")
-        try:
-            return PortGroup(adopt_all(self._reactor, sockets, factory), self._description, held=held)
-        finally:
-            close_all(sockets)

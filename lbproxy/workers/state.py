@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import pickle
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 
@@ -17,22 +17,21 @@ from .loans import Loans
 __all__ = ["State", "packed", "unpacked", "worker_configuration"]
 
 
-@attrs.frozen(kw_only=True)
-class State:
+class State(TypedDict):
     """Of the moment. All plain values, for JSON.
 
-    :ivar workers: how many there are in all.
-    :ivar random_key: signs sticky sessions where no key was given; hexadecimal.
-    :ivar backends: whom each pool consists of, by its name (:func:`lbproxy.workers.calls.plain_backends`).
-    :ivar files: what is lent of files (:mod:`lbproxy.workers.loans`).
-    :ivar calls: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
+    - ``workers``: how many there are in all.
+    - ``random_key``: signs sticky sessions where no key was given; hexadecimal.
+    - ``backends``: whom each pool consists of, by its name (:func:`lbproxy.workers.calls.plain_backends`).
+    - ``calls``: bring the pools to what they are (:func:`lbproxy.workers.calls.snapshot`).
+    - ``files``: what is lent of files (:mod:`lbproxy.workers.loans`).
     """
 
     workers: int
     random_key: str
     backends: dict[str, list[dict[str, Any]]]
     calls: list[list[Any]]
-    files: Loans = attrs.Factory(dict)
+    files: Loans
 
 
 def worker_configuration(configuration: Configuration, workers: int) -> Configuration:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,12 +14,13 @@ from twisted.python.failure import Failure
 
 from ..admission import ConnectionLimit
 from ..balance.backend import Backend
-from ..balance.pool import Pool
 from ..config.model import Configuration
+from ..drain import Draining
 from ..errors import ConfigurationError
 from ..lending import record
 from ..observe.access_log import AccessLog
 from ..observe.processes import Workers
+from ..proxy.balancer import Balancer
 from ..role import Role
 from ..service import LoadBalancerService
 from .calls import Sender
@@ -47,8 +47,8 @@ class SupervisorRole(Role):
     reports: Reports
 
     def __init__(self, count: int) -> None:
-        self.random_key = token_bytes(32)
         self._count = count
+        self.by = f" by {count} workers"
         self.make_limit = partial(ConnectionLimit, processes=count)
         self._log_made: AccessLog | None = None
 
@@ -59,8 +59,9 @@ class SupervisorRole(Role):
         inherited: IStreamServerEndpoint = self.inherited.endpoint(reactor, description, hold=True, count=self._count)
         return inherited
 
-    def welcome(self, pool: Pool) -> None:
-        """What becomes of this pool becomes of it in all workers."""
+    def welcome(self, balancer: Balancer) -> None:
+        """What becomes of its pool becomes of it in all workers."""
+        pool = balancer.pool
         pool.followers.append(SlotTeller(pool.name, self._tell_slots))
         pool.followers.append(Sender(pool, self._send))
 
@@ -107,7 +108,7 @@ class SupervisorRole(Role):
         """The workers."""
         return self.reports.figures()
 
-    def drain(self, ordinary: Callable[[], Any]) -> Any:
+    def drain(self, ordinary: Callable[[], Draining]) -> Draining:
         """That of the workers."""
         self.crew.last = not self.handed_over
         return CrewDrain(self.crew, self.service)

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..balance.backend import Backend
-from ..balance.pool import Pool
-from ..balance.state import BackendState
-from ..config.model import Configuration, PoolConfiguration
 from ..errors import LBProxyError
 from ..observe.access_log import AccessLog
-from ..proxy.balancer import Balancer
-from ..proxy.exchange import Exchange
-from ..role import Role
 from ..service import LoadBalancerService
 from .board import Board
-from .calls import read_backends, tell
-from .connections import SharedConnectionLimit
+from .calls import tell
 from .counting import Counting, Ledger
-from .limits import Limits
+from .given import Waiting
 from .link import Link
 from .loans import take_loans
 from .messages import (
@@ -49,94 +38,12 @@ from .messages import (
     Tell,
 )
 from .sharing import Shares
-from .sockets import Waiting, given_endpoint
-from .state import unpacked
-from .verdicts import Learnt
+from .state import State, unpacked
+from .worker_role import WorkerRole
 
-__all__ = ["Worker", "WorkerRole"]
+__all__ = ["Worker"]
 
 _log = Logger()
-
-
-class _Members:
-    """Pools consist of those whom the supervisor says."""
-
-    def __init__(self, backends: dict[str, list[dict[str, Any]]]) -> None:
-        self.backends = backends
-
-    def read(self, configuration: PoolConfiguration) -> Iterable[Backend]:
-        """These."""
-        return tuple(read_backends(self.backends.get(configuration.name, ()))) or configuration.backends
-
-    def configure(self, pool: Pool, backends: Iterable[Backend], file: str) -> None:
-        """The supervisor says it to the pool itself."""
-
-    def drop(self, name: str) -> None:
-        """Nothing is kept of it."""
-
-
-class WorkerRole(Role):
-    """:param worker: whose role it is; *number*: its own.
-
-    :ivar limits: what it may have of what is limited for all workers together.
-    """
-
-    probes = False
-    tells_changes = False
-
-    def __init__(self, worker: Worker, number: int, board: Board, state: dict[str, Any], ledger: Ledger) -> None:
-        self.members = _Members(state["backends"])
-        self.random_key = bytes.fromhex(state["random_key"])
-        self.workers = state["workers"]
-        self.limits = Limits(board, number, self.workers)
-        self.make_limit = partial(SharedConnectionLimit, board=board, number=number, workers=self.workers)
-        self._worker = worker
-        self._ledger = ledger
-        self._waiting: Deferred[None] | None = None
-
-    def endpoint(self, reactor: Any, description: str) -> IStreamServerEndpoint:
-        """One that accepts at sockets which the supervisor has given."""
-        return given_endpoint(reactor, description, self._worker.sockets_for)
-
-    def welcome(self, pool: Pool) -> None:
-        """What traffic teaches this pool is told to the supervisor."""
-        pool.followers.append(Learnt(pool, self._worker.learnt))
-
-    def make_state(self, pool: str) -> Callable[..., BackendState]:
-        """Backends' limits are all workers'."""
-        return self.limits.make_state(pool)
-
-    def attend(self, balancer: Balancer) -> None:
-        """Who waits here learns of places that other workers leave."""
-        self.limits.attend(balancer)
-
-    def applied(self) -> None:
-        """There are other filters, perhaps, and pools."""
-        self.limits.keep(self._worker.service.site.balancers)
-        self._worker.shares.look()
-
-    def entrance(self, forward: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
-        """They are counted on the board."""
-        return self._ledger.entrance(forward)
-
-    def log_made(self, log: AccessLog) -> None:
-        """Others write to it as well."""
-        self._worker.share_log(log)
-
-    def agree(self, configuration: Configuration, opening: Any) -> Deferred[None]:
-        """It is prepared here; the supervisor says whether it is gone by."""
-        self._waiting = Deferred()
-        self._worker.prepared()
-        return self._waiting
-
-    def serving(self, say: Callable[[], object]) -> None:
-        """The supervisor says it, of all."""
-
-    def decide(self, failure: LBProxyError | None) -> None:
-        """The supervisor has said it: None is yes."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None) if failure is None else waiting.errback(failure)
 
 
 class Worker(Link):
@@ -180,7 +87,7 @@ class Worker(Link):
         log.share(file, fd)
 
     @Begin.responder
-    def begin(self, number: int, row: int, version: str, configuration: bytes, state: dict[str, Any]) -> dict[str, Any]:
+    def begin(self, number: int, row: int, version: str, configuration: bytes, state: State) -> dict[str, Any]:
         if version != __version__:
             raise Refused(f"lbproxy {__version__} is installed now, and {version} runs; upgrade it (SIGUSR2)")
         take_loans(state["files"])
@@ -222,7 +129,7 @@ class Worker(Link):
         self.callRemote(Tell, calls=[call])  # type: ignore[no-untyped-call]
 
     @Prepare.responder
-    def prepare(self, configuration: bytes, state: dict[str, Any]) -> Deferred[dict[str, Any]] | dict[str, Any]:
+    def prepare(self, configuration: bytes, state: State) -> Deferred[dict[str, Any]] | dict[str, Any]:
         if not self._running:
             return {}  # it could not begin, and is about to be replaced
         take_loans(state["files"])

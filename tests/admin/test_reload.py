@@ -61,11 +61,6 @@ class ReloadTests(SeveralCase):
         self.assertEqual(values(response, b"content-type"), [b"text/plain; charset=utf-8"])
         self.assertTrue(response.startswith(b"HTTP/1.1 422 Unprocessable Content\r\n"))
 
-    def test_one_that_does_not_run(self) -> None:
-        """It says so."""
-        self.reloads.result = succeed(None)
-        self.assertEqual(status(self.ask("/reload")), 503)
-
     def test_one_that_fails(self) -> None:
         """An error of ours is logged, and the answer says that nothing has changed."""
         done: Deferred[Any] = Deferred()

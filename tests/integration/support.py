@@ -348,7 +348,8 @@ class LoadBalancer:
             given = [option.replace("{tls_port}", str(self.tls_port)) for option in options]
             listening = ["--listen", listen.format(port=self.port), "--admin", f"tcp:{self.admin_port}:interface={LOOPBACK}"]
             self.process = Process(case, [*TWISTD, *twistd, "-n", "--pidfile=", "lbproxy", *named, *listening, *given])
-            eventually("the load balancer answers", lambda: self.process.ended or self._answers())
+            # Several processes have to start.
+            eventually("the load balancer answers", lambda: self.process.ended or self._answers(), 2 * PATIENCE)
             if not self.process.ended:
                 break
             if "in use" not in self.process.output:

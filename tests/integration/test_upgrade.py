@@ -33,7 +33,7 @@ from .support import (
 )
 
 #: How many upgrades one after the other.
-UPGRADES = int(os.environ.get("LBPROXY_UPGRADES", "5"))
+UPGRADES = int(os.environ.get("LBPROXY_UPGRADES", "3"))
 #: Seconds within which a program is to serve, with its workers. It takes one, and on a busy machine many.
 SERVES = 4 * PATIENCE
 #: Bytes of an upload that is under way meanwhile.

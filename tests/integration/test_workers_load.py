@@ -1,6 +1,7 @@
 """Several workers under load: killing one costs what it had in hand and ``/status`` says so; reloads and upgrades cost nothing.
 
-``LBPROXY_WORKERS_SECONDS=60`` kills for longer, every 5 seconds; ``LBPROXY_UPGRADES=20`` upgrades as often.
+``LBPROXY_WORKERS_SECONDS=60`` kills for longer, every 5 seconds; ``LBPROXY_UPGRADES=20`` upgrades as often, and
+``LBPROXY_RELOADS=20`` reloads.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from bench.workers.looking import connections_of
 
 from .support import LOOPBACK, TWISTD, Backend, IntegrationTestCase, LoadBalancer, Process, ask, eventually, free_port
 
-SECONDS = float(os.environ.get("LBPROXY_WORKERS_SECONDS", "12"))
+SECONDS = float(os.environ.get("LBPROXY_WORKERS_SECONDS", "9"))
 #: From one kill to the next.
 EVERY = 5.0 if SECONDS >= 60 else 3.0
-RELOADS = 20
-UPGRADES = int(os.environ.get("LBPROXY_UPGRADES", "3"))
+RELOADS = int(os.environ.get("LBPROXY_RELOADS", "8"))
+UPGRADES = int(os.environ.get("LBPROXY_UPGRADES", "2"))
 WORKERS = 2
 
 #: Connections of these are ended by nobody but a worker's death.

@@ -113,5 +113,6 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(path.read_bytes(), b"onetwothree")
 
     def test_there_is_none(self) -> None:
-        """Nothing is to be done then."""
+        """Nothing is to be done then; nor can it be where the system does not list descriptors."""
         append_only(self.mktemp())
+        append_only(__file__, self.mktemp())

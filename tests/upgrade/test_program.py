@@ -45,11 +45,11 @@ class ProgramTests(SynchronousTestCase):
     """Promises on when a program is one to hand over to."""
 
     def setUp(self) -> None:
-        self.before = before = Before()
-        one_before: Any = before
+        self.before: Any = Before()
         self.serving: Deferred[None] = Deferred()
         self.patch(lbproxy.upgrade.program, "when_serving", lambda service: self.serving)
-        self.program = Program(Clock(), {"pidfile": "", "logfile": None, "chroot": None}, one_before)
+        twistd = {"pidfile": "", "logfile": None, "chroot": None}
+        self.program = Program(Clock(), twistd, self.before)  # type: ignore[arg-type]
         self.program.of(Service())  # type: ignore[arg-type]
 
     def test_one_that_is_told_to_stop_is_given_up(self) -> None:

@@ -240,6 +240,26 @@ class HeldPort:
     def startListening(self) -> None:
         """They do."""
 
+    def stopReading(self) -> None:
+        """Nobody is accepted here."""
+
+    @property
+    def socket(self) -> HeldPort:
+        """What can be closed."""
+        return self
+
+    @property
+    def factory(self) -> HeldPort:
+        """What is told of its end."""
+        return self
+
+    def close(self) -> None:
+        """Let go of them."""
+        self.open = False
+
+    def doStop(self) -> None:
+        """There is nobody to be told."""
+
     def descriptors(self) -> list[tuple[int, int]]:
         """One for each of two workers."""
         return [(self._file.fileno(), 2)] * 2

@@ -13,7 +13,9 @@ from lbproxy.balance.state import Change
 from lbproxy.config.model import Configuration
 from lbproxy.role import Role
 from lbproxy.workers.board import Board
+from lbproxy.workers.connections import SharedConnectionLimit
 from lbproxy.workers.counting import Counting, Ledger
+from lbproxy.workers.lives import ended_meanwhile
 from lbproxy.workers.reports import Reports
 
 from ..sites import SiteRig
@@ -44,7 +46,7 @@ class Working:
         self.ledger = Ledger(board.row(number))
         self.rig = rig = SiteRig(wanted, role=LedgerRole(self.ledger))
         self.observe()
-        rig.factory.gate = self.ledger.gate(rig.listener, None)
+        rig.factory.gate = SharedConnectionLimit(rig.listener, list, rig.reactor, board=board, number=number, workers=2)
         self.log: Any = SimpleNamespace(dropped=0)
         self.counting = Counting(
             SimpleNamespace(site=rig.site, counters=rig.listener, access_log=self.log),  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ class FiguresCase(SynchronousTestCase):
     def ask_report(self, worker: Any) -> Deferred[Any]:
         """As a crew does it."""
         asked: Deferred[Any] = worker.call(None)
-        return asked.addCallback(lambda answer: self.reports.take(worker, answer["sheet"]))
+        return asked.addCallbacks(lambda answer: self.reports.take(worker, answer["sheet"]), ended_meanwhile)
 
     def report(self, *workers: Any) -> None:
         """Take what these have counted, or all."""

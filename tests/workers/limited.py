@@ -34,7 +34,7 @@ class LimitedRole(Role):
     def make_state(self, pool: str) -> Callable[..., BackendState]:
         return self.limits.make_state(pool)
 
-    def attend(self, balancer: Balancer) -> None:
+    def welcome(self, balancer: Balancer) -> None:
         self.limits.attend(balancer)
 
 

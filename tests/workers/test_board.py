@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lbproxy.workers.board import ACCEPTED, CONNECTIONS, FIRST_SLOT, ROWS, SLOTS, Board
+from lbproxy.workers.board import CONNECTIONS, ENDED, FIRST_SLOT, ROWS, SLOTS, Board
 
 
 class BoardTests(SynchronousTestCase):
@@ -34,8 +34,8 @@ class BoardTests(SynchronousTestCase):
     def test_what_limits_gave_to_one_that_ended_is_free(self) -> None:
         """And what it has counted is told elsewhere by then; the others' rows stay."""
         for worker in range(2):
-            for place in (CONNECTIONS, ACCEPTED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1):
+            for place in (CONNECTIONS, ENDED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1):
                 self.board.row(worker)[place] = 4
         self.board.clear(0)
-        sums = [self.board.sum(place, 2) for place in (CONNECTIONS, ACCEPTED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1)]
+        sums = [self.board.sum(place, 2) for place in (CONNECTIONS, ENDED, FIRST_SLOT, FIRST_SLOT + SLOTS - 1)]
         self.assertEqual(sums, [4, 4, 4, 4])

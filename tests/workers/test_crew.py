@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import lbproxy.service
 from lbproxy.config.model import Configuration
 from lbproxy.errors import LBProxyError
-from lbproxy.workers import lives
+from lbproxy.workers import crew, lives
 from lbproxy.workers.backoff import AT_MOST, TELL_AFTER
 from lbproxy.workers.board import ROWS_EACH
-from lbproxy.workers.heartbeat import HEARTBEAT
+from lbproxy.workers.state import packed
 from lbproxy.workers.supervisor import SupervisorRole, supervised
 
 from ..sites import configuration
@@ -71,14 +71,22 @@ class CrewCase(SynchronousTestCase):
         self.reactor.go()
         return self.reactor.processes
 
+    def heartbeat(self) -> float:
+        """Seconds, as they are configured."""
+        return self.configured().worker_heartbeat
+
     def said(self, level: LogLevel | None = None) -> list[str]:
         """What the log has of the workers."""
         events = [one for one in self.logged if str(one.get("log_namespace", "")).startswith("lbproxy.")]
         return [one["log_format"].format(**one) for one in events if level is None or one["log_level"] is level]
 
     def states(self) -> list[tuple[int, str]]:
-        """The numbers and states of all."""
-        return [(one["number"], one["state"]) for one in self.crew.described()]
+        """The numbers and states of all, those first who hold a post; ``waiting``: nobody does."""
+        found = []
+        for post in self.crew.posts:
+            found += [] if post.worker is not None else [(post.number, "waiting")]
+            found += [(post.number, one.state) for one in post.processes]
+        return found
 
 
 class BeginTests(CrewCase):
@@ -112,15 +120,49 @@ class BeginTests(CrewCase):
         self.assertIsNone(self.successResultOf(self.crew.when_ready()))
         self.assertEqual(len([line for line in self.said() if line.startswith("serving")]), 1)
 
-    def test_they_are_described_in_plain_values(self) -> None:
-        """As /status shows them."""
-        self.start()
-        self.assertEqual(
-            self.crew.described()[1],
-            {
-                "number": 1, "pid": 101, "state": "serving", "began": START, "restarts": 0, "last_end": "", "next_try": None,
-            },
-        )  # fmt: skip
+    def test_not_all_of_many_begin_at_once(self) -> None:
+        """They would wait for the cores together, until the time to begin is over for all of them."""
+        self.patch(lives, "AT_ONCE", 1)
+        self.reactor.prepare = lambda worker: worker.holds.add("Begin")
+        (first,) = self.start()
+        self.assertEqual(self.states(), [(0, "starting"), (1, "waiting")])
+        first.worker.answer()
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "serving"), (1, "starting")])
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "waiting"), (1, "starting")])
+        self.reactor.processes[1].die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual(self.states(), [(0, "starting"), (1, "waiting")])
+
+    def test_those_that_have_not_begun_are_not_started_any_more_once_all_are_told_to_end(self) -> None:
+        """Nobody is left behind."""
+        self.patch(lives, "AT_ONCE", 1)
+        self.reactor.prepare = lambda worker: worker.holds.add("Begin")
+        (first,) = self.start()
+        self.crew.drain()
+        first.die(status=0)
+        self.reactor.go()
+        self.assertEqual(len(self.reactor.processes), 1)
+        self.successResultOf(self.crew.when_gone())
+
+    def test_the_configuration_is_packed_once_for_all(self) -> None:
+        """It may be large, and the supervisor has more to do; another configuration is packed anew."""
+        made: list[Any] = []
+
+        def pack(given: Any) -> bytes:
+            made.append(given)
+            return packed(given)
+
+        self.patch(crew, "packed", pack)
+        first, _ = self.start()
+        first.die(signal.SIGKILL)
+        self.reactor.go()
+        self.assertEqual((len(self.reactor.processes), len(made)), (3, 1))
+        self.service.reload(self.configured(worker_heartbeat=9.0))
+        self.reactor.go()
+        self.assertEqual([one.worker_heartbeat for one in made], [self.configured().worker_heartbeat, 9.0])
 
     def test_a_refusal_at_the_first_start_ends_it(self) -> None:
         """All are ended, none is tried again, and whoever waits is told why."""
@@ -186,7 +228,7 @@ class BeginTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go(1.0)
         self.assertEqual(self.states()[0], (0, "waiting"))
-        self.assertIn("no more processes", self.crew.described()[0]["last_end"])
+        self.assertIn("no more processes", self.crew.posts[0].last_end)
         self.reactor.broken = None
         self.reactor.go(8.0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
@@ -202,23 +244,23 @@ class DeathTests(CrewCase):
         first.die(signal.SIGKILL)
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
-        about = self.crew.described()[0]
-        self.assertEqual((about["pid"], about["restarts"], about["last_end"]), (102, 1, "killed by SIGKILL"))
+        post = self.crew.posts[0]
+        self.assertEqual((self.crew.workers[0].pid, post.restarts, post.last_end), (102, 1, "killed by SIGKILL"))
         self.assertFalse(second.signals)
-        self.assertIn("worker 0 has ended: killed by SIGKILL; another one begins at once", self.said(LogLevel.error))
+        self.assertEqual(self.said(LogLevel.error), [], "the change of state is told as such, and once")
 
     def test_one_that_dies_early_is_replaced_later_and_later(self) -> None:
-        """At once, after 0.5 s, after 1 s …; /status knows when."""
+        """At once, after 0.5 s, after 1 s …"""
         self.start()
         waits = []
         for _ in range(10):
             self.crew.workers[0].transport.die(signal.SIGSEGV)
-            next_try = self.crew.described()[0]["next_try"]
-            waits.append(0.0 if next_try is None else next_try - self.reactor.seconds())
+            waiting = self.crew.posts[0].waiting
+            waits.append(0.0 if waiting is None else waiting.getTime() - self.reactor.seconds())
             self.reactor.go(waits[-1])
             self.assertIn(0, self.crew.workers)
         self.assertEqual(waits, [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, AT_MOST, AT_MOST, AT_MOST])
-        self.assertEqual(self.crew.described()[0]["restarts"], 10)
+        self.assertEqual(self.crew.posts[0].restarts, 10)
 
     def test_a_row_of_early_deaths_is_one_clear_error(self) -> None:
         """It names how often, the last reason, and the last line of its log."""
@@ -277,47 +319,39 @@ class HungTests(CrewCase):
         self.reactor.go(1.0)
         self.assertEqual(len(taken), 6)
 
-    def test_a_report_can_be_asked_for(self) -> None:
-        """Who asks waits for all that answer."""
-        self.start()
-        asked = self.crew.report()
-        self.assertNoResult(asked)
-        self.reactor.go()
-        self.successResultOf(asked)
-
-    def test_a_report_is_not_waited_for_long(self) -> None:
-        """One that hangs keeps nobody from /status; and what it says later still counts."""
+    def test_a_report_that_comes_late_counts(self) -> None:
+        """One that hangs for a while says then what it has counted."""
         first, _ = self.start()
         self.reactor.go(0.125)
         first.worker.holds.add("Report")
         taken: list[Any] = []
         self.crew.on_report.append(lambda worker, sheet: taken.append(worker.number))
-        asked = self.crew.report()
+        asked = self.crew.ask_report(self.crew.workers[0])
         self.reactor.go(0.75)
         self.assertNoResult(asked)
-        self.reactor.go(0.5)
-        self.successResultOf(asked)
         first.worker.answer()
         self.reactor.go()
+        self.successResultOf(asked)
         self.assertIn(0, taken)
 
     def test_a_silent_one_is_killed_and_replaced(self) -> None:
         """It gets a second to say where it hangs; the log says why it was killed."""
         first, second = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
         self.reactor.go(1.0)
         self.assertEqual(first.signals, ABORTED)
         self.assertEqual(second.signals, [])
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertIn("worker 0, process 100, has not answered for 10 s: it is killed", self.said(LogLevel.error))
+        self.assertEqual(self.crew.posts[0].last_end, "killed by SIGKILL, as it has not answered for 10 s")
 
     def test_one_that_dies_of_the_first_signal_is_not_sent_another(self) -> None:
         """Its number may be another process's by then."""
         first, _ = self.start()
         first.worker.holds.add("Report")
-        self.reactor.go(2 * HEARTBEAT + 1.0)
+        self.reactor.go(2 * self.heartbeat() + 1.0)
         first.die(signal.SIGABRT)
         self.reactor.go(5.0)
         self.assertEqual(first.signals, [signal.SIGABRT])
@@ -344,7 +378,7 @@ class LeaveTests(CrewCase):
         self.reactor.go()
         self.assertEqual(self.states(), [(0, "serving"), (0, "draining"), (1, "serving")])
         self.assertEqual(self.reactor.processes[2].worker.begun["row"], 2)
-        self.assertEqual(self.crew.described()[0]["restarts"], 1)
+        self.assertEqual(self.crew.posts[0].restarts, 1)
         first.die(status=0)
         self.assertEqual(self.states(), [(0, "serving"), (1, "serving")])
         self.assertEqual(len(self.reactor.processes), 3)
@@ -377,7 +411,7 @@ class LeaveTests(CrewCase):
         rows = [worker.row for post in self.crew.posts for worker in post.processes]
         self.assertEqual(len(set(rows)), len(rows))
         self.assertEqual(self.states()[1:], [(1, "waiting"), *[(1, "draining")] * ROWS_EACH])
-        self.assertEqual(self.crew.described()[1]["next_try"], None)
+        self.assertEqual(self.crew.posts[1].waiting, None)
         self.reactor.processes[1].die(status=0)
         self.reactor.go()
         self.assertEqual(self.states()[1:], [(1, "serving"), *[(1, "draining")] * (ROWS_EACH - 1)])
@@ -712,7 +746,7 @@ class AgreementTests(CrewCase):
         first, second = self.start()
         first.worker.holds |= {"Prepare", "Report"}
         result = self.change()
-        self.reactor.go(2 * HEARTBEAT + 4.0)
+        self.reactor.go(2 * self.heartbeat() + 4.0)
         self.assertTrue(first.ended)
         self.assertTrue(self.successResultOf(result).ok)
         self.assertIn("Commit", second.worker.said)

@@ -128,6 +128,18 @@ class WriterTests(LogCase):
         self.carry()
         self.assertEqual([int(text.split()[0]) for text in self.texts], list(range(40)))
 
+    def test_what_each_says_of_its_sockets_is_left_out(self) -> None:
+        """Twisted says it in each process; the supervisor has said where it listens, and who serves, or has ended. What others
+        say in the same words, or louder, comes."""
+        legacy, loop = (Logger(name, observer=self.log.observer) for name in ("log_legacy", "twisted.internet.base"))
+        for text in ("Door starting on 8080", "(TCP Port 8080 Closed)", "spring sale is starting on 8080"):
+            legacy.info("{text}", text=text)
+        loop.info("Main loop terminated.")
+        loop.error("Main loop terminated.")
+        self.log.info("Door starting on 8080")
+        self.carry()
+        self.assertEqual(self.texts, ["spring sale is starting on 8080", "Main loop terminated.", "Door starting on 8080"])
+
     def test_what_is_lost_is_counted(self) -> None:
         """More than a megabyte is not kept for somebody who does not read."""
         for _ in range(UNSENT // 8000 + 100):

@@ -14,7 +14,7 @@ from lbproxy.config.model import Configuration
 from lbproxy.observe.processes import Loss
 from lbproxy.routing.model import Route, Split
 from lbproxy.workers.figures import BALANCER, LISTENER, MEMBER, Kind
-from lbproxy.workers.reports import PATIENCE
+from lbproxy.workers.reports import PATIENCE, _in_words
 from lbproxy.workers.sheet import added
 
 from ..proxy.waiting import LONG, SWITCHING, UPGRADE
@@ -288,9 +288,8 @@ class EndTests(FiguresCase):
         return self.reports.ended(worker, "killed by SIGKILL")  # type: ignore[arg-type]
 
     def test_what_it_had_in_its_hands_is_lost(self) -> None:
-        """Exchanges and connections, as the board has them; the row is free for its successor."""
+        """Exchanges and connections, as the board has them."""
         self.assertEqual(self.killed(), Loss(3, 5, 0))
-        self.assertEqual(list(self.board.row(0)[:4]), [0, 0, 0, 0])
         self.assertEqual(self.reports.figures().lost, Loss(3, 5, 0))
 
     def test_what_ended_since_its_last_report_is_said(self) -> None:
@@ -322,8 +321,18 @@ class EndTests(FiguresCase):
         ])  # fmt: skip
         self.assertEqual([one.reason for one in mine], [
             "process 1000 serves",
-            "killed by SIGKILL; 3 exchanges and 5 connections were lost",
+            "killed by SIGKILL; lost: 3 exchanges, 5 connections",
             "process 1000 serves in the place of the one before",
+        ])  # fmt: skip
+
+    def test_losses_in_words(self) -> None:
+        """Of one there is one, and what is none is not named."""
+        told = [_in_words(Loss(*figures)) for figures in ((0, 0, 0), (1, 1, 0), (0, 2, 1), (2, 0, 2))]
+        self.assertEqual(told, [
+            "nothing was lost",
+            "lost: 1 exchange, 1 connection",
+            "lost: 2 connections; 1 exchange that had ended is in no figure",
+            "lost: 2 exchanges; 2 exchanges that had ended are in no figure",
         ])  # fmt: skip
 
     def test_one_that_was_told_to_end_is_no_bad_news(self) -> None:

@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from lbproxy.errors import ListenError
 from lbproxy.handover import Handover
 from lbproxy.ports import PortGroup
-from lbproxy.workers.sockets import Given, Holding, Waiting, give, given_endpoint, held_endpoint, open_sockets, share
+from lbproxy.workers.given import Given, Waiting, given_endpoint
+from lbproxy.workers.sockets import Holding, give, held_endpoint, open_sockets, share
 
 from ..integration.certificates import certificate, write
 from ..listening import LOOPBACK, ListeningCase, open_files

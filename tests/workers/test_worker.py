@@ -31,7 +31,8 @@ from lbproxy.workers.messages import (
     Tell,
 )
 from lbproxy.workers.state import packed, worker_configuration
-from lbproxy.workers.worker import Worker, WorkerRole
+from lbproxy.workers.worker import Worker
+from lbproxy.workers.worker_role import WorkerRole
 
 from ..sites import configuration
 from ..tls.fake_store import Threads

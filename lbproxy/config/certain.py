@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from .problems import Problem
 
-__all__ = ["EVERYTHING", "Known"]
+__all__ = ["EVERYTHING", "Certain"]
 
 
-class Known:
+class Certain:
     """What could be read, and is as it was meant.
 
     :param problems: what was found while it was read.
@@ -39,4 +39,4 @@ class Known:
 
 
 #: Nothing was mistaken, or nothing was read: it was made in Python.
-EVERYTHING = Known()
+EVERYTHING = Certain()
