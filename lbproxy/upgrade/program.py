@@ -48,7 +48,7 @@ class Program:
         self._whole, self._own = list(sys.orig_argv), sys.argv[1:]
         self._ended: Deferred[Any] = Deferred()
         self.upgrader = None if twistd is None else Upgrader(reactor, self._launch, self._hand_over, PidFile(twistd))
-        if self.upgrader is not None:
+        if self.upgrader is not None and before is not None:
             self.upgrader.not_yet = "it does not serve itself yet"
 
     def of(self, service: LoadBalancerService) -> None:
