@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -27,9 +28,11 @@ class NotifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.path = self.mktemp()
+        folder = TemporaryDirectory()  # a socket's name has 107 characters at most, and trial's folders may have more
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "notify")
         self.systemd = self.bind(self.path)
-        self.environ = {"NOTIFY_SOCKET": os.path.abspath(self.path)}
+        self.environ = {"NOTIFY_SOCKET": self.path}
 
     def bind(self, address: str) -> socket.socket:
         """What listens there, as systemd does."""

@@ -69,7 +69,7 @@ class WorkersCase(IntegrationTestCase):
 
     def serving(self, process: Process) -> int:
         """How many workers do."""
-        return sum(f"worker {number} serves" in process.output for number in range(2))
+        return sum(f"worker {number}: new -> up" in process.output for number in range(2))
 
     def end(self, process: Process) -> None:
         """Stop it. Nobody may have logged an error."""
@@ -181,8 +181,8 @@ class Changing(WorkersCase):
         self.write(described(stays))
         process = self.start()
         self.reload()
+        before = self.files(process)  # while nobody connects: what comes between two looks would be taken for something else
         connecting = Connecting(stays)
-        before = self.files(process)
         with socket.create_server((LOOPBACK, taken)):
             for number in range(50):
                 if number % 10 == 9:
