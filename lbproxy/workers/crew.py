@@ -5,6 +5,7 @@ What others may use:
 - :meth:`Crew.when_ready` fires when all serve for the first time; :meth:`Crew.when_gone` when no process is left.
 - :attr:`Crew.on_report`: functions of a worker and of what it has answered to a ``Report``; every :data:`~.heartbeat.REPORT`
   seconds, when :meth:`Crew.ask_report` asks, and right before it ends in order.
+- :attr:`Crew.on_serve`: functions of a worker that serves from now on.
 - :attr:`Crew.on_end`: functions of a worker whose process has ended, and of why. Its row of the board is as it left it; after
   that it is cleared.
 - :attr:`WorkerProcess.row <lbproxy.workers.process.WorkerProcess.row>`: a process's own row of the board. A worker that drains

@@ -50,6 +50,7 @@ class Lives(Service):
         self.board = Board()
         self.posts = [Post(number) for number in range(count)]
         self.last = True
+        self.on_serve: list[Callable[[WorkerProcess], object]] = []
         self.on_end: list[Callable[[WorkerProcess, str], object]] = []
         self._service = service
         self._first = FirstStart(count)
@@ -155,6 +156,8 @@ class Lives(Service):
             self._service.clock,
         )
         worker.heartbeat.start()
+        for hook in self.on_serve:
+            hook(worker)
         self._first.serves(worker.number)
         self._start_those_that_may()
 

@@ -102,17 +102,17 @@ class Reports:
         counted nowhere, and so is what comes after the worker's end."""
         if worker in self._ended:
             return
-        book = self._books.get(worker)
-        if book is None:
-            book = self._books[worker] = self._began(worker)
+        book = self._books.get(worker) or self.began(worker)
         for part in self._parts(book, sheet):
             book.add(part)
 
-    def _began(self, worker: WorkerProcess) -> _Book:
+    def began(self, worker: WorkerProcess) -> _Book:
+        """A worker serves from now on."""
         again = worker.number in self._ends
         what = "serves in the place of the one before" if again else "serves"
         self._tell(worker, "down" if again else "", "up", f"process {worker.pid} {what}")
-        return _Book()
+        book = self._books[worker] = _Book()
+        return book
 
     def ended(self, worker: WorkerProcess, reason: str = "ended") -> Loss:
         """A worker has ended. Nothing of what goes up and down is its any more, and what was lost is booked, by its row of the

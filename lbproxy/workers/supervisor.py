@@ -136,6 +136,7 @@ def supervised(
     read.keep()
     role.crew = Crew(service, configuration.workers)
     role.reports = reports = Reports(service, role.crew)
+    role.crew.on_serve.append(reports.began)
     role.crew.on_report.append(reports.take)
     role.crew.on_end.append(reports.ended)
     role.crew.setServiceParent(service)  # type: ignore[no-untyped-call]

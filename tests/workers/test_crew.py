@@ -334,6 +334,15 @@ class HungTests(CrewCase):
         self.successResultOf(asked)
         self.assertIn(0, taken)
 
+    def test_one_that_serves_is_told_of_at_once(self) -> None:
+        """Before its first report: it may die before that."""
+        told: list[int] = []
+        self.crew.on_serve.append(lambda worker: told.append(worker.number))
+        self.start()
+        self.assertEqual(told, [0, 1])
+        events = [event["reason"] for event in self.service.events.events()]
+        self.assertEqual(events, ["process 100 serves", "process 101 serves"])
+
     def test_a_silent_one_is_killed_and_replaced(self) -> None:
         """It gets a second to say where it hangs; the log says why it was killed."""
         first, second = self.start()
