@@ -19,10 +19,12 @@ class StoryTests(IntegrationTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.slow, self.dead, self.drained = self.all = self.backends("abc")
-        # While it is up a backend is probed once: its clients find out what becomes of it.
+        # While it is up a backend is probed once: its clients find out what becomes of it. A death costs each of the eight one
+        # request at most, which is too few for an ejection: it is refused connections that tell of it.
         self.lb: LoadBalancer = self.balancer(
             "--admin-writable", "--attempt-timeout", str(ATTEMPT), "--eject-time", str(EJECTION),
-            "--probe-interval", "600", "--probe-down-interval", "0.2", backends=self.all,
+            "--probe-interval", "600", "--probe-down-interval", "0.2",
+            "--eject-failures", "9", backends=self.all,
         )  # fmt: skip
         self.load = Load(self, self.lb.port, clients=8)
         self.load.wait_for(100)
@@ -44,7 +46,7 @@ class StoryTests(IntegrationTestCase):
         self.slow.direct(f"/fault?kind=slow&seconds={2 * ATTEMPT}")
         self.lb.wait_state(self.slow, "down")
         self.slow.direct("/fault?kind=none")
-        self.told(self.slow, "down", "traffic", "3 failures in a row .* attempt-timeout; ejected for 1 s", began)
+        self.told(self.slow, "down", "traffic", "9 failures in a row .* attempt-timeout; ejected for 1 s", began)
         self.load.wait_for(50)
         self.lb.wait_state(self.slow, "up")
         self.told(self.slow, "up", "traffic", "ejected for 1 s, which are over", began + EJECTION)
@@ -91,7 +93,7 @@ class StoryTests(IntegrationTestCase):
         """Each change once, in order, with its evidence."""
         slow, dead, drained = (backend.place for backend in self.all)
         told = [
-            (slow, "up", "down", "traffic", "3 failures in a row within 10 s, the last one: attempt-timeout; ejected for 1 s"),
+            (slow, "up", "down", "traffic", "9 failures in a row within 10 s, the last one: attempt-timeout; ejected for 1 s"),
             (slow, "down", "up", "traffic", "ejected for 1 s, which are over"),
             (dead, "up", "down", "traffic", "refused"),
             (dead, "down", "up", "probe", "connected"),
