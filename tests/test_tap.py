@@ -42,6 +42,8 @@ from lbproxy.tap import CannotStart, Options, _UnderTwistd, makeService, on_sign
 from lbproxy.tls.backends import BackendTls
 from lbproxy.upgrade.program import Program
 
+from .integration.support import eventually
+
 #: Where the package that is tested can be imported from.
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(lbproxy.__file__)))
 #: Seconds that a process may take; it is killed then, and the test fails.
@@ -1010,6 +1012,8 @@ class TwistdTests(SynchronousTestCase):
         done = twistd(self.directory, "lbproxy", "--backends", "10.0.0.1:8000", "--listen", self.occupied)
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"cannot listen on {self.occupied}"[:50], done.stderr)
+        pidfile = os.path.join(self.directory, "twistd.pid")
+        eventually("the daemon, whose parent has ended, ends too", lambda: not os.path.exists(pidfile))
         self.assert_files("twistd.log")
         with open(os.path.join(self.directory, "twistd.log")) as log:
             text = log.read()
